@@ -1,0 +1,71 @@
+"""NumPy, through array-api-compat, which gives NumPy 1.x the names of the standard."""
+
+import numpy as np
+from array_api_compat.numpy import *  # noqa: F403  the standard's names are what this module is for
+from array_api_compat.numpy import astype, bool, isdtype, round  # noqa: F401  shadow Python's; NumPy 1.x lacks some
+
+name = "numpy"
+version = np.__version__
+
+
+def sigmoid(x, /):
+    """In two halves, so that exp never overflows."""
+    e = np.exp(-np.abs(x))
+    return np.where(x >= 0, 1 / (1 + e), e / (1 + e))
+
+
+def bce_with_logits(logits, target, /, *, pos_weight=None):
+    """max(x, 0) - x t + log(1 + exp(-|x|)), which does not overflow; `pos_weight` multiplies the positive part."""
+    softplus_minus = np.log1p(np.exp(-np.abs(logits))) + np.maximum(-logits, 0)  # -log(sigmoid(x))
+    weight = 1 if pos_weight is None else 1 + (pos_weight - 1) * target
+    return (1 - target) * logits + weight * softplus_minus
+
+
+def log_softmax(x, /, *, axis=-1):
+    """Shifted by the maximum, so that exp never overflows."""
+    shifted = x - np.max(x, axis=axis, keepdims=True)
+    return shifted - np.log(np.sum(np.exp(shifted), axis=axis, keepdims=True))
+
+
+def detach(x, /):
+    """NumPy has no gradient."""
+    return x
+
+
+def put_rows(x, rows, values, /):
+    """A copy, so that all backends give a new array."""
+    x = x.copy()
+    x[rows] = values
+    return x
+
+
+def from_numpy(array, /, *, device=None):
+    """The same array."""
+    return to_device(array, device)
+
+
+def to_numpy(x, /):
+    """The same array."""
+    return x
+
+
+def in_host_memory(x, /):
+    """Always."""
+    return True
+
+
+def device_of(x, /):
+    """Always the CPU."""
+    return "cpu"
+
+
+def to_device(x, device, /):
+    """There is one device."""
+    if device not in (None, "cpu"):
+        raise ValueError(f"numpy arrays live on the CPU only, got device={device!r}. Use backend='torch' for CUDA.")
+    return x
+
+
+def devices():
+    """There is one device."""
+    return ["cpu"]

@@ -1,0 +1,124 @@
+"""What an adaptor answers to: the frameworks there are, and the names that algorithm code may call on `xp`.
+
+Names and keywords are those of the Python array API standard; EXTRAS are what it lacks. To add a backend: a row in
+FRAMEWORKS, a file `_name.py` that defines every name below, and a row in the tests' table of environments.
+"""
+
+#: backend name -> (module of its array type, name of its array type, how to install it)
+FRAMEWORKS = {
+    "numpy": ("numpy", "ndarray", "pip install numpy"),
+    "torch": ("torch", "Tensor", "pip install 'anchorlib[torch]'"),
+    "oneflow": ("oneflow", "Tensor", "pip install 'anchorlib[oneflow]' (CPython 3.9 or 3.10 on Linux x86-64)"),
+}
+
+#: What the standard has, and algorithm code uses.
+STANDARD = {
+    # dtypes and constants
+    "bool": "truth values",
+    "int32": "32-bit integers",
+    "int64": "64-bit integers; every index and count",
+    "float32": "sizes, ratios, targets",
+    "float64": "sums and checks",
+    "inf": "infinity, a Python float",
+    "nan": "not a number, a Python float",
+    "pi": "3.14159..., a Python float",
+    # making arrays: dtype=, device=
+    "asarray": "an array of a Python scalar, a nested list or an array of this framework",
+    "arange": "start, stop, step",
+    "zeros": "zeros of a shape",
+    "ones": "ones of a shape",
+    "full": "one value in a shape",
+    "empty": "unset values of a shape",
+    "zeros_like": "zeros of another array's shape",
+    "ones_like": "ones of another array's shape",
+    "full_like": "one value in another array's shape",
+    # dtypes
+    "astype": "a cast: astype(x, dtype, copy=True)",
+    "result_type": "the dtype that two dtypes or arrays share",
+    "isdtype": "isdtype(dtype, 'real floating' | 'integral' | 'bool' | dtype)",
+    "finfo": "eps, max, min, smallest_normal and bits of a floating dtype",
+    "iinfo": "max, min and bits of an integer dtype",
+    # entry by entry
+    "abs": "magnitude",
+    "add": "sum of two",
+    "subtract": "difference of two",
+    "multiply": "product of two",
+    "divide": "quotient of two floats",
+    "floor_divide": "floor of the quotient; integers too",
+    "remainder": "Python's %: the sign of the divisor",
+    "negative": "minus x",
+    "square": "x * x",
+    "sign": "-1, 0 or 1",
+    "floor": "the integer below",
+    "ceil": "the integer above",
+    "trunc": "the integer towards zero",
+    "round": "the nearest integer, halves to even",
+    "minimum": "the smaller of two; NaN wins",
+    "maximum": "the larger of two; NaN wins",
+    "clip": "clip(x, min=None, max=None)",
+    "exp": "e to the x",
+    "log": "natural logarithm",
+    "log1p": "log(1 + x)",
+    "log2": "binary logarithm",
+    "sqrt": "square root",
+    "atan": "arc tangent",
+    "pow": "x to the y, floats",
+    "isfinite": "neither NaN nor infinite",
+    "isinf": "infinite",
+    "isnan": "not a number",
+    "equal": "x == y",
+    "not_equal": "x != y",
+    "less": "x < y",
+    "less_equal": "x <= y",
+    "greater": "x > y",
+    "greater_equal": "x >= y",
+    "logical_and": "both",
+    "logical_or": "either",
+    "logical_not": "not",
+    "logical_xor": "one but not both",
+    "where": "where(condition, x, y)",
+    # over an axis: axis=, keepdims=
+    "min": "smallest; NaN wins; an error when empty",
+    "max": "largest; NaN wins; an error when empty",
+    "sum": "sum, with dtype=; small integers are summed in int64",
+    "prod": "product, with dtype=; 1 when empty",
+    "mean": "mean; NaN when empty",
+    "any": "is any true; False when empty",
+    "all": "are all true; True when empty",
+    "argmin": "index of the smallest, the first of equals",
+    "argmax": "index of the largest, the first of equals",
+    "cumulative_sum": "running sum along an axis",
+    # order
+    "argsort": "indices that sort: axis=, descending=, stable=",
+    "sort": "sorted: axis=, descending=, stable=",
+    "nonzero": "a tuple of int64 index arrays, in row-major order",
+    "take": "take(x, indices, axis=)",
+    # shape
+    "reshape": "reshape(x, shape)",
+    "expand_dims": "a new axis of length 1",
+    "squeeze": "axes of length 1 removed",
+    "broadcast_to": "repeated without a copy",
+    "concat": "joined along an axis",
+    "stack": "joined along a new axis",
+    "flip": "reversed along an axis",
+    "permute_dims": "axes in another order",
+}
+
+#: What the standard lacks.
+EXTRAS = {
+    "sigmoid": "1 / (1 + exp(-x))",
+    "bce_with_logits": "bce_with_logits(logits, target, pos_weight=None): binary cross-entropy, no reduction",
+    "log_softmax": "log_softmax(x, axis=): x - log(sum(exp(x)))",
+    "detach": "the same values, cut off from the gradient",
+    "put_rows": "put_rows(x, rows, values): a copy of x (n, ...) with x[rows] = values; `rows` has no duplicates",
+    "from_numpy": "from_numpy(array, device=None): may share memory on the CPU",
+    "to_numpy": "a NumPy array: a view when `in_host_memory`, else a copy",
+    "in_host_memory": "True when `to_numpy` is a view",
+    "device_of": "the device, as a short string: cpu, cuda:0",
+    "to_device": "to_device(x, device)",
+    "devices": "devices(): the devices there are: ['cpu', 'cuda:0']",
+    "version": "the framework's version, a string",
+    "name": "the backend's name, a string",
+}
+
+NAMES = {**STANDARD, **EXTRAS}

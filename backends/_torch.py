@@ -1,0 +1,67 @@
+"""PyTorch, through array-api-compat, with what differs between 1.13 and today."""
+
+import array_api_compat.torch as _compat
+import numpy as np
+import torch
+from array_api_compat.torch import *  # noqa: F403  the standard's names are what this module is for
+
+name = "torch"
+version = torch.__version__
+
+sigmoid = torch.sigmoid
+from_dlpack = None  # not part of what an adaptor answers to
+
+
+def bce_with_logits(logits, target, /, *, pos_weight=None):
+    """binary_cross_entropy_with_logits without the reduction."""
+    return torch.nn.functional.binary_cross_entropy_with_logits(
+        logits, target, pos_weight=pos_weight, reduction="none"
+    )
+
+
+def log_softmax(x, /, *, axis=-1):
+    """torch says dim."""
+    return torch.log_softmax(x, dim=axis)
+
+
+def detach(x, /):
+    """The same storage without the graph."""
+    return x.detach()
+
+
+def put_rows(x, rows, values, /):
+    """index_put keeps the gradient of both `x` and `values`."""
+    return x.index_put((rows,), values)
+
+
+def from_numpy(array, /, *, device=None):
+    """torch.from_numpy refuses negative strides and warns about read-only arrays: those are copied."""
+    array = np.asarray(array)
+    if not array.flags.writeable or any(stride < 0 for stride in array.strides):
+        array = array.copy()
+    return torch.from_numpy(array).to(device or "cpu")
+
+
+def to_numpy(x, /):
+    """resolve_neg and resolve_conj are not needed: no complex numbers here."""
+    return x.detach().cpu().numpy()
+
+
+def in_host_memory(x, /):
+    """bfloat16 has no NumPy dtype, sparse and quantised tensors no strides."""
+    return x.device.type == "cpu" and x.dtype is not torch.bfloat16 and x.layout is torch.strided
+
+
+def device_of(x, /):
+    """'cuda' and 'cuda:0' are one place, and torch says 'cuda:0'."""
+    return str(x.device)
+
+
+def to_device(x, device, /):
+    """The same tensor where it is there already."""
+    return x.to(device or "cpu")
+
+
+def devices():
+    """The CPU and every CUDA device."""
+    return ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
