@@ -1,8 +1,12 @@
 """NumPy, through array-api-compat, which gives NumPy 1.x the names of the standard."""
 
+import array_api_compat.numpy as _compat
 import numpy as np
-from array_api_compat.numpy import *  # noqa: F403  the standard's names are what this module is for
-from array_api_compat.numpy import astype, bool, isdtype, round  # noqa: F401  shadow Python's; NumPy 1.x lacks some
+
+from ._spec import STANDARD
+
+# The names of the standard and no others. From here on `any`, `min`, `bool` ... are NumPy's, not Python's.
+globals().update({standard_name: getattr(_compat, standard_name) for standard_name in STANDARD})
 
 name = "numpy"
 version = np.__version__

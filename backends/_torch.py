@@ -1,15 +1,20 @@
 """PyTorch, through array-api-compat, with what differs between 1.13 and today."""
 
+import builtins
+
 import array_api_compat.torch as _compat
 import numpy as np
 import torch
-from array_api_compat.torch import *  # noqa: F403  the standard's names are what this module is for
+
+from ._spec import STANDARD
+
+# The names of the standard and no others. From here on `any`, `min`, `bool` ... are torch's, not Python's.
+globals().update({standard_name: getattr(_compat, standard_name) for standard_name in STANDARD})
 
 name = "torch"
 version = torch.__version__
 
 sigmoid = torch.sigmoid
-from_dlpack = None  # not part of what an adaptor answers to
 
 
 def bce_with_logits(logits, target, /, *, pos_weight=None):
@@ -37,7 +42,7 @@ def put_rows(x, rows, values, /):
 def from_numpy(array, /, *, device=None):
     """torch.from_numpy refuses negative strides and warns about read-only arrays: those are copied."""
     array = np.asarray(array)
-    if not array.flags.writeable or any(stride < 0 for stride in array.strides):
+    if not array.flags.writeable or builtins.any(stride < 0 for stride in array.strides):
         array = array.copy()
     return torch.from_numpy(array).to(device or "cpu")
 
@@ -64,4 +69,4 @@ def to_device(x, device, /):
 
 def devices():
     """The CPU and every CUDA device."""
-    return ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
+    return ["cpu", *(f"cuda:{i}" for i in builtins.range(torch.cuda.device_count()))]
