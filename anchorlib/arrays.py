@@ -14,7 +14,7 @@ Array = Any  # numpy.ndarray, torch.Tensor or oneflow.Tensor: there is no common
 Namespace = Any  # the array's namespace, an adaptor of anchorlib.backends
 HostArray = np.ndarray[Any, Any]
 
-MAX_THR = 32768.0  # ratios above 1 / 32768 are exact multiples of 2^-39: see anchorlib.metrics
+MAX_THR = 65536.0  # a ratio above 2^-17 is a whole number of 2^-40: see anchorlib.metrics
 
 
 def describe(array: Array) -> str:

@@ -1,0 +1,209 @@
+"""Forms of boxes, and how much two of them overlap.
+
+xyxy: corners (x1, y1, x2, y2). cxcywh: centre and size. wh: size alone. The order is in the name.
+"""
+
+from __future__ import annotations
+
+import math
+
+from anchorlib.arrays import Array, Namespace, as_float, check_shape, check_shape_wh
+from anchorlib.backends import namespace_of
+from anchorlib.errors import ShapeError
+
+_KINDS = ("iou", "giou", "diou", "ciou")
+_FORMS = ("cxcywh", "xyxy")
+
+
+def xyxy_to_cxcywh(boxes_xyxy: Array, /) -> Array:
+    """Corners to centre and size: (N, 4) to (N, 4), same dtype and device.
+
+    >>> xyxy_to_cxcywh(np.asarray([[0., 0., 4., 2.]]))
+    array([[2., 1., 4., 2.]])
+    """
+    xp = namespace_of(boxes_xyxy=boxes_xyxy)
+    check_shape(("N", 4), boxes_xyxy=boxes_xyxy)
+    low, high = boxes_xyxy[:, :2], boxes_xyxy[:, 2:]
+    return xp.concat([(low + high) * 0.5, high - low], axis=1)
+
+
+def cxcywh_to_xyxy(boxes_cxcywh: Array, /) -> Array:
+    """Centre and size to corners: (N, 4) to (N, 4), same dtype and device.
+
+    >>> cxcywh_to_xyxy(np.asarray([[2., 1., 4., 2.]]))
+    array([[0., 0., 4., 2.]])
+    """
+    xp = namespace_of(boxes_cxcywh=boxes_cxcywh)
+    check_shape(("N", 4), boxes_cxcywh=boxes_cxcywh)
+    centre, half = boxes_cxcywh[:, :2], boxes_cxcywh[:, 2:] * 0.5
+    return xp.concat([centre - half, centre + half], axis=1)
+
+
+def xyxy_to_wh(boxes_xyxy: Array, /) -> Array:
+    """Corners to sizes: (N, 4) to (N, 2), same dtype and device.
+
+    >>> xyxy_to_wh(np.asarray([[0., 0., 4., 2.]]))
+    array([[4., 2.]])
+    """
+    namespace_of(boxes_xyxy=boxes_xyxy)
+    check_shape(("N", 4), boxes_xyxy=boxes_xyxy)
+    return boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]
+
+
+def drop_degenerate(boxes_wh: Array, /, *, min_side: float = 0.0) -> Array:
+    """The sizes whose sides are finite and both > `min_side`: (N, 2) to (M, 2), M <= N, in the same order.
+
+    >>> drop_degenerate(np.asarray([[3., 4.], [0., 4.], [float("nan"), 1.]]))
+    array([[3., 4.]])
+    """
+    xp = namespace_of(boxes_wh=boxes_wh)
+    check_shape_wh(boxes_wh=boxes_wh)
+    sides = as_float(boxes_wh)
+    good = xp.all((sides > min_side) & (sides < math.inf), axis=1)  # NaN fails a comparison
+    return xp.take(boxes_wh, xp.nonzero(good)[0], axis=0)
+
+
+def wh_iou(boxes_wh: Array, anchors: Array, /) -> Array:
+    """IoU of every box size with every anchor, both at one corner.
+
+    Parameters
+    ----------
+    boxes_wh : (N, 2) float, pixels, every side > 0
+    anchors : (K, 2) float, pixels, every side > 0; cast to the dtype of `boxes_wh`
+
+    Returns
+    -------
+    (N, K) float in (0, 1], dtype and device of `boxes_wh` (float32 for integers).
+
+    Raises
+    ------
+    ShapeError, BackendMixError, ArrayTypeError
+
+    Source
+    ------
+    Redmon and Farhadi, "YOLO9000: Better, Faster, Stronger", 2016, section 2 (dimension clusters).
+
+    Examples
+    --------
+    >>> wh_iou(np.asarray([[10., 20.]]), np.asarray([[10., 10.], [10., 20.]]))
+    array([[0.5, 1. ]])
+    """
+    xp = namespace_of(boxes_wh=boxes_wh, anchors=anchors)
+    check_shape_wh(boxes_wh=boxes_wh, anchors=anchors)
+    boxes_wh = as_float(boxes_wh)
+    anchors = as_float(anchors, boxes_wh.dtype)
+    return size_iou(xp, boxes_wh[:, None, 0], boxes_wh[:, None, 1], anchors[None, :, 0], anchors[None, :, 1])
+
+
+def size_iou(xp: Namespace, w1: Array, h1: Array, w2: Array, h2: Array) -> Array:
+    """IoU of sizes that share a corner, from columns that broadcast. For the loops of this library: nothing is checked."""
+    inter = xp.minimum(w1, w2) * xp.minimum(h1, h2)
+    return inter / (w1 * h1 + w2 * h2 - inter)
+
+
+def box_iou_pairs(
+    boxes1: Array, boxes2: Array, /, *, kind: str = "iou", form: str = "cxcywh", eps: float = 1e-7
+) -> Array:
+    """How much box i of one set and box i of the other overlap, with gradient.
+
+    Parameters
+    ----------
+    boxes1, boxes2 : (N, 4) float of one dtype; the `form` says what the columns are
+    kind : "iou", "giou" (minus the share of the enclosing box that is empty), "diou" (minus the squared distance of the
+        centres over the squared diagonal of the enclosing box), "ciou" (diou minus a term for the aspect ratio)
+    form : "cxcywh" (centre and size) or "xyxy" (corners)
+    eps : added where a division could be by zero
+
+    Returns
+    -------
+    (N,) float, dtype and device of the boxes: iou in [0, 1], the others in [-1, 1] (ciou a little lower at times).
+    No gradient flows through ciou's weight of the aspect term.
+
+    Raises
+    ------
+    ShapeError, BackendMixError, ArrayTypeError; ValueError for an unknown kind or form
+
+    Source
+    ------
+    Rezatofighi et al., "Generalized Intersection over Union", 2019; Zheng et al., "Distance-IoU Loss", 2020.
+
+    Examples
+    --------
+    >>> box_iou_pairs(np.asarray([[1., 1., 2., 2.]]), np.asarray([[2., 1., 2., 2.]]), eps=0.0).round(4)
+    array([0.3333])
+    """
+    xp = namespace_of(boxes1=boxes1, boxes2=boxes2)
+    check_shape(("N", 4), boxes1=boxes1)
+    check_shape((int(boxes1.shape[0]), 4), boxes2=boxes2)
+    if kind not in _KINDS or form not in _FORMS:
+        raise ValueError(f"kind must be one of {_KINDS} and form one of {_FORMS}, got {kind!r} and {form!r}.")
+    if boxes1.dtype != boxes2.dtype:
+        raise ShapeError(f"boxes1 and boxes2 must have one dtype, got {boxes1.dtype} and {boxes2.dtype}.")
+
+    left1, top1, right1, bottom1, w1, h1 = _sides(boxes1, form, eps)
+    left2, top2, right2, bottom2, w2, h2 = _sides(boxes2, form, eps)
+    inter_w = xp.clip(xp.minimum(right1, right2) - xp.maximum(left1, left2), min=0.0)
+    inter_h = xp.clip(xp.minimum(bottom1, bottom2) - xp.maximum(top1, top2), min=0.0)
+    inter = inter_w * inter_h
+    union = w1 * h1 + w2 * h2 - inter + eps
+    iou = inter / union
+    if kind == "iou":
+        return iou
+    hull_w = xp.maximum(right1, right2) - xp.minimum(left1, left2)
+    hull_h = xp.maximum(bottom1, bottom2) - xp.minimum(top1, top2)
+    if kind == "giou":
+        hull = hull_w * hull_h + eps
+        return iou - (hull - union) / hull
+    dx = left2 + right2 - left1 - right1  # twice the distance of the centres
+    dy = top2 + bottom2 - top1 - bottom1
+    diou = iou - (dx * dx + dy * dy) * 0.25 / (hull_w * hull_w + hull_h * hull_h + eps)
+    if kind == "diou":
+        return diou
+    angle = xp.atan(w2 / h2) - xp.atan(w1 / h1)
+    aspect = angle * angle * (4 / math.pi**2)
+    weight = xp.detach(aspect / (aspect - iou + (1 + eps)))
+    return diou - aspect * weight
+
+
+def box_iou(boxes1_xyxy: Array, boxes2_xyxy: Array, /) -> Array:
+    """IoU of every box of one set with every box of the other.
+
+    Parameters
+    ----------
+    boxes1_xyxy, boxes2_xyxy : (N, 4) and (M, 4) float of one dtype, corners
+
+    Returns
+    -------
+    (N, M) float in [0, 1]; 0 where both boxes have no area.
+
+    Raises
+    ------
+    ShapeError, BackendMixError, ArrayTypeError
+
+    Examples
+    --------
+    >>> box_iou(np.asarray([[0., 0., 2., 2.]]), np.asarray([[0., 0., 2., 1.], [4., 4., 5., 5.]]))
+    array([[0.5, 0. ]])
+    """
+    xp = namespace_of(boxes1_xyxy=boxes1_xyxy, boxes2_xyxy=boxes2_xyxy)
+    check_shape(("N", 4), boxes1_xyxy=boxes1_xyxy)
+    check_shape(("M", 4), boxes2_xyxy=boxes2_xyxy)
+    one, two = boxes1_xyxy[:, None, :], boxes2_xyxy[None, :, :]
+    inter_w = xp.clip(xp.minimum(one[..., 2], two[..., 2]) - xp.maximum(one[..., 0], two[..., 0]), min=0.0)
+    inter_h = xp.clip(xp.minimum(one[..., 3], two[..., 3]) - xp.maximum(one[..., 1], two[..., 1]), min=0.0)
+    inter = inter_w * inter_h  # (N, M)
+    area1 = (one[..., 2] - one[..., 0]) * (one[..., 3] - one[..., 1])
+    area2 = (two[..., 2] - two[..., 0]) * (two[..., 3] - two[..., 1])
+    union = area1 + area2 - inter
+    return inter / xp.where(union > 0, union, xp.ones_like(union))
+
+
+def _sides(boxes: Array, form: str, eps: float) -> tuple[Array, ...]:
+    """Left, top, right, bottom, width and height as columns (N,)."""
+    if form == "xyxy":
+        left, top, right, bottom = (boxes[:, i] for i in range(4))
+        xp = namespace_of(boxes)
+        height = xp.clip(bottom - top, min=eps)  # the aspect ratio divides by it
+        return left, top, right, bottom, right - left, height
+    x, y, w, h = (boxes[:, i] for i in range(4))
+    return x - w * 0.5, y - h * 0.5, x + w * 0.5, y + h * 0.5, w, h
