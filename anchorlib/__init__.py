@@ -1,6 +1,27 @@
-"""Anchor boxes for YOLO: measure, fit, assign and train, with the same answer on NumPy, PyTorch and OneFlow."""
+"""Anchor boxes for YOLO: measure, fit, assign and train, with the same answer on NumPy, PyTorch and OneFlow.
+
+No framework is imported here: arrays bring their own.
+"""
 
 from anchorlib import backends
 from anchorlib._version import __version__
+from anchorlib.boxes import box_iou_pairs, wh_iou
+from anchorlib.datasets import BoxSizes, read_boxes
+from anchorlib.fitting import AnchorFit, evolve, fit_anchors, kmeans
+from anchorlib.metrics import AnchorScore, score, size_ratio
 
-__all__ = ["__version__", "backends"]
+__all__ = [
+    "AnchorFit",
+    "AnchorScore",
+    "BoxSizes",
+    "__version__",
+    "backends",
+    "box_iou_pairs",
+    "evolve",
+    "fit_anchors",
+    "kmeans",
+    "read_boxes",
+    "score",
+    "size_ratio",
+    "wh_iou",
+]

@@ -53,6 +53,13 @@ def as_float(array: Array, dtype: Any = None) -> Array:
     return array if array.dtype == dtype else xp.astype(array, dtype)
 
 
+def to_framework(result: HostArray, like: Array) -> Array:
+    """A result of the host as an array of the framework, on the device and in the dtype of `like`."""
+    xp = namespace_of(like)
+    array = xp.from_numpy(result, device=xp.device_of(like))
+    return array if array.dtype == like.dtype else xp.astype(array, like.dtype)
+
+
 def check_sizes(*, zero: bool = False, **named: HostArray | Array) -> None:
     """Every side is finite and > 0 (or >= 0 where `zero`); the message counts the bad rows and shows the first."""
     for name, array in named.items():
@@ -76,6 +83,12 @@ def _complain_of_rows(name: str, rows: HostArray, bad: HostArray, what: str) -> 
             f"{name} has {len(bad_rows)} of {len(rows)} rows with {what} "
             f"(first: row {first}, {rows[first].tolist()}). Use boxes.drop_degenerate."
         )
+
+
+def check_one_of(name: str, value: str, known: tuple[str, ...]) -> None:
+    """An option has one of its values."""
+    if value not in known:
+        raise ValueError(f"{name} must be one of {', '.join(known)}, got {value!r}.")
 
 
 def check_thr(thr: float) -> float:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 
-from anchorlib.arrays import Array, Namespace, as_float, check_shape, check_shape_wh
+from anchorlib.arrays import Array, Namespace, as_float, check_one_of, check_shape, check_shape_wh
 from anchorlib.backends import namespace_of
 from anchorlib.errors import ShapeError
 
@@ -135,8 +135,8 @@ def box_iou_pairs(
     xp = namespace_of(boxes1=boxes1, boxes2=boxes2)
     check_shape(("N", 4), boxes1=boxes1)
     check_shape((int(boxes1.shape[0]), 4), boxes2=boxes2)
-    if kind not in _KINDS or form not in _FORMS:
-        raise ValueError(f"kind must be one of {_KINDS} and form one of {_FORMS}, got {kind!r} and {form!r}.")
+    check_one_of("kind", kind, _KINDS)
+    check_one_of("form", form, _FORMS)
     if boxes1.dtype != boxes2.dtype:
         raise ShapeError(f"boxes1 and boxes2 must have one dtype, got {boxes1.dtype} and {boxes2.dtype}.")
 

@@ -19,6 +19,9 @@ from anchorlib.backends import namespace_of
 from anchorlib.boxes import size_iou
 from anchorlib.errors import BadValueError
 
+GOOD_BPR = 0.98
+OBJECTIVES = ("ratio", "iou")
+
 _UNITS = 2.0**40  # of a ratio, as integers
 _LOW = 2**20  # where those units are parted, so that products with weights up to 2^36 stay below 2^63
 _BLOCK_ON_HOST = 2**14  # a block's columns of 64 KB stay in the cache
@@ -56,7 +59,7 @@ def size_ratio(boxes_wh: Array, anchors: Array, /) -> Array:
     boxes_wh = as_float(boxes_wh)
     anchors = as_float(anchors, boxes_wh.dtype)
     with np.errstate(divide="ignore", over="ignore"):
-        return _ratio(xp, boxes_wh[:, None, 0], boxes_wh[:, None, 1], anchors[None, :, 0], anchors[None, :, 1])
+        return side_ratio(xp, boxes_wh[:, None, 0], boxes_wh[:, None, 1], anchors[None, :, 0], anchors[None, :, 1])
 
 
 @dataclass(frozen=True)
@@ -77,6 +80,11 @@ class AnchorScore:
     mean_best: float
     avg_iou: float
     n_boxes: int
+
+    @property
+    def is_good(self) -> bool:
+        """BPR above 0.98: YOLOv5 keeps such anchors as they are."""
+        return self.bpr > GOOD_BPR
 
 
 @dataclass(frozen=True)
@@ -155,18 +163,24 @@ class SizeTable:
             for first in range(0, boxes_wh.shape[0], size)
         ]
 
-    def fitness(self, anchors: Array, thr: float) -> float:
-        """Mean over boxes of the best ratio, where that is > 1 / thr. `anchors` may be NumPy or like the boxes."""
+    def fitness(self, anchors: Array, thr: float, objective: str = "ratio") -> float:
+        """What a fit makes large: AnchorScore.fitness for "ratio", avg_iou for "iou"; without the rest of the score.
+
+        `anchors` may be NumPy or like the boxes.
+        """
         xp, limit = self._xp, _limit(thr)
+        closeness = side_ratio if objective == "ratio" else size_iou
         anchors = self._here(anchors)
         total = 0
         with np.errstate(divide="ignore", over="ignore"):
             for w, h, weight in self._blocks:
                 best = None
                 for anchor_w, anchor_h in _rows(anchors):
-                    ratio = _ratio(xp, w, h, anchor_w, anchor_h)
-                    best = ratio if best is None else xp.maximum(best, ratio)
-                total += _units(xp, best * xp.astype(best > limit, xp.float32), weight)
+                    close = closeness(xp, w, h, anchor_w, anchor_h)
+                    best = close if best is None else xp.maximum(best, close)
+                if objective == "ratio":
+                    best = best * xp.astype(best > limit, xp.float32)
+                total += _units(xp, best, weight)
         return self._mean(total)
 
     def score(self, anchors: Array, thr: float) -> AnchorScore:
@@ -178,7 +192,7 @@ class SizeTable:
             for w, h, weight in self._blocks:
                 best, best_iou, matches = None, None, None
                 for anchor_w, anchor_h in _rows(anchors):
-                    ratio = _ratio(xp, w, h, anchor_w, anchor_h)
+                    ratio = side_ratio(xp, w, h, anchor_w, anchor_h)
                     match = xp.astype(ratio > limit, xp.int64)
                     iou = size_iou(xp, w, h, anchor_w, anchor_h)
                     best = ratio if best is None else xp.maximum(best, ratio)
@@ -209,7 +223,7 @@ class SizeTable:
                 best = xp.zeros_like(w) + limit  # an anchor below the limit is nobody's nearest
                 owner = xp.zeros_like(w) - 1
                 for j, (anchor_w, anchor_h) in enumerate(_rows(anchors)):
-                    ratio = _ratio(xp, w, h, anchor_w, anchor_h)
+                    ratio = side_ratio(xp, w, h, anchor_w, anchor_h)
                     owner = xp.where(ratio > best, xp.full_like(owner, float(j)), owner)
                     best = xp.maximum(best, ratio)
                     matched[j] += _count(xp, xp.astype(ratio > limit, xp.int64), weight)
@@ -228,8 +242,11 @@ class SizeTable:
         return units / (self.n_boxes << 40)  # Python divides whole numbers with one correct rounding
 
 
-def _ratio(xp: Namespace, w: Array, h: Array, anchor_w: Array, anchor_h: Array) -> Array:
-    """min over sides of min(r, 1 / r), in three divisions fewer: 1 / r falls with r, so min(1 / r) is 1 / max(r)."""
+def side_ratio(xp: Namespace, w: Array, h: Array, anchor_w: Array, anchor_h: Array) -> Array:
+    """The ratio of `size_ratio`, from columns that broadcast. For the loops of this library: nothing is checked.
+
+    min over sides of min(r, 1 / r), with a division fewer: 1 / r falls with r, so the smaller 1 / r is 1 / max(r).
+    """
     ratio_w = w / anchor_w  # by an array: torch on CUDA turns `/ python_scalar` into a product with 1 / x
     ratio_h = h / anchor_h
     return xp.minimum(xp.minimum(ratio_w, ratio_h), 1 / xp.maximum(ratio_w, ratio_h))

@@ -20,6 +20,7 @@ from ._errors import ArrayTypeError, BackendError, BackendMissingError, BackendM
 from ._spec import FRAMEWORKS
 
 __all__ = [
+    "FRAMEWORKS",
     "ArrayTypeError",
     "BackendError",
     "BackendInfo",

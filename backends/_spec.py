@@ -111,6 +111,7 @@ EXTRAS = {
     "log_softmax": "log_softmax(x, axis=): x - log(sum(exp(x)))",
     "detach": "the same values, cut off from the gradient",
     "put_rows": "put_rows(x, rows, values): a copy of x (n, ...) with x[rows] = values; `rows` has no duplicates",
+    "overwrite": "overwrite(x, values): x[...] = values, in the memory of x and without a gradient",
     "from_numpy": "from_numpy(array, device=None): may share memory on the CPU",
     "to_numpy": "a NumPy array: a view when `in_host_memory`, else a copy",
     "in_host_memory": "True when `to_numpy` is a view",

@@ -39,6 +39,12 @@ def put_rows(x, rows, values, /):
     return x.index_put((rows,), values)
 
 
+def overwrite(x, values, /):
+    """copy_ casts and moves to the device of `x`; no_grad, for a leaf that asks for a gradient."""
+    with torch.no_grad():
+        x.copy_(values)
+
+
 def from_numpy(array, /, *, device=None):
     """torch.from_numpy refuses negative strides and warns about read-only arrays: those are copied."""
     array = np.asarray(array)
@@ -48,8 +54,9 @@ def from_numpy(array, /, *, device=None):
 
 
 def to_numpy(x, /):
-    """resolve_neg and resolve_conj are not needed: no complex numbers here."""
-    return x.detach().cpu().numpy()
+    """NumPy has no bfloat16: its values are exact in float32."""
+    x = x.detach().cpu()
+    return (x.float() if x.dtype is torch.bfloat16 else x).numpy()
 
 
 def in_host_memory(x, /):

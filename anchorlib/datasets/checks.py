@@ -1,0 +1,147 @@
+"""From what a reader found to box sizes: which rows count, which are refused, and why; the same for all formats."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Optional
+
+import numpy as np
+
+from anchorlib.arrays import HostArray
+from anchorlib.datasets.sizes import BoxSizes, ImageSize, Problem, scale_sizes
+
+# Share of the image's side. Coordinates written with four decimals may be off by 0.75e-4.
+EDGE_TOLERANCE = 1e-4
+MAX_CLASS = 2**31
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Why a reader could not make a box of a row."""
+
+    kind: str
+    message: str
+    value: str = ""
+    action: str = "row refused"
+
+
+@dataclass
+class Labels:
+    """What a reader found: M images of known size, R rows that belong to them, in pixels of the image on disk."""
+
+    image_names: list[str]
+    image_wh: HostArray  # (M, 2) float64, > 0
+    image_index: HostArray  # (R,) int64, ascending
+    files: list[str]  # M: where the rows of each image stand
+    row_numbers: HostArray  # (R,) int64: lines, or the numbers of annotations
+    row_word: str  # 'line', or what a row is called where there are no lines
+    classes: HostArray  # (R,) float64
+    boxes: HostArray  # (R, 4) float64: cx, cy, w, h; NaN where there is a fault
+    faults: dict[int, Fault] = field(default_factory=dict)  # by row
+    class_names: tuple[str, ...] = ()
+    n_classes: Optional[int] = None  # None: not known, any class will do
+    problems: list[Problem] = field(default_factory=list)  # of images and of the data set
+    lost_rows: int = 0  # rows of images whose size is not known
+
+
+def screen(labels: Labels, imgsz: ImageSize, resize: str) -> BoxSizes:
+    """The boxes that count, scaled, and the problems of all rows."""
+    image_wh = labels.image_wh[labels.image_index]  # (R, 2)
+    centres, sizes, classes = labels.boxes[:, :2], labels.boxes[:, 2:], labels.classes
+    with np.errstate(invalid="ignore", over="ignore"):
+        # In order: the first check that a row fails gives its kind. Comparisons with NaN are False.
+        refusals = {
+            "not a number": ~(np.isfinite(labels.boxes).all(axis=1) & np.isfinite(classes)),
+            "not a class": (classes != np.floor(classes)) | (abs(classes) >= MAX_CLASS),
+            "negative size": (sizes < 0).any(axis=1),
+            "out of [0, 1]": ((centres < 0) | (centres > image_wh) | (sizes > image_wh)).any(axis=1),
+        }
+        good = ~np.logical_or.reduce(list(refusals.values()))
+        refusals["duplicate row"] = _duplicates(labels, good)
+        good &= ~refusals["duplicate row"]
+        edge = image_wh * EDGE_TOLERANCE
+        beyond = (centres - sizes / 2 < -edge) | (centres + sizes / 2 > image_wh + edge)
+        n_classes = MAX_CLASS if labels.n_classes is None else labels.n_classes
+        remarks = {
+            "out of bounds": good & beyond.any(axis=1),
+            "zero area": good & (sizes == 0).any(axis=1),
+            "class out of range": good & ((classes < 0) | (classes >= n_classes)),
+        }
+    problems = list(labels.problems)
+    for row in np.flatnonzero(~good | np.logical_or.reduce(list(remarks.values()))):
+        if row in labels.faults:
+            problems.append(_problem(labels, row, labels.faults[row]))
+        elif not good[row]:
+            kind = next(kind for kind, rows in refusals.items() if rows[row])
+            problems.append(_problem(labels, row, Fault(kind, _MESSAGES[kind])))
+        else:
+            kinds = [kind for kind, rows in remarks.items() if rows[row]]
+            problems += [
+                _problem(labels, row, Fault(kind, _message(labels, kind), action="kept")) for kind in kinds
+            ]
+    return BoxSizes(
+        wh=scale_sizes(sizes[good], image_wh[good], imgsz, resize),
+        image_wh=labels.image_wh.astype(np.float32),
+        image_index=labels.image_index[good],
+        classes=classes[good].astype(np.int64),
+        class_names=labels.class_names,
+        image_names=tuple(labels.image_names),
+        problems=problems,
+        rows_read=len(good) + labels.lost_rows,
+        rows_refused=int((~good).sum()) + labels.lost_rows,
+    )
+
+
+_MESSAGES = {
+    "not a number": "expected finite numbers",
+    "not a class": "the class must be a whole number",
+    "negative size": "width and height must be >= 0",
+    "out of [0, 1]": "centre and size must lie within the image",
+    "duplicate row": "the same box is there before",
+    "out of bounds": "the box reaches beyond the image",
+    "zero area": "width and height must be > 0",
+}
+
+
+def _message(labels: Labels, kind: str) -> str:
+    if kind == "class out of range":
+        return (
+            f"the class must be 0 to {labels.n_classes - 1}" if labels.n_classes else "the class must be >= 0"
+        )
+    return _MESSAGES[kind]
+
+
+def _problem(labels: Labels, row: int, fault: Fault) -> Problem:
+    image, number = int(labels.image_index[row]), int(labels.row_numbers[row])
+    value = fault.value
+    if not value:
+        # In the units of the file: YOLO rows are shares of the image.
+        unit = np.tile(labels.image_wh[image], 2) if labels.row_word == "line" else 1.0
+        value = " ".join(f"{number:.6g}" for number in (labels.classes[row], *(labels.boxes[row] / unit)))
+    if labels.row_word == "line":
+        return Problem(fault.kind, labels.files[image], number, value, fault.action, fault.message)
+    message = f"{labels.row_word} {number}: {fault.message}"
+    return Problem(fault.kind, labels.files[image], None, value, fault.action, message)
+
+
+def _duplicates(labels: Labels, good: HostArray) -> HostArray:
+    """(R,) bool: good rows that stand earlier in the same image, class and box alike."""
+    rows = np.flatnonzero(good)
+    columns = [labels.image_index[rows], labels.classes[rows], *labels.boxes[rows].T]
+    # Sorting six columns takes seconds where most rows differ, so rows are first compared by one mixed number.
+    mixed = np.zeros(len(rows), np.uint64)
+    for column in columns:
+        bits = (column + 0.0).astype(np.float64).view(np.uint64)  # + 0.0: -0.0 equals 0.0 and must mix alike
+        mixed = (mixed ^ bits ^ (bits >> np.uint64(29))) * np.uint64(0x9E3779B97F4A7C15)
+        mixed ^= mixed >> np.uint64(32)
+    order = np.argsort(mixed, kind="stable")
+    same = mixed[order[1:]] == mixed[order[:-1]]
+    suspects = np.zeros(len(rows), bool)
+    suspects[order[1:][same]] = suspects[order[:-1][same]] = True
+    duplicates = np.zeros(len(good), bool)
+    seen = set()
+    for place in np.flatnonzero(suspects):
+        key = tuple(column[place] for column in columns)
+        duplicates[rows[place]] = key in seen
+        seen.add(key)
+    return duplicates

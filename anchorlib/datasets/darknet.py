@@ -1,0 +1,81 @@
+"""Darknet: a .data file (train=, valid=, names=) or a plain .txt list of image paths, with YOLO rows beside them."""
+
+from __future__ import annotations
+
+import os
+
+from anchorlib.datasets.checks import Labels
+from anchorlib.datasets.files import first_existing, read_lines, shorten
+from anchorlib.datasets.sizes import Problem
+from anchorlib.datasets.yolo import read_image_list, read_images
+from anchorlib.errors import DatasetError
+
+KEYS = {"train": "train", "val": "valid", "test": "test"}
+IMAGE_FOLDERS = ("images", "JPEGImages")  # darknet looks for the labels of both in `labels`
+
+
+def read_darknet(path: str, split: str, progress: bool) -> Labels:
+    """Labels of a .data file's split (or 'all'), or of a .txt list of images (which is one split); DatasetError."""
+    here = os.path.dirname(path) or os.curdir
+    roots = [here, os.path.join(here, os.pardir), os.curdir]  # cfg/coco.data names data/train.txt
+    problems: list[Problem] = []
+    options = {} if path.lower().endswith(".txt") else _read_options(path)
+    lists = _lists(path, options, split, roots, problems) if options else [path]
+    images = [image for place in lists for image in read_image_list(place, [os.path.dirname(place), *roots])]
+    images = list(dict.fromkeys(map(os.path.normpath, images)))
+    names = _names(path, options, roots, problems)
+    labels = read_images(images, image_folders=IMAGE_FOLDERS, problems=problems, progress=progress)
+    labels.class_names = names
+    n_classes = options.get("classes", "")
+    labels.n_classes = int(n_classes) if n_classes.isdecimal() and int(n_classes) else len(names) or None
+    return labels
+
+
+def _read_options(path: str) -> dict[str, str]:
+    try:
+        lines = read_lines(path)
+    except OSError as error:
+        raise DatasetError(f"{path}: cannot be read: {error.strerror or error}.") from error
+    pairs = [line.partition("=") for line in lines if not line.startswith(("#", ";"))]
+    options = {key.strip(): value.strip() for key, equals, value in pairs if equals}
+    if not options:
+        raise DatasetError(f"{path}: looked for lines such as 'train = train.txt', found none.")
+    return options
+
+
+def _lists(
+    path: str, options: dict[str, str], split: str, roots: list[str], problems: list[Problem]
+) -> list[str]:
+    wanted = [key for name, key in KEYS.items() if split in (name, "all") and options.get(key)]
+    if not wanted:
+        looked_for = KEYS.get(split, split)
+        raise DatasetError(f"{path}: looked for {looked_for!r} =, found {', '.join(options)}.")
+    lists = []
+    for key in wanted:
+        candidates = [os.path.join(root, options[key]) for root in roots]
+        place = first_existing(candidates)
+        if place:
+            lists.append(place)
+        elif split == "all":
+            problems.append(
+                Problem("path", path, None, options[key], "left out", f"the list {key} is not there")
+            )
+        else:
+            looked_for = ", ".join(dict.fromkeys(map(os.path.normpath, candidates)))
+            raise DatasetError(f"{path}: the list {key} is not there; looked for {shorten(looked_for, 300)}.")
+    return lists
+
+
+def _names(path: str, options: dict[str, str], roots: list[str], problems: list[Problem]) -> tuple[str, ...]:
+    if not options.get("names"):
+        return ()
+    place = first_existing(os.path.join(root, options["names"]) for root in roots)
+    try:
+        return tuple(read_lines(place)) if place else ()
+    except OSError:
+        place = None
+        return ()
+    finally:
+        if place is None:
+            message = "the list of names cannot be read"
+            problems.append(Problem("path", path, None, options["names"], "left out", message))

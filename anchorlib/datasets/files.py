@@ -1,0 +1,101 @@
+"""Bytes and paths from disk, bounded: no read hangs on a pipe or fills the memory, whatever a list of files names."""
+
+from __future__ import annotations
+
+import os
+import reprlib
+import stat
+import sys
+from collections.abc import Iterable
+from typing import BinaryIO, TypeVar
+
+from tqdm import tqdm
+
+T = TypeVar("T")
+
+MEGABYTE = 1 << 20
+LABEL_LIMIT = 32 * MEGABYTE  # one image's labels, or one xml; real ones end at a few megabytes of polygons
+LIST_LIMIT = 1024 * MEGABYTE  # lists of images
+IMAGE_SUFFIXES = frozenset(
+    ".avif .bmp .dng .gif .jfif .jp2 .jpe .jpeg .jpg .mpo .pgm .png .ppm .tif .tiff .webp".split()
+)
+
+
+def open_regular(path: str, limit: int | None = None) -> BinaryIO:
+    """An unbuffered file, open for reading. OSError, at once, for a pipe, a device, a folder, or more bytes than `limit`."""
+    # Without O_NONBLOCK, opening a pipe waits for its writer, for ever.
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    try:
+        handle = os.open(path, flags)
+    except ValueError as error:  # a NUL byte, or what the file system cannot encode
+        raise OSError(f"not a path: {error}") from error
+    info = os.fstat(handle)
+    if stat.S_ISREG(info.st_mode) and (limit is None or info.st_size <= limit):
+        return os.fdopen(handle, "rb", buffering=0)
+    os.close(handle)
+    if not stat.S_ISREG(info.st_mode):
+        raise OSError("a folder" if stat.S_ISDIR(info.st_mode) else "a pipe or device, not a regular file")
+    raise OSError(f"{info.st_size} bytes, more than the {limit} that are read of such a file")
+
+
+def read_regular(path: str, limit: int = LABEL_LIMIT) -> bytes:
+    """The bytes of a regular file of at most `limit` bytes; OSError otherwise."""
+    with open_regular(path, limit) as file:
+        return file.read()
+
+
+def read_lines(path: str) -> list[str]:
+    """The lines of a text file that are not empty, stripped; OSError."""
+    text = read_regular(path, LIST_LIMIT).decode("utf-8-sig", errors="replace")
+    return [line for line in map(str.strip, text.splitlines()) if line]
+
+
+def walk(folder: str, suffixes: Iterable[str]) -> list[str]:
+    """Files below a folder with one of the suffixes, sorted by path; each real folder once, so loops of links end."""
+    suffixes, found, seen, waiting = frozenset(suffixes), [], set(), [folder]
+    while waiting:
+        here = waiting.pop()
+        try:
+            info = os.stat(here)
+            entries = sorted(os.scandir(here), key=lambda entry: entry.name)
+        except OSError:  # a folder that may not be read holds no file for us; its absence shows in the counts
+            continue
+        if (info.st_dev, info.st_ino) in seen:
+            continue
+        seen.add((info.st_dev, info.st_ino))
+        for entry in entries:
+            if os.path.splitext(entry.name)[1].lower() in suffixes:
+                found.append(entry.path)
+            elif _is_dir(entry):
+                waiting.append(entry.path)
+    return sorted(found)
+
+
+def _is_dir(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
+
+
+def first_existing(candidates: Iterable[str]) -> str | None:
+    """The first path that is there, or None."""
+    for candidate in candidates:
+        try:
+            if os.path.exists(candidate):
+                return candidate
+        except ValueError:  # a NUL byte; Python 3.8+ answers False on most systems
+            continue
+    return None
+
+
+def shorten(value: object, limit: int = 60) -> str:
+    """A value for a message: its repr, cut, and safe for nested or huge ones."""
+    brief = reprlib.Repr()
+    brief.maxstring = brief.maxother = limit
+    return brief.repr(value)
+
+
+def with_bar(items: Iterable[T], what: str, progress: bool) -> Iterable[T]:
+    """The items; a bar on a terminal's stderr when they take more than two seconds and `progress` is asked for."""
+    return tqdm(items, desc=what, leave=False, delay=2, disable=not (progress and sys.stderr.isatty()))

@@ -1,0 +1,72 @@
+"""Width and height of an image from its header, without decoding it."""
+
+from __future__ import annotations
+
+import struct
+import warnings
+from typing import BinaryIO
+
+from PIL import Image
+
+from anchorlib.datasets.files import open_regular
+
+HEAD = 8192  # bytes; the sizes of nearly all JPEG and PNG files stand within them
+ORIENTATION = 0x0112  # the EXIF tag; 5 to 8 lie on their side
+
+
+def image_size(path: str) -> tuple[int, int, bool]:
+    """(width, height, rotated) as the image is shown; `rotated` if EXIF swaps its sides. OSError if it has none.
+
+    Plain JPEG and PNG headers are read here, in about a tenth of Pillow's time; all others by Pillow: those with
+    metadata that may hold a rotation, those with anything unusual before the size, and every other format.
+    """
+    with open_regular(path) as file:
+        head = file.read(HEAD)
+        size = _jpeg_size(head) or _png_size(head)
+        if size:
+            return (*size, False)
+        file.seek(0)
+        return _pillow_size(file)
+
+
+def _jpeg_size(head: bytes) -> tuple[int, int] | None:
+    """The size in the frame header, or None if this is no JPEG, or one that Pillow should see."""
+    if head[:2] != b"\xff\xd8":
+        return None
+    at = 2
+    while at + 9 <= len(head) and head[at] == 0xFF:
+        marker, length = head[at + 1], int.from_bytes(head[at + 2 : at + 4], "big")
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):  # a frame header, not a table
+            height, width = struct.unpack_from(">HH", head, at + 5)
+            return (width, height) if width and height else None
+        # APP1 is EXIF or XMP and may rotate; below 0xC0 and 0xD0 to 0xD9 have no length.
+        if marker == 0xE1 or marker < 0xC0 or 0xD0 <= marker <= 0xD9 or length < 2:
+            return None
+        at += 2 + length
+    return None
+
+
+def _png_size(head: bytes) -> tuple[int, int] | None:
+    """The size in the IHDR chunk, or None if this is no PNG, or one with EXIF."""
+    before_pixels, pixels, _ = head.partition(b"IDAT")
+    # Text chunks may hold EXIF or XMP too, under names with "exif" or "xmp" in them.
+    if head[:8] != b"\x89PNG\r\n\x1a\n" or head[12:16] != b"IHDR" or not pixels:
+        return None
+    if b"exif" in before_pixels.lower() or b"xmp" in before_pixels.lower():
+        return None
+    width, height = struct.unpack_from(">II", head, 16)
+    return (width, height) if width and height else None
+
+
+def _pillow_size(file: BinaryIO) -> tuple[int, int, bool]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # damaged EXIF, very large images: neither matters for a size
+        try:
+            with Image.open(file) as image:
+                width, height = image.size
+                rotated = image.getexif().get(ORIENTATION) in (5, 6, 7, 8)
+        except Exception as error:  # Pillow's plugins raise all sorts on damaged files
+            raise OSError(f"{type(error).__name__}: {error}") from error
+    if width <= 0 or height <= 0:
+        raise OSError(f"a size of {width} x {height}")
+    return (height, width, True) if rotated else (width, height, False)

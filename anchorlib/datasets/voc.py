@@ -1,0 +1,167 @@
+"""Pascal VOC: a folder with Annotations/*.xml, and ImageSets/Main/<split>.txt where there are splits."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+from xml.etree.ElementTree import ParseError
+
+import numpy as np
+from defusedxml import DefusedXmlException
+from defusedxml.ElementTree import fromstring
+
+from anchorlib.datasets.checks import Fault, Labels
+from anchorlib.datasets.files import IMAGE_SUFFIXES, read_lines, read_regular, walk, with_bar
+from anchorlib.datasets.images import image_size
+from anchorlib.datasets.sizes import Problem
+from anchorlib.errors import DatasetError
+
+CORNERS = ("xmin", "ymin", "xmax", "ymax")
+
+
+def read_voc(path: str, split: str, progress: bool) -> Labels:
+    """Labels of a split, or of all annotations; DatasetError. Sides are xmax - xmin and ymax - ymin."""
+    problems: list[Problem] = []
+    files = _annotation_files(path, split, problems)
+    image_wh: list[tuple[float, float]] = []
+    names: list[str] = []
+    kept_files: list[str] = []
+    owners: list[int] = []
+    numbers: list[int] = []
+    class_names: list[str] = []
+    boxes: list[tuple[float, ...]] = []
+    faults: dict[int, Fault] = {}
+    lost_rows = 0
+    for file in with_bar(files, "annotations", progress):
+        root = _parse(file, problems)
+        if root is None:
+            continue
+        objects = root.findall("object")
+        size = _image_size(path, file, root, len(objects), problems)
+        if size is None:
+            lost_rows += len(objects)
+            continue
+        for number, item in enumerate(objects, start=1):
+            box = _box(item)
+            if isinstance(box, Fault):
+                faults[len(boxes)] = box
+                box = (np.nan,) * 4
+            boxes.append(box)
+            owners.append(len(names))
+            numbers.append(number)
+            class_names.append((item.findtext("name") or "").strip())
+        image_wh.append(size)
+        kept_files.append(file)
+        names.append((root.findtext("filename") or "").strip() or os.path.splitext(os.path.basename(file))[0])
+    unique_names = sorted(set(class_names))
+    class_of = {name: number for number, name in enumerate(unique_names)}
+    return Labels(
+        image_names=names,
+        image_wh=np.asarray(image_wh, np.float64).reshape(-1, 2),
+        image_index=np.asarray(owners, np.int64),
+        files=kept_files,
+        row_numbers=np.asarray(numbers, np.int64),
+        row_word="object",
+        classes=np.asarray([class_of[name] for name in class_names], np.float64),
+        boxes=np.asarray(boxes, np.float64).reshape(-1, 4),
+        faults=faults,
+        class_names=tuple(unique_names),
+        n_classes=len(unique_names) or None,
+        problems=problems,
+        lost_rows=lost_rows,
+    )
+
+
+def _annotation_files(path: str, split: str, problems: list[Problem]) -> list[str]:
+    folder = os.path.join(path, "Annotations")
+    everything = walk(folder, [".xml"])
+    if not everything:
+        raise DatasetError(f"{path}: looked for Annotations/*.xml as in Pascal VOC, found no such file.")
+    if split == "all":
+        return everything
+    list_file = os.path.join(path, "ImageSets", "Main", f"{split}.txt")
+    try:
+        # A list of one class has a second column, -1, 0 or 1.
+        stems = [
+            line.rpartition(" ")[0].strip() if line.endswith((" 1", " 0", " -1")) else line
+            for line in read_lines(list_file)
+        ]
+    except OSError as error:
+        if split == "train":
+            message = f"cannot be read ({error.strerror or error}); all annotations are taken"
+            problems.append(Problem("path", list_file, None, "", "read", message))
+            return everything
+        there = [os.path.basename(name)[:-4] for name in walk(os.path.dirname(list_file), [".txt"])]
+        raise DatasetError(
+            f"{path}: looked for the split {split!r} in {list_file}, found {', '.join(there) or 'no lists'}. "
+            "Take one of these, or split='all'."
+        ) from error
+    return [os.path.join(folder, f"{stem}.xml") for stem in dict.fromkeys(stems)]
+
+
+def _parse(file: str, problems: list[Problem]) -> Any:
+    """The root element; None, and a problem, if there is none."""
+    try:
+        return fromstring(read_regular(file))
+    except FileNotFoundError:
+        # An image of the list without annotation: its size is nowhere, but it has no boxes either.
+        problems.append(Problem("missing label", file, None, "", "left out", "is not there"))
+    except DefusedXmlException as error:
+        message = f"holds what may harm and is not read ({type(error).__name__})"
+        problems.append(Problem("unreadable label", file, None, "", "image refused", message))
+    except (OSError, ParseError, ValueError, LookupError, RecursionError) as error:
+        problems.append(
+            Problem("unreadable label", file, None, "", "image refused", f"cannot be read: {error}")
+        )
+    return None
+
+
+def _image_size(
+    path: str, file: str, root: Any, n_objects: int, problems: list[Problem]
+) -> tuple[float, float] | None:
+    """From <size>, else from the image's header; None, and a problem, if neither has it."""
+    width, height = _number(root.findtext("size/width")), _number(root.findtext("size/height"))
+    if width > 0 and height > 0:
+        return width, height
+    # Only the file's name: <filename> may name any path.
+    name = os.path.basename((root.findtext("filename") or "").strip())
+    stem = os.path.splitext(os.path.basename(file))[0]
+    for candidate in dict.fromkeys([name, *(stem + suffix for suffix in (".jpg", *sorted(IMAGE_SUFFIXES)))]):
+        image = os.path.join(path, "JPEGImages", candidate)
+        try:
+            width, height, rotated = image_size(image)
+        except OSError:
+            continue
+        if rotated:
+            problems.append(
+                Problem("exif rotation", image, None, "", "read", "EXIF turns it, its sides are swapped")
+            )
+        return width, height
+    message = "expected <size> with width and height > 0, or the image in JPEGImages"
+    problems.append(Problem("image without size", file, None, f"{n_objects} rows", "image refused", message))
+    return None
+
+
+def _number(text: str | None) -> float:
+    """A finite number, or NaN."""
+    try:
+        number = float(text or "nan")
+    except ValueError:
+        return np.nan
+    return number if np.isfinite(number) else np.nan
+
+
+def _box(item: Any) -> tuple[float, ...] | Fault:
+    """(cx, cy, w, h) of the object's own box, not of its parts'; or why there is none."""
+    box = item.find("bndbox")
+    name = (item.findtext("name") or "").strip()[:60]
+    if box is None or any(box.find(tag) is None for tag in CORNERS):
+        return Fault("wrong number of fields", f"expected <bndbox> with {', '.join(CORNERS)}", name)
+    left, top, right, bottom = (_number(box.findtext(tag)) for tag in CORNERS)
+    if np.isnan(left + top + right + bottom):
+        return Fault(
+            "not a number",
+            "expected finite numbers",
+            " ".join(str(box.findtext(tag)) for tag in CORNERS)[:60],
+        )
+    return (left + right) / 2, (top + bottom) / 2, right - left, bottom - top

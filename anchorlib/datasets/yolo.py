@@ -1,0 +1,291 @@
+"""YOLO: a data.yaml that names folders or lists of images, and a text file of rows for each image."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Sequence
+from typing import Any, Optional
+
+import numpy as np
+import yaml
+
+from anchorlib.datasets.checks import Labels
+from anchorlib.datasets.files import (
+    IMAGE_SUFFIXES,
+    MEGABYTE,
+    first_existing,
+    read_lines,
+    read_regular,
+    shorten,
+    walk,
+    with_bar,
+)
+from anchorlib.datasets.images import image_size
+from anchorlib.datasets.rows import read_rows
+from anchorlib.datasets.sizes import Problem
+from anchorlib.errors import DatasetError
+
+YAML_LIMIT = 4 * MEGABYTE
+SPLITS = ("train", "val", "test")
+
+
+class _Loader(yaml.SafeLoader):
+    """The safe loader without merge keys: nested ones grow a file of a kilobyte beyond all memory."""
+
+    def flatten_mapping(self, node: Any) -> None:
+        pass
+
+
+def read_yolo(path: str, split: str, progress: bool) -> Labels:
+    """Labels of one split (or 'all') of a data.yaml; DatasetError."""
+    config = load_config(path)
+    problems: list[Problem] = []
+    images: list[str] = []
+    folders: list[str] = []
+    for name in _wanted_splits(path, config, split):
+        entries = config[name] if isinstance(config[name], list) else [config[name]]
+        for entry in entries:
+            place = _resolve(path, config, name, entry, optional=split == "all", problems=problems)
+            if place is None:
+                continue
+            if os.path.isdir(place):
+                images += walk(place, IMAGE_SUFFIXES)
+                folders.append(place)
+            else:
+                images += read_image_list(place, [os.path.dirname(place), *_roots(path, config)])
+    images = list(dict.fromkeys(os.path.normpath(image) for image in images))
+    names = _class_names(path, config)
+    n_classes = config.get("nc")
+    labels = read_images(
+        images,
+        _labels_without_image(images, folders),
+        keypoints=_keypoints(path, config),
+        problems=problems,
+        progress=progress,
+    )
+    labels.class_names = names
+    labels.n_classes = n_classes if isinstance(n_classes, int) and n_classes > 0 else len(names) or None
+    return labels
+
+
+def load_config(path: str) -> dict[str, Any]:
+    """A data.yaml as a dict, by the safe loader; DatasetError."""
+    try:
+        config = yaml.load(read_regular(path, YAML_LIMIT), _Loader)  # a SafeLoader
+    except OSError as error:
+        raise DatasetError(f"{path}: cannot be read: {error.strerror or error}.") from error
+    except (yaml.YAMLError, ValueError, TypeError, OverflowError, RecursionError) as error:
+        cause = " ".join(str(error).split())[:200] or type(error).__name__
+        raise DatasetError(f"{path}: not a YAML file that is safe to read: {cause}.") from error
+    if not isinstance(config, dict):
+        raise DatasetError(f"{path}: expected a mapping with train, val and names, got {shorten(config)}.")
+    return config
+
+
+def label_path(image: str, image_folders: Sequence[str] = ("images",)) -> str:
+    """Where the labels of an image stand: the last `images` folder of its path becomes `labels`, the suffix .txt.
+
+    >>> label_path("data/images/train/0001.jpg")
+    'data/labels/train/0001.txt'
+    """
+    stem = os.path.splitext(image)[0]
+    for folder in image_folders:
+        before, found, after = stem.rpartition(f"{os.sep}{folder}{os.sep}")
+        if found:
+            return f"{before}{os.sep}labels{os.sep}{after}.txt"
+        if stem.startswith(folder + os.sep):  # a relative path that begins with it
+            return f"labels{stem[len(folder) :]}.txt"
+    return stem + ".txt"
+
+
+def read_image_list(path: str, roots: Sequence[str]) -> list[str]:
+    """Image paths of a text file, each found below the first root where it is; DatasetError."""
+    try:
+        lines = read_lines(path)
+    except OSError as error:
+        raise DatasetError(
+            f"{path}: cannot be read as a list of images: {error.strerror or error}."
+        ) from error
+    bases = list(dict.fromkeys([*roots, os.curdir]))
+    images = [first_existing(os.path.join(base, line) for base in bases) for line in lines]
+    return [image or os.path.join(bases[0], line) for image, line in zip(images, lines)]
+
+
+def read_images(
+    images: Sequence[str],
+    orphans: Sequence[str] = (),
+    *,
+    image_folders: Sequence[str] = ("images",),
+    keypoints: Optional[tuple[int, int]] = None,
+    problems: Sequence[Problem] = (),
+    progress: bool = False,
+) -> Labels:
+    """Labels and sizes of images. The rows of those without a size, and of `orphans` (label files), are lost."""
+    paths = [label_path(image, image_folders) for image in images] + list(orphans)
+    rows = read_rows(paths, keypoints, progress)
+    n_rows = np.bincount(rows.file_index, minlength=len(paths))
+    missing = set(rows.missing)
+    found: list[Problem] = list(problems)
+    sizes = np.zeros((len(paths), 2))  # 0: no size, and so no image
+    for index, image in enumerate(with_bar(images, "images", progress)):
+        if index in rows.unreadable:
+            found.append(
+                Problem("unreadable label", paths[index], None, "", "image refused", rows.unreadable[index])
+            )
+            continue
+        lost = f"{n_rows[index]} rows"
+        try:
+            width, height, rotated = image_size(image)
+        except FileNotFoundError:
+            found.append(Problem("missing image", image, None, lost, "image refused", "is not there"))
+            continue
+        except OSError as error:
+            reason = f"cannot be read: {error.strerror or error}"
+            found.append(Problem("unreadable image", image, None, lost, "image refused", reason))
+            continue
+        sizes[index] = width, height
+        if rotated:
+            found.append(
+                Problem("exif rotation", image, None, "", "read", "EXIF turns it, its sides are swapped")
+            )
+        if index in missing:
+            found.append(Problem("missing label", paths[index], None, "", "read", "is not there: no boxes"))
+    for index in range(len(images), len(paths)):
+        if index in rows.unreadable:
+            found.append(
+                Problem("unreadable label", paths[index], None, "", "rows refused", rows.unreadable[index])
+            )
+        else:
+            lost = f"{n_rows[index]} rows"
+            found.append(Problem("missing image", paths[index], None, lost, "rows refused", "has no image"))
+
+    sized = sizes[:, 0] > 0
+    kept = sized[rows.file_index]
+    position = np.cumsum(kept) - 1
+    image_index = (np.cumsum(sized) - 1)[rows.file_index[kept]]
+    image_wh = sizes[sized]
+    return Labels(
+        image_names=[image for image, has_size in zip(images, sized) if has_size],
+        image_wh=image_wh,
+        image_index=image_index,
+        files=[path for path, has_size in zip(paths, sized) if has_size],
+        row_numbers=rows.line[kept],
+        row_word="line",
+        classes=rows.values[kept, 0],
+        boxes=rows.values[kept, 1:] * np.tile(image_wh, 2)[image_index],
+        faults={int(position[row]): fault for row, fault in rows.faults.items() if kept[row]},
+        problems=found,
+        lost_rows=int((~kept).sum()),
+    )
+
+
+def _wanted_splits(path: str, config: dict[str, Any], split: str) -> list[str]:
+    there = [name for name in SPLITS if config.get(name)]
+    if split == "all" and there:
+        return there
+    if split not in there:
+        raise DatasetError(
+            f"{path}: looked for the split {split!r}, found {', '.join(there) or 'none of train, val, test'}. "
+            f"Its keys are {shorten(sorted(map(str, config)))}."
+        )
+    return [split]
+
+
+def _roots(path: str, config: dict[str, Any]) -> list[str]:
+    """Folders that entries may be relative to: `path` beside the yaml, then from here, then the yaml's own."""
+    here = os.path.dirname(path) or os.curdir
+    root = config.get("path")
+    roots = (
+        [os.path.join(here, root), os.path.join(os.curdir, root)] if isinstance(root, str) and root else []
+    )
+    return list(dict.fromkeys([*roots, here, os.curdir]))
+
+
+def _resolve(
+    path: str, config: dict[str, Any], split: str, entry: object, *, optional: bool, problems: list[Problem]
+) -> str | None:
+    """The folder or list of a split. None, and a problem, for one that is not there and may be missing."""
+    if not isinstance(entry, str) or not entry:
+        raise DatasetError(f"{path}: {split} must be a path or a list of paths, got {shorten(entry)}.")
+    candidates = [os.path.join(root, entry) for root in _roots(path, config)]
+    found = first_existing(candidates)
+    if found:
+        return found
+    inner = entry
+    while inner.startswith(("../", "..\\")):
+        inner = inner[3:]
+    found = (
+        first_existing(os.path.join(root, inner) for root in _roots(path, config)) if inner != entry else None
+    )
+    if found:
+        problems.append(Problem("path", path, None, entry, "read", f"{split} is not there, took {found}"))
+        return found
+    looked_for = ", ".join(dict.fromkeys(os.path.normpath(candidate) for candidate in candidates))
+    near = _near(os.path.join(os.path.dirname(path) or os.curdir, inner))
+    message = f"{split} is not there; looked for {looked_for}" + (
+        f"; there is {', '.join(near)}" if near else ""
+    )
+    if optional:
+        problems.append(Problem("path", path, None, entry, "left out", message))
+        return None
+    raise DatasetError(f"{path}: {message}. Correct {split} in it.")
+
+
+def _near(wanted: str) -> list[str]:
+    """Paths that are there and look like the wanted one: each missing part replaced by the names next to it."""
+    existing, missing = wanted, []
+    while existing and not os.path.isdir(existing) and os.path.dirname(existing) != existing:
+        existing, part = os.path.split(existing)
+        missing.insert(0, part)
+    try:
+        names = os.listdir(existing or os.curdir)
+    except (OSError, ValueError):
+        return []
+    if not missing:
+        return []
+    close = difflib.get_close_matches(missing[0], names, n=3, cutoff=0.5)
+    return [os.path.normpath(os.path.join(existing, name)) for name in close]
+
+
+def _labels_without_image(images: Sequence[str], folders: Sequence[str]) -> list[str]:
+    """Label files in the label folders of these image folders that belong to no image."""
+    expected = {label_path(image) for image in images}
+    found: list[str] = []
+    for folder in folders:
+        label_folder = os.path.dirname(label_path(os.path.join(os.path.normpath(folder), "any.jpg")))
+        found += walk(label_folder or os.curdir, [".txt"])
+    found = [os.path.normpath(path) for path in found]
+    # Labelling tools put a list of names beside the labels.
+    return [
+        path
+        for path in dict.fromkeys(found)
+        if path not in expected and os.path.basename(path) != "classes.txt"
+    ]
+
+
+def _class_names(path: str, config: dict[str, Any]) -> tuple[str, ...]:
+    names = config.get("names") or []
+    if isinstance(names, dict):
+        if sorted(names, key=str) != sorted(range(len(names)), key=str):
+            raise DatasetError(f"{path}: names must be numbered 0 to {len(names) - 1}, got {shorten(names)}.")
+        names = [names[number] for number in range(len(names))]
+    if not isinstance(names, list) or any(isinstance(name, (list, dict)) for name in names):
+        raise DatasetError(
+            f"{path}: names must be a list, or a mapping of numbers to names, got {shorten(names)}."
+        )
+    return tuple(map(str, names))
+
+
+def _keypoints(path: str, config: dict[str, Any]) -> tuple[int, int] | None:
+    shape = config.get("kpt_shape")
+    if shape is None:
+        return None
+    whole = (
+        isinstance(shape, list)
+        and len(shape) == 2
+        and all(isinstance(n, int) and 0 < n < 1000 for n in shape)
+    )
+    if not whole:
+        raise DatasetError(f"{path}: kpt_shape must be [points, values per point], got {shorten(shape)}.")
+    return shape[0], shape[1]

@@ -1,0 +1,5 @@
+"""Anchors in files."""
+
+from anchorlib.modelfiles.config import FORMATS, format_anchors, read_anchors, split_layers, write_anchors
+
+__all__ = ["FORMATS", "format_anchors", "read_anchors", "split_layers", "write_anchors"]

@@ -1,0 +1,44 @@
+"""Files that are there whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+import tempfile
+from typing import Union
+
+
+def write_atomically(path: Union[str, os.PathLike[str]], data: bytes) -> None:
+    """Write beside the file, bring it to the disk, then put it in its place: a power cut leaves the old file or the new.
+
+    A symlink is followed, and the mode of a file that was there is kept.
+    """
+    target = os.path.realpath(path)
+    handle, beside = tempfile.mkstemp(dir=os.path.dirname(target), prefix=f".{os.path.basename(target)}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(beside, _mode(target))
+        os.replace(beside, target)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(beside)
+        raise
+    if os.name == "posix":  # the name is on the disk once its directory is
+        directory = os.open(os.path.dirname(target), os.O_RDONLY)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
+
+
+def _mode(path: str) -> int:
+    try:
+        return stat.S_IMODE(os.stat(path).st_mode)
+    except FileNotFoundError:
+        mask = os.umask(0)  # there is no way to read it but to set it
+        os.umask(mask)
+        return 0o666 & ~mask

@@ -1,0 +1,1 @@
+"""Numbers to text, JSON and pictures. Nothing here prints."""

@@ -1,0 +1,135 @@
+"""What was measured and fitted, as text for people and as a dict for machines."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Optional, Sequence
+
+import numpy as np
+
+from anchorlib.arrays import HostArray
+from anchorlib.datasets import BoxSizes
+from anchorlib.metrics import AnchorScore, SizeTable
+
+
+@dataclass(frozen=True)
+class LayerUse:
+    """What the anchors of one layer do for a set of boxes.
+
+    anchors : (A, 2) pixels
+    bpr : the share of boxes with a ratio > 1 / thr to some anchor of this layer
+    nearest : the share of boxes that an anchor of this layer fits best
+    """
+
+    anchors: HostArray
+    bpr: float
+    nearest: float
+
+
+@dataclass(frozen=True)
+class Report:
+    """A set of anchors on a set of boxes, with what it replaces.
+
+    score, layers : of the anchors; before : of the anchors they are compared with, called `before_name`
+    fitted : method, seed, seconds and so on, where the anchors were fitted
+    """
+
+    data: str
+    boxes: BoxSizes
+    thr: float
+    imgsz: str
+    backend: str
+    score: AnchorScore
+    layers: list[LayerUse]
+    before: Optional[AnchorScore] = None
+    before_name: str = ""
+    fitted: dict[str, Any] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """One JSON object; anchors are [w, h] in pixels with all the digits of their float32."""
+        return {
+            "anchors": [[float(w), float(h)] for layer in self.layers for w, h in layer.anchors],
+            "bpr": self.score.bpr,
+            "aat": self.score.aat,
+            "fitness": self.score.fitness,
+            "avg_iou": self.score.avg_iou,
+            "n_boxes": self.score.n_boxes,
+            **self.fitted,
+            "thr": self.thr,
+            "backend": self.backend,
+            "problems": self.boxes.count_problems(),
+        }
+
+    def to_text(self) -> str:
+        """A page of a terminal."""
+        parts = [self._data_text(), self._score_text(), self._layer_text(), self._verdict()]
+        return "\n\n".join(part for part in parts if part)
+
+    def _data_text(self) -> str:
+        boxes = self.boxes
+        small = int((np.min(boxes.wh, axis=1) < 3).sum())
+        lines = [
+            f"{self.data}: {len(boxes.image_wh):,} images, {len(boxes.wh):,} boxes"
+            f"{f' ({small:,} under 3 px)' if small else ''}, at {self.imgsz}".replace(",", " ").replace("  ", ", ")
+        ]
+        return "\n".join(lines + [f"  {line}" for line in problem_lines(boxes)])
+
+    def _score_text(self) -> str:
+        rows = [
+            ("best possible recall", "bpr", "{:.4f}"),
+            (f"anchors/target at thr {self.thr:g}", "aat", "{:.2f}"),
+            ("fitness", "fitness", "{:.4f}"),
+            ("average IoU", "avg_iou", "{:.4f}"),
+        ]
+        table = [["", self.before_name, "fitted"] if self.before else ["", "", "anchors"]]
+        for label, name, form in rows:
+            old = form.format(getattr(self.before, name)) if self.before else ""
+            table.append([label, old, form.format(getattr(self.score, name))])
+        return _aligned(table if self.before else [[row[0], row[2]] for row in table])
+
+    def _layer_text(self) -> str:
+        table = [["layer", "fits best", "recall", "anchors (w,h px)"]]
+        for i, layer in enumerate(self.layers, 1):
+            sides = "  ".join(f"{w:.1f},{h:.1f}" for w, h in layer.anchors)
+            table.append([str(i), f"{layer.nearest:.1%}", f"{layer.bpr:.4f}", sides])
+        return _aligned(table, left=(0, 3))
+
+    def _verdict(self) -> str:
+        if self.score.is_good:
+            said = "a good fit"
+        else:
+            missed = round((1 - self.score.bpr) * self.score.n_boxes)
+            said = f"a poor fit: {missed} boxes match no anchor; try more anchors (--n), a larger --imgsz or --thr"
+        took = self.fitted.get("seconds")
+        how = f" {self.fitted['method']}, seed {self.fitted['seed']}, {took:.2f} s on {self.backend}." if took else ""
+        return f"{len([a for layer in self.layers for a in layer.anchors])} anchors, {said}.{how}"
+
+
+def measure_layers(table: SizeTable, layers: Sequence[HostArray], thr: float) -> list[LayerUse]:
+    """What each layer's anchors do for the boxes."""
+    uses = table.use(np.concatenate(layers), thr)
+    result, first = [], 0
+    for anchors in layers:
+        own = uses[first : first + len(anchors)]
+        first += len(anchors)
+        result.append(LayerUse(anchors, table.score(anchors, thr).bpr, sum(use.nearest for use in own)))
+    return result
+
+
+def problem_lines(boxes: BoxSizes, examples: int = 1) -> list[str]:
+    """One line a kind of problem: how many, and the first ones with file and line."""
+    lines = []
+    for kind, count in boxes.count_problems().items():
+        shown = [str(problem) for problem in boxes.problems if problem.kind == kind][:examples]
+        lines.append(f"{count} x {kind}, e.g. {'; '.join(shown)}")
+    return lines
+
+
+def _aligned(table: list[list[str]], left: Sequence[int] = (0,)) -> str:
+    """Columns of equal width, two spaces apart; those in `left` flush left, the others flush right."""
+    widths = [max(len(row[i]) for row in table) for i in range(len(table[0]))]
+    lines = []
+    for row in table:
+        cells = [cell.ljust(w) if i in left else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths))]
+        lines.append(("  " + "  ".join(cells)).rstrip())
+    return "\n".join(lines)

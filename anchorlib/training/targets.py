@@ -1,0 +1,222 @@
+"""Which predictions answer for which object: YOLOv5's assignment of targets to cells and anchors.
+
+All layers are assigned together: a mask (layer, neighbour, anchor, target) says which rows there are, and its entries in
+row-major order are the rows in YOLOv5's order. What decides is exact in float32 (products, divisions, floors,
+comparisons), so every backend and device gives the same bits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import NamedTuple, Optional, Union
+
+import numpy as np
+
+from anchorlib import backends
+from anchorlib.arrays import Array, Namespace, as_float, check_shape, check_thr, describe
+from anchorlib.backends import namespace_of
+from anchorlib.errors import BadValueError, ShapeError
+
+#: Own cell, then left, up, right and down: the (x, y) that is taken off the centre before it is cut to a cell.
+_STEPS = ((0.0, 0.0), (0.5, 0.0), (0.0, 0.5), (-0.5, 0.0), (0.0, -0.5))
+_COLUMNS = ("image", "class", "cx", "cy", "w", "h")
+
+
+class LayerTargets(NamedTuple):
+    """What one layer's predictions should be: a row for each prediction that answers for an object.
+
+    cls : (M,) int64, class
+    box : (M, 4) float32, centre relative to the cell's corner, and size, in grid units
+    image, anchor, gj, gi : (M,) int64, where the prediction lies: p[image, anchor, gj, gi]
+    anchor_wh : (M, 2) float32, the anchor in grid units
+    """
+
+    cls: Array
+    box: Array
+    image: Array
+    anchor: Array
+    gj: Array
+    gi: Array
+    anchor_wh: Array
+
+
+def build_targets(
+    targets: Array,
+    anchors: Union[Array, Sequence[Array]],
+    shapes: Sequence[tuple[int, int]],
+    *,
+    thr: float = 4.0,
+    validate: bool = False,
+    n_images: Optional[int] = None,
+    n_classes: Optional[int] = None,
+) -> list[LayerTargets]:
+    """The predictions that answer for each object, layer by layer.
+
+    An anchor answers for an object if no side of the two differs by a factor of `thr` or more. With it answer the
+    object's own cell and those of its neighbours (left or right, up or down) that are nearer than half a cell.
+
+    Parameters
+    ----------
+    targets : (T, 6) float: image, class, cx, cy, w, h, boxes in [0, 1] of the image; taken as float32. T may be 0.
+    anchors : (L, A, 2) float, grid units (pixels / stride), sides > 0; a list of (A_l, 2) where the numbers differ
+    shapes : L pairs (ny, nx), rows and columns of each layer's grid
+    thr : ratio limit > 1, strict (YOLOv5's anchor_t)
+    validate : refuse rows with an entry that is not finite, an image or class that is not a whole number, is below 0 or
+        is not below `n_images`, `n_classes` (where given). It reads the values: on CUDA that waits for the device.
+
+    Returns
+    -------
+    L LayerTargets, of the framework and on the device of `targets`. Rows: all own cells, then left, up, right, down; in
+    each by anchor, then in the order of `targets`. The same bits on every backend and device.
+
+    Raises
+    ------
+    ShapeError : wrong shapes, or another number of shapes than of layers
+    BadValueError : thr <= 1; with `validate`, the first row that cannot be used
+    BackendMixError, ArrayTypeError
+
+    Source
+    ------
+    The assignment of YOLOv5, written from a description of its behaviour.
+
+    Examples
+    --------
+    >>> targets = np.asarray([[0.0, 7.0, 0.55, 0.6, 0.5, 0.5]])
+    >>> (layer,) = build_targets(targets, np.asarray([[[2.0, 2.0]]]), [(4, 4)])
+    >>> np.stack([layer.gj, layer.gi], axis=1)  # its own cell, left of it, and above it
+    array([[2, 2],
+           [2, 1],
+           [1, 2]])
+    """
+    like = targets
+    anchors = _one_array(anchors)
+    xp = namespace_of(targets=targets, anchors=anchors)
+    check_shape(("T", 6), hint="The columns are image, class, cx, cy, w, h.", targets=targets)
+    check_shape(("L", "A", 2), anchors=anchors)
+    if len(shapes) != anchors.shape[0]:
+        raise ShapeError(
+            f"shapes must have one (ny, nx) for each layer of anchors, got {len(shapes)} for {describe(anchors)}."
+        )
+    check_thr(thr)
+    if validate:
+        check_targets(targets, n_images, n_classes)
+
+    targets, anchors = backends.on_host(xp.detach(targets), xp.detach(anchors))
+    host = namespace_of(targets)
+    grid_shapes = tuple((int(ny), int(nx)) for ny, nx in shapes)
+    plan = _plan(host, host.device_of(targets), grid_shapes, int(anchors.shape[1]))
+    layers = _assign(host, as_float(targets, host.float32), as_float(anchors, host.float32), plan, thr)
+    if host is xp:
+        return layers
+    device = xp.device_of(like)
+    return [LayerTargets(*(xp.from_numpy(column, device=device) for column in layer)) for layer in layers]
+
+
+def check_targets(targets: Array, n_images: Optional[int] = None, n_classes: Optional[int] = None) -> None:
+    """Every row of `targets` (T, 6) can be trained on; if not, an error that names the first that cannot."""
+    rows = namespace_of(targets).to_numpy(targets)
+    limits = {"image": n_images, "class": n_classes}
+    for column, name in enumerate(_COLUMNS):
+        values, wanted = rows[:, column], "a finite number"
+        bad = ~np.isfinite(values)
+        if name in limits:
+            limit = limits[name]
+            wanted = "a whole number >= 0" if limit is None else f"a whole number in [0, {limit})"
+            bad |= (values < 0) | (values != np.floor(values))
+            bad |= values >= (np.inf if limit is None else limit)
+        if bad.any():
+            row = int(np.flatnonzero(bad)[0])
+            raise BadValueError(
+                f"targets must have {wanted} as {name} (column {column}), got {values[row]:g} in row {row}: "
+                f"{rows[row].tolist()}; {int(bad.sum())} of {len(rows)} rows are like that. Look at the labels of that image."
+            )
+
+
+class _Plan(NamedTuple):
+    """What depends on the grids and the number of anchors alone. A code stands for a (layer, neighbour, anchor)."""
+
+    grid: Array  # (L, 1, 4) float32: nx, ny, nx, ny
+    layer: Array  # (codes,) int64
+    anchor: Array  # (codes,) int64, in its layer
+    row: Array  # (codes,) int64, of the anchor among all layers' anchors
+    step: Array  # (codes, 2) float32
+    last: Array  # (codes, 2) int64: the last column and the last row of the grid
+
+
+@lru_cache(maxsize=128)  # multi-scale training has some tens of shapes
+def _plan(xp: Namespace, device: str, shapes: tuple[tuple[int, int], ...], n_anchors: int) -> _Plan:
+    sizes = np.asarray([(nx, ny) for ny, nx in shapes], dtype=np.int64)
+    codes = np.indices((len(shapes), len(_STEPS), n_anchors)).reshape(3, -1)
+    layer, step, anchor = (np.ascontiguousarray(part, dtype=np.int64) for part in codes)
+    tables = _Plan(
+        grid=np.tile(sizes, 2)[:, None, :].astype(np.float32),
+        layer=layer,
+        anchor=anchor,
+        row=layer * n_anchors + anchor,
+        step=np.asarray(_STEPS, dtype=np.float32)[step],
+        last=sizes[layer] - 1,
+    )
+    return _Plan(*(xp.from_numpy(table, device=device) for table in tables))
+
+
+def _assign(xp: Namespace, targets: Array, anchors: Array, plan: _Plan, thr: float) -> list[LayerTargets]:
+    """The rows of each layer, from float32 arrays that lie in one place."""
+    n_layers, n_anchors, n_targets = anchors.shape[0], anchors.shape[1], targets.shape[0]
+    boxes = targets[None, :, 2:] * plan.grid  # (L, T, 4)
+    matches = _matches(xp, boxes, anchors, float(np.float32(thr)))
+    near = _near(xp, boxes, plan.grid)
+    mask = matches[:, None, :, :] & near[:, :, None, :]  # (L, 5, A, T)
+    (found,) = xp.nonzero(xp.reshape(mask, (-1,)))  # (M,)
+
+    code = xp.floor_divide(found, xp.full_like(found, max(n_targets, 1)))
+    target = found - code * n_targets
+    box = xp.take(xp.reshape(boxes, (-1, 4)), xp.take(plan.layer, code) * n_targets + target, axis=0)
+    centre = box[:, :2]
+    cell = xp.astype(centre - xp.take(plan.step, code, axis=0), xp.int64)  # the cast cuts towards zero
+    cell = xp.minimum(xp.maximum(cell, xp.zeros_like(cell)), xp.take(plan.last, code, axis=0))
+    image_cls = xp.astype(targets[:, :2], xp.int64)
+    rows = LayerTargets(
+        cls=xp.take(image_cls[:, 1], target),
+        box=xp.concat([centre - xp.astype(cell, xp.float32), box[:, 2:]], axis=1),
+        image=xp.take(image_cls[:, 0], target),
+        anchor=xp.take(plan.anchor, code),
+        gj=cell[:, 1],
+        gi=cell[:, 0],
+        anchor_wh=xp.take(xp.reshape(anchors, (-1, 2)), xp.take(plan.row, code), axis=0),
+    )
+    per_layer = len(_STEPS) * n_anchors * n_targets  # entries of the mask
+    ends = [0] + [int(xp.sum(xp.astype(found < per_layer * (i + 1), xp.int64))) for i in range(n_layers)]
+    return [LayerTargets(*(column[start:end] for column in rows)) for start, end in zip(ends, ends[1:])]
+
+
+def _matches(xp: Namespace, boxes: Array, anchors: Array, thr: float) -> Array:
+    """(L, A, T) bool: no side of anchor and box differs by a factor of `thr` or more."""
+    w = boxes[:, None, :, 2] / anchors[:, :, None, 0]
+    h = boxes[:, None, :, 3] / anchors[:, :, None, 1]
+    low, high = xp.minimum(w, h), xp.maximum(w, h)
+    return (high < thr) & (1 / low < thr) & (low > 0)
+
+
+def _near(xp: Namespace, boxes: Array, grid: Array) -> Array:
+    """(L, 5, T) bool: own cell, left, up, right, down; a neighbour if it is nearer than half a cell and in the grid."""
+    low = boxes[:, :, :2]
+    high = grid[:, :, :2] - low
+    left_up = (low - xp.floor(low) < 0.5) & (low > 1.0)
+    right_down = (high - xp.floor(high) < 0.5) & (high > 1.0)
+    own = xp.ones_like(left_up[:, :, :1])
+    return xp.permute_dims(xp.concat([own, left_up, right_down], axis=2), (0, 2, 1))
+
+
+def _one_array(anchors: Union[Array, Sequence[Array]]) -> Array:
+    """(L, A, 2) of a list with layers of different numbers: an anchor without end fills up, and matches nothing."""
+    if not isinstance(anchors, (list, tuple)):
+        return anchors
+    check_shape(("A", 2), **{f"anchors[{i}]": layer for i, layer in enumerate(anchors)})
+    xp = namespace_of(*anchors)
+    most = max(layer.shape[0] for layer in anchors)
+    filled = []
+    for layer in anchors:
+        missing = xp.full_like(layer[:1], xp.inf)
+        filled.append(xp.concat([layer] + [missing] * (most - layer.shape[0]), axis=0))
+    return xp.stack(filled)

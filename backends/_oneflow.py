@@ -1,0 +1,262 @@
+"""OneFlow 0.9.0 under the names of the array API standard, for bool, int32, int64, float32 and float64.
+
+A small operation costs 14-21 us, so tensors of one dtype take one OneFlow operation wherever that is enough.
+Not covered: NaN in argmin, argmax, sort and argsort (any place), and the sign of a zero remainder.
+"""
+
+import builtins
+import math
+
+import numpy as np
+
+from . import _oneflow_elementwise as _elementwise
+from . import _oneflow_reduce as _reduce
+from ._oneflow_elementwise import Tensor, default_dtype, result_type
+from ._oneflow_import import import_oneflow
+from ._oneflow_reduce import axes_of, axis_of, reduced_shape
+from ._spec import STANDARD
+
+flow = import_oneflow()
+
+# The names of the standard that the two other files define. From here on `any`, `bool` ... are OneFlow's.
+for _part in (_elementwise, _reduce):
+    globals().update({public: getattr(_part, public) for public in STANDARD if hasattr(_part, public)})
+
+name = "oneflow"
+version = flow.__version__
+inf, nan, pi = math.inf, math.nan, math.pi
+sigmoid = flow.sigmoid
+
+
+def astype(x, dtype, /, *, copy=True, device=None):
+    """Tensor.to has no copy=."""
+    x = x if device is None else to_device(x, device)
+    return x.clone() if copy and x.dtype is dtype else x.to(dtype)
+
+
+# ---- making arrays
+
+
+def asarray(obj, /, *, dtype=None, device=None, copy=None):
+    """flow.tensor makes float32 of a NumPy float64 scalar and warns about tensors."""
+    if isinstance(obj, Tensor):
+        x = to_device(obj, device) if device is not None else obj
+        return astype(x, dtype, copy=builtins.bool(copy)) if dtype is not None else x.clone() if copy else x
+    if copy is False:
+        raise ValueError("copy=False is for OneFlow tensors only: OneFlow copies what is not its own.")
+    host = np.asarray(obj)
+    if dtype is None and not isinstance(obj, (np.ndarray, np.generic)) and host.dtype == np.float64:
+        dtype = flow.float32  # the default for Python floats
+    x = from_numpy(host, device=device)
+    return x if dtype is None else x.to(dtype)
+
+
+def arange(start, /, stop=None, step=1, *, dtype=None, device=None):
+    """OneFlow raises where the range is empty."""
+    if stop is None:
+        start, stop = 0, start
+    if (stop - start) * step <= 0:
+        if dtype is None:
+            dtype = result_type(start, stop, step)
+        return zeros((0,), dtype=dtype, device=device)
+    return flow.arange(start, stop, step, dtype=dtype, device=_checked(device))
+
+
+def zeros(shape, *, dtype=None, device=None):
+    """A device that is not there kills the process."""
+    return flow.zeros(shape, dtype=dtype, device=_checked(device))
+
+
+def ones(shape, *, dtype=None, device=None):
+    """A device that is not there kills the process."""
+    return flow.ones(shape, dtype=dtype, device=_checked(device))
+
+
+def empty(shape, *, dtype=None, device=None):
+    """A device that is not there kills the process."""
+    return flow.empty(shape, dtype=dtype, device=_checked(device))
+
+
+def full(shape, fill_value, *, dtype=None, device=None):
+    """flow.full refuses the shape () and costs four times the operation below it."""
+    shape = (shape,) if isinstance(shape, int) else tuple(shape)
+    if isinstance(fill_value, Tensor):
+        fill_value = fill_value.item()
+    dtype = default_dtype(fill_value) if dtype is None else dtype
+    return flow._C.constant(shape, fill_value, dtype=dtype, device=_checked(device))
+
+
+def zeros_like(x, /, *, dtype=None, device=None):
+    """OneFlow's has no dtype=."""
+    return zeros(tuple(x.shape), dtype=dtype or x.dtype, device=device or x.device)
+
+
+def ones_like(x, /, *, dtype=None, device=None):
+    """OneFlow's has no dtype=."""
+    return ones(tuple(x.shape), dtype=dtype or x.dtype, device=device or x.device)
+
+
+def full_like(x, /, fill_value, *, dtype=None, device=None):
+    """OneFlow's refuses the shape ()."""
+    return full(tuple(x.shape), fill_value, dtype=dtype or x.dtype, device=device or x.device)
+
+
+# ---- shape
+
+
+def reshape(x, /, shape, *, copy=None):
+    """OneFlow's has no copy=."""
+    return flow.reshape(x.clone() if copy else x, shape)
+
+
+def expand_dims(x, /, *, axis=0):
+    """OneFlow says unsqueeze(dim=)."""
+    return flow.unsqueeze(x, axis_of(x.ndim + 1, axis))
+
+
+def squeeze(x, /, axis):
+    """OneFlow leaves an axis that is longer than 1 without a word."""
+    axes = axes_of(x, axis)
+    if builtins.any(x.shape[i] != 1 for i in axes):
+        raise ValueError(f"squeeze needs axes of length 1, got axis={axis} of shape {tuple(x.shape)}.")
+    return flow.reshape(x, reduced_shape(x, axes, False))
+
+
+def broadcast_to(x, /, shape):
+    """OneFlow refuses the shape ()."""
+    return x if tuple(x.shape) == tuple(shape) else x.expand(*shape)
+
+
+def concat(arrays, /, *, axis=0):
+    """OneFlow has no axis=None."""
+    if axis is None:
+        arrays, axis = [flow.reshape(x, (-1,)) for x in arrays], 0
+    return flow.cat(_all_one_dtype(arrays), dim=axis)
+
+
+def stack(arrays, /, *, axis=0):
+    """OneFlow refuses two dtypes."""
+    return flow.stack(_all_one_dtype(arrays), dim=axis)
+
+
+def _all_one_dtype(arrays):
+    arrays = list(arrays)
+    if builtins.all(x.dtype is arrays[0].dtype for x in arrays):
+        return arrays
+    dtype = result_type(*arrays)
+    return [x.to(dtype) for x in arrays]
+
+
+def flip(x, /, *, axis=None):
+    """OneFlow wants the axes."""
+    return flow.flip(x, axes_of(x, axis))
+
+
+def permute_dims(x, /, axes):
+    """OneFlow says permute."""
+    return flow.permute(x, axes)
+
+
+# ---- rows
+
+
+def nonzero(x, /):
+    """OneFlow gives one array unless asked."""
+    return flow.nonzero(x, as_tuple=True)
+
+
+def take(x, indices, /, *, axis=None):
+    """OneFlow gives 0 beyond the end, and kills the process below 0."""
+    axis = axis_of(x.ndim, 0 if axis is None and x.ndim == 1 else axis)
+    return flow.index_select(x, axis, _rows_within(indices, x.shape[axis]))
+
+
+def put_rows(x, rows, values, /):
+    """Assignment to a copy keeps the gradient of both; a row beyond the end kills the process."""
+    x = x.clone()
+    x[_rows_within(rows, x.shape[0])] = values
+    return x
+
+
+def overwrite(x, values, /):
+    """Assignment casts nothing; no_grad, for a leaf that asks for a gradient."""
+    with flow.no_grad():
+        x[...] = values.to(device=x.device, dtype=x.dtype)
+
+
+def _rows_within(rows, length):
+    """The indices, none negative; IndexError for one out of range. On CUDA reading them would cost a wait."""
+    if rows.device.type != "cpu" or 0 in rows.shape:
+        return rows
+    host = rows.numpy()
+    if host.min() < -length or host.max() >= length:
+        raise IndexError(f"indices must lie in [{-length}, {length}), got {host.min()} to {host.max()}.")
+    return flow.where(rows < 0, rows + length, rows) if host.min() < 0 else rows
+
+
+# ---- what the standard lacks
+
+
+def bce_with_logits(logits, target, /, *, pos_weight=None):
+    """OneFlow aborts the process on nothing with a pos_weight."""
+    if pos_weight is not None and 0 in logits.shape:
+        return logits * target
+    return flow._C.binary_cross_entropy_with_logits_loss(logits, target, None, pos_weight, "none")
+
+
+def log_softmax(x, /, *, axis=-1):
+    """OneFlow's is log(softmax): -88.7 where it should be -10000, and five digits elsewhere."""
+    axis = axis_of(x.ndim, axis)
+    shifted = x - flow.amax(x, dim=axis, keepdim=True).detach()
+    return shifted - flow.log(flow.sum(flow.exp(shifted), dim=axis, keepdim=True))
+
+
+def detach(x, /):
+    """The same storage without the graph."""
+    return x.detach()
+
+
+def from_numpy(array, /, *, device=None):
+    """OneFlow copies, refuses negative strides and has no kernels for other dtypes."""
+    array = np.asarray(array)
+    if array.dtype.name not in ("bool", "int32", "int64", "float32", "float64"):
+        raise TypeError(
+            f"OneFlow computes with bool, int32, int64, float32 and float64 here, got {array.dtype}. Cast it."
+        )
+    return to_device(flow.from_numpy(np.ascontiguousarray(array).reshape(array.shape)), device)
+
+
+def to_numpy(x, /):
+    """Tensor.numpy needs the CPU."""
+    return x.detach().cpu().numpy()
+
+
+def in_host_memory(x, /):
+    """Tensor.numpy shares memory on the CPU."""
+    return x.device.type == "cpu"
+
+
+def device_of(x, /):
+    """OneFlow's CPU is called 'cpu:0'."""
+    return "cpu" if x.device.type == "cpu" else f"cuda:{x.device.index}"
+
+
+def to_device(x, device, /):
+    """A device that is not there kills the process."""
+    return x.to(_checked(device) or "cpu")
+
+
+def devices():
+    """The wheel has code for compute capability 6.0 to 8.6, which 8.9 runs too; nothing for newer cards."""
+    count = flow.cuda.device_count()
+    return ["cpu", *(f"cuda:{i}" for i in range(count) if 6 <= flow.cuda.get_device_capability(i)[0] <= 8)]
+
+
+def _checked(device):
+    """The device, if it is there."""
+    if device is None or flow.device(device).type == "cpu":
+        return device
+    wanted = flow.device(device)
+    if f"{wanted.type}:{wanted.index}" not in devices():
+        raise ValueError(f"OneFlow {version} can use the devices {', '.join(devices())} here, got {device}.")
+    return device

@@ -1,0 +1,219 @@
+"""OneFlow 0.9.0: dtypes, and what runs entry by entry. Part of _oneflow.py, split off for length."""
+
+import builtins
+import types
+
+import numpy as np
+
+from ._oneflow_import import import_oneflow
+
+flow = import_oneflow()
+
+# From here on `bool`, `abs`, `pow`, `round` are OneFlow's, not Python's.
+Tensor = flow.Tensor
+bool, int32, int64, float32, float64 = flow.bool, flow.int32, flow.int64, flow.float32, flow.float64
+
+_DTYPES = (bool, int32, int64, float32, float64)  # each is promoted to those after it
+_RANK = {dtype: rank for rank, dtype in enumerate(_DTYPES)}
+_KINDS = {
+    "bool": (bool,),
+    "signed integer": (int32, int64),
+    "unsigned integer": (),
+    "integral": (int32, int64),
+    "real floating": (float32, float64),
+    "complex floating": (),
+    "numeric": (int32, int64, float32, float64),
+}
+
+
+def result_type(*arrays_and_dtypes):
+    """OneFlow has none. int64 with float32 is float32, as in torch."""
+    dtypes = [x.dtype if isinstance(x, Tensor) else x for x in arrays_and_dtypes]
+    found = [x for x in dtypes if x in _RANK]
+    for scalar in dtypes:
+        if scalar not in _RANK:  # a Python scalar counts only when it is of a higher kind
+            default = default_dtype(scalar)
+            if not found or _RANK[default] > builtins.max(_RANK[x] for x in found) + (default is int64):
+                found.append(default)
+    return builtins.max(found, key=_RANK.__getitem__)
+
+
+def default_dtype(scalar):
+    return bool if isinstance(scalar, builtins.bool) else int64 if isinstance(scalar, int) else float32
+
+
+def isdtype(dtype, kind):
+    """OneFlow has none."""
+    if isinstance(kind, tuple):
+        return builtins.any(isdtype(dtype, one) for one in kind)
+    return dtype in _KINDS[kind] if isinstance(kind, str) else dtype is kind
+
+
+def finfo(dtype, /):
+    """OneFlow's lacks smallest_normal."""
+    dtype = dtype.dtype if isinstance(dtype, Tensor) else dtype
+    info = flow.finfo(dtype)
+    return types.SimpleNamespace(
+        bits=info.bits, eps=info.eps, max=info.max, min=info.min, smallest_normal=info.tiny, dtype=dtype
+    )
+
+
+def iinfo(dtype, /):
+    """OneFlow's takes a dtype only."""
+    return flow.iinfo(dtype.dtype if isinstance(dtype, Tensor) else dtype)
+
+
+def _one_dtype(x1, x2):
+    """Two tensors of one dtype; a Python scalar becomes a tensor beside the other one."""
+    if not isinstance(x1, Tensor):
+        return _scalar(x1, x2), x2
+    if not isinstance(x2, Tensor):
+        return x1, _scalar(x2, x1)
+    dtype = result_type(x1, x2)
+    return x1.to(dtype), x2.to(dtype)
+
+
+def _scalar(value, like):
+    return flow._C.constant((), value, dtype=result_type(like, value), device=like.device)
+
+
+def _two(operation, meaning):
+    """An operation of two, with one dtype made of two."""
+
+    def of_two(x1, x2, /):
+        if isinstance(x1, Tensor) and isinstance(x2, Tensor) and x1.dtype is not x2.dtype:
+            x1, x2 = _one_dtype(x1, x2)
+        return operation(x1, x2)
+
+    of_two.__doc__ = (
+        f"{meaning}: OneFlow drops the dtype of a 0-d tensor beside an n-d one, whatever its kind."
+    )
+    return of_two
+
+
+add, subtract, multiply = _two(flow.add, "x + y"), _two(flow.sub, "x - y"), _two(flow.mul, "x * y")
+divide = _two(flow.div, "x / y")
+pow = _two(flow.pow, "x ** y")
+equal, not_equal = _two(flow.eq, "x == y"), _two(flow.ne, "x != y")
+less, less_equal = _two(flow.lt, "x < y"), _two(flow.le, "x <= y")
+greater, greater_equal = _two(flow.gt, "x > y"), _two(flow.ge, "x >= y")
+logical_and, logical_or, logical_xor = flow.logical_and, flow.logical_or, flow.logical_xor
+logical_not = flow.logical_not
+abs, exp, log, log1p, log2 = flow.abs, flow.exp, flow.log, flow.log1p, flow.log2
+sqrt, atan = flow.sqrt, flow.atan
+isfinite, isinf, isnan = flow.isfinite, flow.isinf, flow.isnan
+
+
+def negative(x, /):
+    """OneFlow's gives float32 for integers."""
+    return flow.negative(x) if x.dtype.is_floating_point else 0 - x
+
+
+def square(x, /):
+    """OneFlow's gives float32 for integers."""
+    return flow.square(x) if x.dtype.is_floating_point else x * x
+
+
+def sign(x, /):
+    """OneFlow's gives float32 for integers and 0 for NaN."""
+    signs = flow.sign(x)
+    return flow.where(flow.isnan(x), x, signs) if x.dtype.is_floating_point else signs.to(x.dtype)
+
+
+def _whole(operation):
+    """OneFlow has floor, ceil, trunc and round for floats only; integers are whole already."""
+
+    def of_one(x, /):
+        return operation(x) if x.dtype.is_floating_point else x
+
+    return of_one
+
+
+floor, ceil, trunc, round = _whole(flow.floor), _whole(flow.ceil), _whole(flow.trunc), _whole(flow.round)
+
+
+def minimum(x1, x2, /):
+    """OneFlow gives its second argument where either is NaN, so a NaN of the first is lost."""
+    return _nan_wins(flow.minimum, x1, x2)
+
+
+def maximum(x1, x2, /):
+    """OneFlow gives its second argument where either is NaN, so a NaN of the first is lost."""
+    return _nan_wins(flow.maximum, x1, x2)
+
+
+def _nan_wins(operation, x1, x2):
+    if not isinstance(x2, Tensor) and x2 == x2:
+        x1, x2 = x2, x1  # a number goes first, and one operation is enough
+    if not isinstance(x1, Tensor) and x1 == x1:
+        return operation(_scalar(x1, x2), x2)
+    if not isinstance(x1, Tensor) or not isinstance(x2, Tensor) or x1.dtype is not x2.dtype:
+        x1, x2 = _one_dtype(x1, x2)
+    found = operation(x1, x2)
+    return flow.where(flow.isnan(x1), x1, found) if x1.dtype.is_floating_point else found
+
+
+def clip(x, /, min=None, max=None):
+    """flow.clamp takes numbers only, and wants one."""
+    if isinstance(min, Tensor) or isinstance(max, Tensor):
+        x = x if min is None else maximum(x, min)
+        return x if max is None else minimum(x, max)
+    return x if min is None and max is None else flow.clamp(x, min=min, max=max)
+
+
+def where(condition, x1, x2, /):
+    """OneFlow refuses two dtypes, and makes float64 of float32 beside a Python float."""
+    if not isinstance(x1, Tensor) or not isinstance(x2, Tensor) or x1.dtype is not x2.dtype:
+        if not isinstance(x1, Tensor) and not isinstance(x2, Tensor):
+            x1 = flow._C.constant((), x1, dtype=result_type(x1, x2), device=condition.device)
+        x1, x2 = _one_dtype(x1, x2)
+    return flow.where(condition, x1, x2)
+
+
+def remainder(x1, x2, /):
+    """OneFlow has C's fmod only: the sign of the dividend."""
+    x1, x2 = _divisible(x1, x2)
+    if not x1.dtype.is_floating_point and not _is_positive(x2):
+        return _through_numpy(np.remainder, x1, x2)
+    rest = flow.fmod(x1, x2)
+    if _is_positive(x2):
+        return flow.where(rest < 0, rest + x2, rest)
+    return flow.where((rest != 0) & ((rest < 0) != (x2 < 0)), rest + x2, rest)
+
+
+def floor_divide(x1, x2, /):
+    """OneFlow truncates integers, divides two integer tensors as float64, and floors 1 / 0.1 to 10."""
+    x1, x2 = _divisible(x1, x2)
+    if not x1.dtype.is_floating_point:
+        if not _is_positive(x2):
+            return _through_numpy(np.floor_divide, x1, x2)
+        return x1 // x2 - (flow.fmod(x1, x2) < 0).to(x1.dtype)
+    rest = flow.fmod(x1, x2)
+    below = ((rest != 0) & ((rest < 0) != (x2 < 0))).to(x1.dtype)
+    whole = flow.round((x1 - rest) / x2) - below
+    return flow.where(x2 == 0, x1 / x2, whole) if isinstance(x2, Tensor) else whole if x2 else x1 / x2
+
+
+def _divisible(x1, x2):
+    """The first as a tensor, the second a tensor of its dtype or a Python number of its kind."""
+    if (
+        not isinstance(x1, Tensor)
+        or isinstance(x2, Tensor)
+        or (isinstance(x2, float) and not x1.dtype.is_floating_point)
+    ):
+        return _one_dtype(x1, x2)
+    return x1, x2
+
+
+def _is_positive(divisor):
+    return not isinstance(divisor, Tensor) and divisor > 0
+
+
+def _through_numpy(operation, x1, x2):
+    """Integers by a tensor or a negative number: OneFlow dies of a zero, and of the smallest integer by -1.
+
+    NumPy's answer to x / 0 is 0, and so it is everywhere here. Integers carry no gradient that could be lost.
+    """
+    with np.errstate(divide="ignore", over="ignore"):
+        host = operation(x1.cpu().numpy(), x2.cpu().numpy() if isinstance(x2, Tensor) else x2)
+    return flow.from_numpy(np.asarray(host)).to(device=x1.device, dtype=x1.dtype)
