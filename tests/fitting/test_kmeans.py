@@ -1,0 +1,171 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from anchorlib import kmeans, wh_iou
+from anchorlib.errors import BadValueError, ShapeError
+from anchorlib.fitting.kmeans import DISTANCES, INITS, UPDATES, distinct_sizes
+
+WAYS = [(d, u, i) for d in DISTANCES for u in UPDATES for i in INITS]
+
+
+def sizes(n, seed=0):
+    return np.exp(np.random.default_rng(seed).normal(3.5, 1.0, (n, 2))).astype(np.float32)
+
+
+def hexes(anchors):
+    return [float(side).hex() for side in np.asarray(anchors).ravel()]
+
+
+@pytest.mark.parametrize(("distance", "update", "init"), WAYS)
+def test_two_far_clusters_are_found(backend, path, distance, update, init):
+    boxes = backend.array([[10, 20], [10, 20], [10, 20], [200, 100], [200, 100]], np.float32)
+    result = kmeans(boxes, 2, distance=distance, update=update, init=init)
+    np.testing.assert_allclose(backend.host(result), [[10, 20], [200, 100]], rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("distance", "update", "expected"),
+    [
+        ("euclidean", "mean", [6.0, 6.0]),
+        ("euclidean", "median", [2.0, 8.0]),
+        ("iou", "mean", [6.0, 6.0]),
+        ("ratio", "mean", [16 ** (1 / 3), 4.0]),  # the geometric mean of 1, 2, 8... below
+        ("ratio", "median", [2.0, 8.0]),
+    ],
+)
+def test_one_cluster_is_the_mean_or_median_of_each_side(distance, update, expected):
+    boxes_wh = np.asarray([[1, 8], [2, 8], [15, 2]], np.float32)
+    if (distance, update) == ("ratio", "mean"):
+        boxes_wh = np.asarray([[1, 1], [2, 8], [8, 8]], np.float32)
+    np.testing.assert_allclose(kmeans(boxes_wh, 1, distance=distance, update=update), [expected], rtol=1e-6)
+
+
+def test_the_median_of_an_even_number_is_the_middle_of_the_two(backend, path):
+    boxes = backend.array([[1, 1], [2, 3], [4, 5], [9, 9]], np.float32)
+    assert backend.host(kmeans(boxes, 1, update="median")).tolist() == [[3, 4]]
+
+
+@pytest.mark.parametrize(("distance", "update", "init"), WAYS)
+@pytest.mark.parametrize("name", ["1 box", "n boxes", "equal widths", "equal heights", "one far off", "close floats"])
+def test_there_are_always_n_anchors(distance, update, init, name):
+    boxes_wh, n = {
+        "1 box": (sizes(1), 1),
+        "n boxes": (sizes(9), 9),
+        "equal widths": (np.stack([np.full(40, 7.0), np.arange(1.0, 41)], axis=1), 9),
+        "equal heights": (np.stack([np.arange(1.0, 41), np.full(40, 7.0)], axis=1), 9),
+        "one far off": (np.concatenate([sizes(30) / 50, [[60_000.0, 60_000.0]]]), 6),
+        "close floats": (np.nextafter(np.float32(100), np.float32(np.inf)) * np.asarray([[1, 1], [1 - 2**-23, 1], [1, 1 + 2**-22]]), 3),
+    }[name]  # fmt: skip
+    boxes_wh = boxes_wh.astype(np.float32)
+    for seed in range(3):
+        anchors = kmeans(boxes_wh, n, distance=distance, update=update, init=init, seed=seed)
+        assert anchors.shape == (n, 2)
+        assert np.isfinite(anchors).all()
+        assert (anchors > 0).all()
+        assert len(np.unique(anchors, axis=0)) == n
+
+
+def test_n_boxes_are_their_own_anchors():
+    boxes_wh = sizes(9)
+    order = np.lexsort((boxes_wh[:, 0], boxes_wh.astype(np.float64).prod(axis=1)))
+    np.testing.assert_array_equal(kmeans(boxes_wh, 9), boxes_wh[order])
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    boxes_wh=arrays(np.float32, st.tuples(st.integers(1, 40), st.just(2)), elements=st.sampled_from([1, 2, 2.5, 7, 30, 900])),
+    way=st.sampled_from(WAYS),
+    seed=st.integers(0, 3),
+    data=st.data(),
+)
+def test_there_are_always_n_anchors_for_few_distinct_sizes(boxes_wh, way, seed, data):
+    n_distinct = len(np.unique(boxes_wh, axis=0))
+    n = data.draw(st.integers(1, n_distinct))
+    anchors = kmeans(boxes_wh, n, distance=way[0], update=way[1], init=way[2], seed=seed)
+    assert len(np.unique(anchors, axis=0)) == n
+
+
+@pytest.mark.parametrize(("n_boxes", "n", "n_distinct"), [(50, 9, 4), (50, 2, 1), (8, 9, 8)])
+def test_fewer_distinct_sizes_than_anchors_is_an_error(backend, n_boxes, n, n_distinct):
+    boxes = backend.array(sizes(n_distinct)[np.arange(n_boxes) % n_distinct])
+    with pytest.raises(BadValueError, match=f"n={n} needs at least {n} distinct box sizes, got {n_distinct}."):
+        kmeans(boxes, n)
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [([np.nan, 1], "not a finite number"), ([0, 1], "a side <= 0"), ([-3, 1], "a side <= 0"), ([np.inf, 1], "not a finite")],
+)
+def test_sizes_that_are_none_are_an_error_that_names_the_row(backend, row, message):
+    boxes_wh = sizes(20)
+    boxes_wh[7] = row
+    with pytest.raises(BadValueError, match=rf"boxes_wh has 1 of 20 rows with .*{message}.* \(first: row 7"):
+        kmeans(backend.array(boxes_wh), 3)
+
+
+def test_wrong_arguments_are_errors_that_say_what_there_is():
+    with pytest.raises(ValueError, match="distance must be one of euclidean, iou, ratio, got 'cosine'"):
+        kmeans(sizes(9), 3, distance="cosine")
+    with pytest.raises(BadValueError, match="n must be at least 1, got 0"):
+        kmeans(sizes(9), 0)
+    with pytest.raises(ShapeError, match=r"\(N, 2\)"):
+        kmeans(np.ones((3, 4)), 3)
+
+
+@pytest.mark.parametrize(("distance", "update", "init"), WAYS)
+def test_one_seed_gives_the_same_bits_on_this_backend_as_on_numpy(backend, path, distance, update, init):
+    boxes_wh = sizes(700)
+    options = {"distance": distance, "update": update, "init": init, "seed": 5}
+    result = kmeans(backend.array(boxes_wh), 7, **options)
+    assert hexes(backend.host(result)) == hexes(kmeans(boxes_wh, 7, **options))
+
+
+@pytest.mark.parametrize(("distance", "update", "init"), WAYS)
+def test_the_order_of_the_boxes_changes_no_bit(distance, update, init):
+    boxes_wh, rng = sizes(3_000), np.random.default_rng(2)
+    ways = {"distance": distance, "update": update, "init": init}
+    expected = hexes(kmeans(boxes_wh, 6, **ways))
+    assert all(hexes(kmeans(rng.permutation(boxes_wh), 6, **ways)) == expected for _ in range(3))
+
+
+@pytest.mark.parametrize("update", UPDATES)
+def test_weights_count_like_repeated_boxes(backend, update):
+    boxes_wh, weights = sizes(200), np.random.default_rng(0).integers(0, 4, 200)
+    weighted = kmeans(backend.array(boxes_wh), 5, update=update, weights=backend.array(weights))
+    assert hexes(backend.host(weighted)) == hexes(kmeans(np.repeat(boxes_wh, weights, axis=0), 5, update=update))
+
+
+@pytest.mark.parametrize(("distance", "update"), [("euclidean", "mean"), ("iou", "median"), ("ratio", "median")])
+def test_the_result_is_a_fixed_point_of_a_plain_loop(distance, update):
+    boxes_wh = sizes(300)
+    anchors = kmeans(boxes_wh, 5, distance=distance, update=update).astype(np.float64)
+    if distance == "iou":
+        closeness = wh_iou(boxes_wh.astype(np.float64), anchors)
+    else:
+        scaled = np.log(boxes_wh) if distance == "ratio" else boxes_wh / boxes_wh.std(axis=0)
+        there = np.log(anchors) if distance == "ratio" else anchors / boxes_wh.std(axis=0)
+        difference = np.abs(scaled[:, None] - there)
+        closeness = -(difference.max(axis=2) if distance == "ratio" else (difference**2).sum(axis=2))
+    owner = closeness.argmax(axis=1)
+    average = np.mean if update == "mean" else np.median
+    again = np.stack([average(boxes_wh[owner == j], axis=0) for j in range(5)])
+    np.testing.assert_allclose(anchors, again, rtol=1e-4)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_dtype_and_device_are_kept(backend, dtype):
+    result = kmeans(backend.array(sizes(50), dtype), 3)
+    assert backend.host(result).dtype == dtype
+
+
+def test_distinct_sizes_are_sorted_with_their_counts():
+    found, counts = distinct_sizes(np.asarray([[3, 1], [1, 9], [3, 1], [1, 2]], np.float32), None)
+    assert found.tolist() == [[1, 2], [1, 9], [3, 1]]
+    assert counts.tolist() == [1, 1, 2]
+
+
+def test_a_million_boxes_give_n_anchors():
+    assert kmeans(sizes(1_000_000), 9, distance="ratio").shape == (9, 2)
