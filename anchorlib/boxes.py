@@ -96,7 +96,7 @@ def wh_iou(boxes_wh: Array, anchors: Array, /) -> Array:
 
 
 def size_iou(xp: Namespace, w1: Array, h1: Array, w2: Array, h2: Array) -> Array:
-    """IoU of sizes that share a corner, from columns that broadcast. For the loops of this library: nothing is checked."""
+    """IoU of sizes that share a corner, from columns that broadcast. For loops: nothing is checked."""
     inter = xp.minimum(w1, w2) * xp.minimum(h1, h2)
     return inter / (w1 * h1 + w2 * h2 - inter)
 

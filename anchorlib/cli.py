@@ -9,7 +9,8 @@ import argparse
 import json
 import os
 import sys
-from typing import Any, Optional, Sequence
+from collections.abc import Sequence
+from typing import Any, Optional
 
 import numpy as np
 
@@ -20,7 +21,7 @@ from anchorlib.datasets import BoxSizes, read_boxes
 from anchorlib.errors import AnchorlibError, BackendError
 from anchorlib.fitting import DISTANCES, INITS, METHODS, UPDATES, fit_anchors
 from anchorlib.metrics import OBJECTIVES, AnchorScore, SizeTable
-from anchorlib.modelfiles import FORMATS, read_anchors, split_layers, write_anchors
+from anchorlib.modelfiles import FORMATS, format_of_new_file, read_anchors, split_layers, write_anchors
 from anchorlib.reporting.report import Report, measure_layers
 
 GOOD, POOR, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
@@ -51,6 +52,8 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
 
 
 def _fit(options: argparse.Namespace) -> int:
+    if options.out:
+        format_of_new_file(options.out, options.format)
     boxes = _read(options)
     wh = _on_backend(boxes.wh, options)
     fit = fit_anchors(
@@ -128,7 +131,11 @@ def _read(options: argparse.Namespace) -> BoxSizes:
 def _on_backend(wh: HostArray, options: argparse.Namespace) -> Any:
     try:
         return backends.convert(wh, backend=options.backend, device=options.device)
-    except (RuntimeError, ValueError, AssertionError) as error:  # how the frameworks say that there is no such device
+    except (
+        RuntimeError,
+        ValueError,
+        AssertionError,
+    ) as error:  # how the frameworks say that there is no such device
         raise BackendError(f"{options.backend} has no device {options.device!r}: {error}") from error
 
 
@@ -169,12 +176,15 @@ class _ImageSize(argparse.Action):
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="anchorlib", description="Anchor boxes for YOLO: measure them against a data set, fit better ones."
+        prog="anchorlib",
+        description="Anchor boxes for YOLO: measure them against a data set, fit better ones.",
     )
     parser.add_argument("--version", action="version", version=f"anchorlib {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    fit = _command(commands, "fit", _fit, "fit anchors to a data set", "anchorlib fit data.yaml --n 9 --out anchors.yaml")
+    fit = _command(
+        commands, "fit", _fit, "fit anchors to a data set", "anchorlib fit data.yaml --n 9 --out anchors.yaml"
+    )
     _add_data_options(fit)
     fit.add_argument("--n", type=int, default=9, help="how many anchors (9)")
     fit.add_argument("--method", choices=METHODS, default=METHODS[0], help=f"({METHODS[0]})")
@@ -189,10 +199,16 @@ def _parser() -> argparse.ArgumentParser:
     fit.add_argument("--format", choices=FORMATS, help="of --out, where the suffix does not say it")
 
     check = _command(
-        commands, "check", _check, "measure anchors against a data set", "anchorlib check data.yaml --anchors model.yaml"
+        commands,
+        "check",
+        _check,
+        "measure anchors against a data set",
+        "anchorlib check data.yaml --anchors model.yaml",
     )
     _add_data_options(check)
-    check.add_argument("--anchors", metavar="FILE", required=True, help="model .yaml, darknet .cfg, MMDetection .py, .json")
+    check.add_argument(
+        "--anchors", metavar="FILE", required=True, help="model .yaml, darknet .cfg, MMDetection .py, .json"
+    )
 
     there = _command(commands, "backends", _backends, "which frameworks are there", "anchorlib backends")
     there.add_argument("--json", action="store_true", help="print one JSON object")
@@ -200,7 +216,9 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _command(commands: Any, name: str, run: Any, what: str, example: str) -> argparse.ArgumentParser:
-    command: argparse.ArgumentParser = commands.add_parser(name, help=what, description=what, epilog=f"example: {example}")
+    command: argparse.ArgumentParser = commands.add_parser(
+        name, help=what, description=what, epilog=f"example: {example}"
+    )
     command.set_defaults(run=run)
     return command
 
@@ -208,7 +226,9 @@ def _command(commands: Any, name: str, run: Any, what: str, example: str) -> arg
 def _add_data_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("data", metavar="DATA", help="data.yaml, COCO .json, VOC folder, darknet .data or .txt")
     command.add_argument("--split", default="train", help="train, val, test or all (train)")
-    command.add_argument("--imgsz", type=int, nargs="+", default=[640], action=_ImageSize, help="long side, or W H (640)")
+    command.add_argument(
+        "--imgsz", type=int, nargs="+", default=[640], action=_ImageSize, help="long side, or W H (640)"
+    )
     command.add_argument("--resize", choices=("letterbox", "stretch"), default="letterbox", help="(letterbox)")
     command.add_argument("--thr", type=float, default=4.0, help="ratio limit, YOLOv5's anchor_t (4)")
     command.add_argument("--backend", choices=tuple(backends.FRAMEWORKS), default="numpy", help="(numpy)")

@@ -1,8 +1,9 @@
 """How well anchors fit box sizes: the side ratio, and what is counted from it. Exact, and the same bits everywhere.
 
-A ratio is made by divisions, minima and maxima in float32, which every framework and device rounds the same way. What is
-summed are whole numbers: a ratio in units of 2^-40 (no rounding for a ratio of 2^-17 or more, a cut below). Whole numbers
-have the same sum in any order, so the backend, the device, the threads and the order of the boxes cannot change a digit.
+A ratio is made by divisions, minima and maxima in float32, which every framework and device rounds the same way. What
+is summed are whole numbers: a ratio in units of 2^-40 (no rounding for a ratio of 2^-17 or more, a cut below). Whole
+numbers have the same sum in any order, so the backend, the device, the threads and the order of the boxes cannot
+change a digit.
 """
 
 from __future__ import annotations
@@ -38,8 +39,8 @@ def size_ratio(boxes_wh: Array, anchors: Array, /) -> Array:
 
     Returns
     -------
-    (N, K) float in (0, 1], dtype and device of `boxes_wh` (float32 for integers). Entry [i, j] is 1 when anchor j has the
-    shape and size of box i, and 1/r when a side is off by a factor r.
+    (N, K) float in (0, 1], dtype and device of `boxes_wh` (float32 for integers). Entry [i, j] is 1 when anchor j has
+    the shape and size of box i, and 1/r when a side is off by a factor r.
 
     Raises
     ------
@@ -174,7 +175,7 @@ class SizeTable:
         total = 0
         with np.errstate(divide="ignore", over="ignore"):
             for w, h, weight in self._blocks:
-                best = None
+                best: Array = None
                 for anchor_w, anchor_h in _rows(anchors):
                     close = closeness(xp, w, h, anchor_w, anchor_h)
                     best = close if best is None else xp.maximum(best, close)
@@ -190,7 +191,9 @@ class SizeTable:
         recalled = above = kept = best_sum = iou_sum = 0
         with np.errstate(divide="ignore", over="ignore"):
             for w, h, weight in self._blocks:
-                best, best_iou, matches = None, None, None
+                best: Array = None
+                best_iou: Array = None
+                matches: Array = None
                 for anchor_w, anchor_h in _rows(anchors):
                     ratio = side_ratio(xp, w, h, anchor_w, anchor_h)
                     match = xp.astype(ratio > limit, xp.int64)

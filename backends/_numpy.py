@@ -13,9 +13,9 @@ version = np.__version__
 
 
 def sigmoid(x, /):
-    """In two halves, so that exp never overflows."""
+    """In two halves, so that exp never overflows; astype, as NumPy 1 makes float64 of 1 + a float32 scalar."""
     e = np.exp(-np.abs(x))
-    return np.where(x >= 0, 1 / (1 + e), e / (1 + e))
+    return np.where(x >= 0, 1 / (1 + e), e / (1 + e)).astype(x.dtype, copy=False)
 
 
 def bce_with_logits(logits, target, /, *, pos_weight=None):

@@ -254,9 +254,9 @@ def devices():
 
 def _checked(device):
     """The device, if it is there."""
-    if device is None or flow.device(device).type == "cpu":
+    if device is None or str(device).startswith("cpu"):
         return device
-    wanted = flow.device(device)
+    wanted = flow.device(str(device))
     if f"{wanted.type}:{wanted.index}" not in devices():
         raise ValueError(f"OneFlow {version} can use the devices {', '.join(devices())} here, got {device}.")
     return device

@@ -85,23 +85,37 @@ def _two(operation, meaning):
             x1, x2 = _one_dtype(x1, x2)
         return operation(x1, x2)
 
-    of_two.__doc__ = (
-        f"{meaning}: OneFlow drops the dtype of a 0-d tensor beside an n-d one, whatever its kind."
-    )
+    of_two.__doc__ = f"{meaning}: OneFlow drops the dtype of a 0-d tensor beside an n-d one, whatever its kind."
     return of_two
 
 
-add, subtract, multiply = _two(flow.add, "x + y"), _two(flow.sub, "x - y"), _two(flow.mul, "x * y")
-divide = _two(flow.div, "x / y")
+subtract, multiply, divide = _two(flow.sub, "x - y"), _two(flow.mul, "x * y"), _two(flow.div, "x / y")
 pow = _two(flow.pow, "x ** y")
 equal, not_equal = _two(flow.eq, "x == y"), _two(flow.ne, "x != y")
 less, less_equal = _two(flow.lt, "x < y"), _two(flow.le, "x <= y")
-greater, greater_equal = _two(flow.gt, "x > y"), _two(flow.ge, "x >= y")
 logical_and, logical_or, logical_xor = flow.logical_and, flow.logical_or, flow.logical_xor
 logical_not = flow.logical_not
 abs, exp, log, log1p, log2 = flow.abs, flow.exp, flow.log, flow.log1p, flow.log2
 sqrt, atan = flow.sqrt, flow.atan
 isfinite, isinf, isnan = flow.isfinite, flow.isinf, flow.isnan
+
+
+def add(x1, x2, /):
+    """OneFlow adds two int32 tensors of one shape as float32 (2**24 + 1 is lost), and subtracts exactly."""
+    if isinstance(x1, Tensor) and isinstance(x2, Tensor) and (x1.dtype is not x2.dtype or x1.dtype is int32):
+        x1, x2 = _one_dtype(x1, x2)
+        return x1 - (0 - x2) if x1.dtype is int32 else flow.add(x1, x2)
+    return flow.add(x1, x2)
+
+
+def greater(x1, x2, /):
+    """OneFlow's `>` of two float32 tensors of one shape is true for NaN; its `<` is not."""
+    return less(x2, x1)
+
+
+def greater_equal(x1, x2, /):
+    """OneFlow's `>=` of two float32 tensors of one shape is true for NaN; its `<=` is not."""
+    return less_equal(x2, x1)
 
 
 def negative(x, /):
@@ -154,10 +168,10 @@ def _nan_wins(operation, x1, x2):
 
 
 def clip(x, /, min=None, max=None):
-    """flow.clamp takes numbers only, and wants one."""
+    """flow.clamp takes numbers only, and wants one. At a bound the gradient goes to x, as clamp has it."""
     if isinstance(min, Tensor) or isinstance(max, Tensor):
-        x = x if min is None else maximum(x, min)
-        return x if max is None else minimum(x, max)
+        x = x if min is None else where(less(x, min), min, x)
+        return x if max is None else where(less(max, x), max, x)
     return x if min is None and max is None else flow.clamp(x, min=min, max=max)
 
 

@@ -58,7 +58,7 @@ def _extreme(reduce, x, axis, keepdims, name):
 def sum(x, /, *, axis=None, dtype=None, keepdims=False):
     """OneFlow has no dtype=; it sums bool and int32 in int64, as the standard does."""
     axes = axes_of(x, axis)
-    if dtype is not None and x.dtype is not dtype:
+    if dtype is not None:
         total = flow.sum(x.to(dtype), dim=axes, keepdim=keepdims) if axes else x
         return total.to(dtype)  # sums of int32 and bool come as int64
     return flow.sum(x, dim=axes, keepdim=keepdims) if axes else _as_total(x)

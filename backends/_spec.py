@@ -8,7 +8,11 @@ FRAMEWORKS, a file `_name.py` that defines every name below, and a row in the te
 FRAMEWORKS = {
     "numpy": ("numpy", "ndarray", "pip install numpy"),
     "torch": ("torch", "Tensor", "pip install 'anchorlib[torch]'"),
-    "oneflow": ("oneflow", "Tensor", "pip install 'anchorlib[oneflow]' (CPython 3.9 or 3.10 on Linux x86-64)"),
+    "oneflow": (
+        "oneflow",
+        "Tensor",
+        "pip install 'anchorlib[oneflow]' (CPython 3.9 or 3.10 on Linux x86-64)",
+    ),
 }
 
 #: What the standard has, and algorithm code uses.

@@ -19,9 +19,7 @@ sigmoid = torch.sigmoid
 
 def bce_with_logits(logits, target, /, *, pos_weight=None):
     """binary_cross_entropy_with_logits without the reduction."""
-    return torch.nn.functional.binary_cross_entropy_with_logits(
-        logits, target, pos_weight=pos_weight, reduction="none"
-    )
+    return torch.nn.functional.binary_cross_entropy_with_logits(logits, target, pos_weight=pos_weight, reduction="none")
 
 
 def log_softmax(x, /, *, axis=-1):

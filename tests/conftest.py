@@ -19,7 +19,9 @@ ALL = ("numpy", "torch", "oneflow")
 
 
 def pytest_addoption(parser):
-    parser.addoption("--backends", default=None, help="comma list of name or name:device, e.g. numpy,torch:cuda,oneflow")
+    parser.addoption(
+        "--backends", default=None, help="comma list of name or name:device, e.g. numpy,torch:cuda,oneflow"
+    )
 
 
 def _asked_for(config):
@@ -96,4 +98,3 @@ def path(request, monkeypatch):
     if request.param == "on the array":
         monkeypatch.setattr(backends, "on_host", lambda *arrays: arrays)
     return request.param
-

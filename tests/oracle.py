@@ -451,9 +451,7 @@ def compute_loss(
     return sum(items) * p[0].shape[0], items, balance
 
 
-def compute_loss_gradient(
-    p, targets, anchors_grid, hyp, nc, sort_obj_iou=False, gr=1.0, balance=None, kinks=None
-):
+def compute_loss_gradient(p, targets, anchors_grid, hyp, nc, sort_obj_iou=False, gr=1.0, balance=None, kinks=None):
     """Gradient of `compute_loss` by each p: SPEC 7. None flows through the objectness target or CIoU's alpha.
 
     Numerical, one logit at a time. If `kinks` is a list, (layer, image, anchor, gj, gi) of the cells are
@@ -489,9 +487,7 @@ def compute_loss_gradient(
             if nc > 1:
                 for c in range(nc):
                     y = parts["cp"] if c == cls else parts["cn"]
-                    slope = derivative(
-                        lambda x, y=y, term=parts["cls_term"]: term(x, y), float(p[layer][cell][5 + c])
-                    )
+                    slope = derivative(lambda x, y=y, term=parts["cls_term"]: term(x, y), float(p[layer][cell][5 + c]))
                     gradient[cell][5 + c] += batch * hyp["cls"] * slope / (m * nc)
         gradients.append(gradient)
     return gradients

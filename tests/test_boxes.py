@@ -30,7 +30,9 @@ def test_drop_degenerate_keeps_the_good_rows_in_order(backend):
 
 
 def test_wh_iou_known_values(backend):
-    result = boxes.wh_iou(backend.array([[10, 20]], np.float32), backend.array([[10, 10], [10, 20], [20, 40]], np.float32))
+    result = boxes.wh_iou(
+        backend.array([[10, 20]], np.float32), backend.array([[10, 10], [10, 20], [20, 40]], np.float32)
+    )
     assert backend.host(result).tolist() == [[0.5, 1.0, 0.25]]
 
 
@@ -77,7 +79,10 @@ def test_box_iou_of_all_pairs_is_that_of_each_pair(backend):
 
 
 def test_box_iou_of_no_boxes_is_empty(backend):
-    assert tuple(boxes.box_iou(backend.array(np.zeros((0, 4))), backend.array(np.ones((3, 4)))).shape) == (0, 3)
+    assert tuple(boxes.box_iou(backend.array(np.zeros((0, 4))), backend.array(np.ones((3, 4)))).shape) == (
+        0,
+        3,
+    )
     assert tuple(boxes.box_iou_pairs(backend.array(np.zeros((0, 4))), backend.array(np.zeros((0, 4)))).shape) == (0,)
 
 

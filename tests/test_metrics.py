@@ -76,7 +76,11 @@ def test_score_known_values(backend, path):
 @pytest.mark.parametrize("file", RECORDINGS, ids=lambda file: Path(file).stem)
 def test_score_meets_the_recordings_exactly(backend, path, file):
     recorded = np.load(file)
-    boxes, anchors, thr = backend.array(recorded["wh"]), backend.array(recorded["anchors"]), float(recorded["thr"])
+    boxes, anchors, thr = (
+        backend.array(recorded["wh"]),
+        backend.array(recorded["anchors"]),
+        float(recorded["thr"]),
+    )
     ratio = backend.host(size_ratio(boxes, anchors))
     assert np.array_equal(ratio, recorded["ratio"])
     assert np.array_equal(ratio.max(axis=1), recorded["best"])
@@ -147,7 +151,11 @@ def test_a_box_with_a_zero_side_matches_nothing_without_a_warning(backend, path,
         (np.zeros((0, 2)), BadValueError, "at least one row"),
         ([[1, np.nan]], BadValueError, "1 of 1 rows with a side that is not a finite number"),
         ([[1, np.inf]], BadValueError, "not a finite number"),
-        ([[3, 4], [1, -2], [-1, 1]], BadValueError, r"2 of 3 rows with a side < 0 \(first: row 1, \[1.0, -2.0\]\)"),
+        (
+            [[3, 4], [1, -2], [-1, 1]],
+            BadValueError,
+            r"2 of 3 rows with a side < 0 \(first: row 1, \[1.0, -2.0\]\)",
+        ),
         ([1, 2], ShapeError, r"boxes_wh must have shape \(N, 2\)"),
     ],
 )

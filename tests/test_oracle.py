@@ -122,6 +122,13 @@ def test_score_counts_a_box_of_weight_three_three_times():
     assert weighted["mean_best"] == (1 + 3 * float(np.float32(1 / 3))) / 4
 
 
+def test_score_compares_with_the_threshold_in_float32():
+    # float32(1 / 6) is over 1 / 6: at exactly six times the size it would match in float64
+    assert float(np.float32(1 / 6)) > 1 / 6
+    assert oracle.score([[1, 1]], [[6, 6]], 6.0)["bpr"] == 0
+    assert [oracle.score([[1, 1]], [[n, n]], float(n))["aat"] for n in (3, 5, 7)] == [0, 0, 0]
+
+
 def test_score_of_nothing_is_refused():
     with pytest.raises(ValueError, match="no boxes"):
         oracle.score([], [[1, 1]], 4.0)
@@ -220,9 +227,7 @@ def test_a_match_is_strictly_under_thr():
 
 
 def test_rows_are_anchor_major_inside_each_direction():
-    targets = np.array(
-        [[1, 0, 0.5625, 0.5625, 0.25, 0.25], [0, 2, 0.28125, 0.3125, 0.25, 0.25]], dtype=np.float32
-    )
+    targets = np.array([[1, 0, 0.5625, 0.5625, 0.25, 0.25], [0, 2, 0.28125, 0.3125, 0.25, 0.25]], dtype=np.float32)
     (layer,) = oracle.build_targets(targets, np.array([[[2, 2], [3, 3]]], dtype=np.float32), [(8, 8)], 4.0)
     # the first target is at 4.5, 4.5, the second at 2.25, 2.5
     assert layer["anchor"].tolist() == [0, 0, 1, 1, 0, 1]
@@ -265,12 +270,8 @@ def test_targets_are_the_recorded_bits(path):
     [("iou", 1 / 7), ("giou", 1 / 7 - 2 / 9), ("diou", 1 / 7 - 2 / 18), ("ciou", 1 / 7 - 2 / 18)],
 )
 def test_iou_family_by_hand(kind, expected):
-    assert oracle.box_iou([0, 0, 2, 2], [1, 1, 3, 3], kind, "xyxy", eps=0) == pytest.approx(
-        expected, abs=1e-15
-    )
-    assert oracle.box_iou([1, 1, 2, 2], [2, 2, 2, 2], kind, "xywh", eps=0) == pytest.approx(
-        expected, abs=1e-15
-    )
+    assert oracle.box_iou([0, 0, 2, 2], [1, 1, 3, 3], kind, "xyxy", eps=0) == pytest.approx(expected, abs=1e-15)
+    assert oracle.box_iou([1, 1, 2, 2], [2, 2, 2, 2], kind, "xywh", eps=0) == pytest.approx(expected, abs=1e-15)
 
 
 def test_iou_of_boxes_apart_is_zero_and_giou_is_negative():
@@ -283,9 +284,7 @@ def test_ciou_by_hand():
     # IoU 1/2; centres 1/2 apart, hull 2 x 2; atan 2 - atan 1 = atan 1/3
     v = 4 / math.pi**2 * math.atan(1 / 3) ** 2
     expected = 0.5 - 0.25 / 8 - v * v / (v - 0.5 + 1)
-    assert oracle.box_iou([0, 0, 2, 2], [0, 0, 2, 1], "ciou", "xyxy", eps=0) == pytest.approx(
-        expected, abs=1e-15
-    )
+    assert oracle.box_iou([0, 0, 2, 2], [0, 0, 2, 1], "ciou", "xyxy", eps=0) == pytest.approx(expected, abs=1e-15)
     alpha = oracle.ciou_alpha([0, 0, 2, 2], [0, 0, 2, 1], "xyxy", eps=0)
     assert alpha == pytest.approx(v / (v + 0.5), rel=1e-12)
     assert oracle.box_iou([0, 0, 2, 2], [0, 0, 2, 1], "ciou", "xyxy", alpha=0.0) == oracle.box_iou(
@@ -313,9 +312,7 @@ def test_ciou_of_corners_is_the_recorded_one():
     data = np.load(GOLDEN / "iou.npz")
     for box1, box2, recorded in zip(data["box1"], data["box2"], data["ciou_xyxy"]):
         corners = [np.array([x - w / 2, y - h / 2, x + w / 2, y + h / 2]) for x, y, w, h in (box1, box2)]
-        assert float(oracle.box_iou(*corners, "ciou", "xyxy")) == pytest.approx(
-            float(recorded), abs=FLOAT32_ROUNDING
-        )
+        assert float(oracle.box_iou(*corners, "ciou", "xyxy")) == pytest.approx(float(recorded), abs=FLOAT32_ROUNDING)
 
 
 @pytest.mark.parametrize("kind", ["iou", "giou", "diou"])
@@ -387,7 +384,8 @@ def test_losses_are_the_recorded_ones(name):
     loss, term, options, reduction = RECORDED_LOSSES[name]
     value = loss(data["pred"], data["true"], reduction=reduction, **options)
     gradient = oracle.loss_gradient(lambda x, y: term(x, y, **options), data["pred"], data["true"], reduction)
-    np.testing.assert_allclose(value, data[name], rtol=FLOAT32_ROUNDING)
+    # atol: single entries where y - s is near 0 keep few of their float32 digits
+    np.testing.assert_allclose(value, data[name], rtol=FLOAT32_ROUNDING, atol=1e-9)
     # atol: s - y and 1 - p_t cancel digits in float32; blur divides what is left by 0.0501, 20 times as much
     scale = float(np.abs(data[f"{name}_grad"]).max()) * (5e-6 if name == "blur" else 1e-6)
     np.testing.assert_allclose(gradient, data[f"{name}_grad"], rtol=FLOAT32_ROUNDING, atol=scale)
@@ -477,23 +475,19 @@ def test_compute_loss_is_the_recorded_one(path):
     p = [data[f"p_{layer}"] for layer in range(layers)]
     anchors_grid = data["anchors_px"] / data["stride"].reshape(-1, 1, 1)
     nc = int(data["nc"])
-    loss, items, balance = oracle.compute_loss(
-        p, data["targets"], anchors_grid, hyp, nc, data["stride"], **options
-    )
+    loss, items, balance = oracle.compute_loss(p, data["targets"], anchors_grid, hyp, nc, data["stride"], **options)
     np.testing.assert_allclose([loss], data["loss"], rtol=FLOAT32_ROUNDING)
     np.testing.assert_allclose(items, data["items"], rtol=FLOAT32_ROUNDING)
     np.testing.assert_allclose(balance, data["balance"], rtol=1e-9)  # 1e-4 / obj, of a float32 obj
 
     options.pop("autobalance", None)  # moves the weights of the next step only
     kinks = []
-    gradients = oracle.compute_loss_gradient(
-        p, data["targets"], anchors_grid, hyp, nc, kinks=kinks, **options
-    )
+    gradients = oracle.compute_loss_gradient(p, data["targets"], anchors_grid, hyp, nc, kinks=kinks, **options)
     assert not kinks
     for layer, gradient in enumerate(gradients):
         recorded = data[f"grad_{layer}"]
         scale = float(np.abs(recorded).max())
-        np.testing.assert_allclose(gradient, recorded, rtol=1e-5, atol=FLOAT32_ROUNDING * scale)
+        np.testing.assert_allclose(gradient, recorded, rtol=FLOAT32_ROUNDING, atol=5e-7 * scale)
 
 
 # --- 8. YOLOv2 ----------------------------------------------------------------------------------------------
@@ -607,9 +601,7 @@ def test_yolov2_loss_picks_the_class_and_weighs_confidence():
     targets[0, 0] = [1, 2, 0, 0, 0, 0, 1, 0, 0, 0, 0]
     cls = np.zeros((1, 2, 3))
     cls[0, 0, 2] = math.log(2)  # probabilities 1/4, 1/4, 1/2
-    loss = oracle.yolov2_loss(
-        np.zeros((1, 2)), cls, np.zeros((1, 2, 4)), targets, pos_weight=8, neg_weight=12
-    )
+    loss = oracle.yolov2_loss(np.zeros((1, 2)), cls, np.zeros((1, 2, 4)), targets, pos_weight=8, neg_weight=12)
     assert loss["cls"] == pytest.approx(LN2)
     assert loss["conf"] == pytest.approx(8 / 4 + 12 / 4)
 

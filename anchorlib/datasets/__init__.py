@@ -1,7 +1,7 @@
 """Labels on disk -> box sizes, and a list of what is wrong with them.
 
-One file a format (yolo, coco, voc, darknet), each ending in the same `Labels`; `checks` decides which rows count, for
-all formats alike; `sizes` scales them.
+One file a format (yolo, coco, voc, darknet), each ending in the same `Labels`; `checks` decides which rows
+count, for all formats alike; `sizes` scales them.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import numpy as np
 from anchorlib.datasets.checks import Labels, screen
 from anchorlib.datasets.coco import read_coco
 from anchorlib.datasets.darknet import read_darknet
-from anchorlib.datasets.files import walk
 from anchorlib.datasets.sizes import BoxSizes, ImageSize, Problem, check_imgsz, scale_sizes
 from anchorlib.datasets.voc import read_voc
 from anchorlib.datasets.yolo import read_yolo
@@ -45,14 +44,14 @@ def read_boxes(
 
     Parameters
     ----------
-    path : a YOLO data.yaml or the folder with it; a COCO .json; a Pascal VOC folder (with Annotations); a darknet
-        .data file or .txt list of images. The format is known by the path.
+    path : a YOLO data.yaml or the folder with it; a COCO .json; a Pascal VOC folder (with Annotations); a
+        darknet .data file or .txt list of images. The format is known by the path.
     imgsz : the network's input, pixels: the long side, or (width, height)
     split : 'train', 'val', 'test', or 'all' for all of them, each image once; of Pascal VOC also any list in
         ImageSets/Main. A .json or .txt file is one split and read whole.
     resize : 'letterbox' (one scale for both sides) or 'stretch'
-    problems : 'report' collects what is wrong, 'raise' stops at what costs a row or an image, 'ignore' collects
-        nothing; the boxes are the same with 'report' and 'ignore'
+    problems : 'report' collects what is wrong, 'raise' stops at what costs a row or an image, 'ignore'
+        collects nothing; the boxes are the same with 'report' and 'ignore'
     progress : show a bar on a terminal, for what takes over two seconds
 
     Returns
@@ -67,9 +66,9 @@ def read_boxes(
 
     Notes
     -----
-    What is kept: boxes that reach beyond the image, boxes without area, classes out of range; all are reported.
-    What is refused: rows that are no box of finite numbers, a centre or size outside the image, negative sizes, and
-    repetitions of a row. A row with polygon points counts by its bounding box. Labels without an image are lost.
+    Kept and reported: boxes that reach beyond the image, boxes without area, classes out of range.
+    Refused: rows that are no box of finite numbers, a centre or size outside the image, negative sizes, and
+    repetitions of a row. A polygon counts by its bounding box. Labels without an image are lost.
 
     Examples
     --------
@@ -99,9 +98,7 @@ def _read(path: str, split: str, progress: bool) -> Labels:
     if os.path.isdir(path):
         yamls = [name for name in sorted(os.listdir(path)) if name.endswith((".yaml", ".yml"))]
         if "data.yaml" in yamls or len(yamls) == 1:
-            return read_yolo(
-                os.path.join(path, "data.yaml" if "data.yaml" in yamls else yamls[0]), split, progress
-            )
+            return read_yolo(os.path.join(path, "data.yaml" if "data.yaml" in yamls else yamls[0]), split, progress)
         if os.path.isdir(os.path.join(path, "Annotations")):
             return read_voc(path, split, progress)
         there = yamls or sorted(os.listdir(path))[:8]
@@ -115,16 +112,16 @@ def _read(path: str, split: str, progress: bool) -> Labels:
     if suffix not in READERS:
         hint = " Of Pascal VOC pass the folder that holds Annotations." if suffix == ".xml" else ""
         raise DatasetError(
-            f"{path}: looked for a data.yaml (YOLO), .json (COCO), .data or .txt (darknet) file or a folder, got "
-            f"{suffix or 'no suffix'!r}.{hint}"
+            f"{path}: looked for a data.yaml (YOLO), .json (COCO), .data or .txt (darknet) file or a folder, "
+            f"got {suffix or 'no suffix'!r}.{hint}"
         )
     return READERS[suffix](path, split, progress)
 
 
 def _nothing(path: str, split: str, sizes: BoxSizes) -> str:
     message = (
-        f"{path}: no usable box in split {split!r}: {len(sizes.image_wh)} images with a size, {sizes.rows_read} rows, "
-        f"{sizes.rows_refused} of them refused."
+        f"{path}: no usable box in split {split!r}: {len(sizes.image_wh)} images with a size, "
+        f"{sizes.rows_read} rows, {sizes.rows_refused} of them refused."
     )
     first = [str(problem) for problem in sizes.problems[:3]]
     return message + (f" First of {len(sizes.problems)} problems: {'; '.join(first)}." if first else "")
@@ -135,9 +132,9 @@ def from_dataset(dataset: Any, *, imgsz: ImageSize = 640, resize: str = "letterb
 
     Parameters
     ----------
-    dataset : has `shapes` (M, 2), pixels, width first, and `labels`, a list of M arrays (k, 5): class, cx, cy, w, h,
-        shares of the image. The loader has checked them, so that only sizes that are not finite or negative are
-        left out.
+    dataset : has `shapes` (M, 2), pixels, width first, and `labels`, M arrays (k, 5): class, cx, cy,
+        w, h, shares of the image. The loader has checked them, so that only sizes that are not finite or
+        negative are left out.
 
     Returns
     -------
@@ -167,16 +164,12 @@ def from_dataset(dataset: Any, *, imgsz: ImageSize = 640, resize: str = "letterb
     labels = [rows if rows.size else np.empty((0, 5)) for rows in labels]
     for index, rows in enumerate(labels):
         if rows.ndim != 2 or rows.shape[1] != 5:
-            raise ShapeError(
-                f"labels must be arrays (k, 5): class, cx, cy, w, h; labels[{index}] is {rows.shape}."
-            )
+            raise ShapeError(f"labels must be arrays (k, 5): class, cx, cy, w, h; labels[{index}] is {rows.shape}.")
     rows = np.concatenate([np.empty((0, 5)), *labels])
     image_index = np.repeat(np.arange(len(labels)), [len(rows) for rows in labels])
     good = (np.isfinite(rows[:, 3:]) & (rows[:, 3:] >= 0)).all(axis=1) & np.isfinite(rows[:, 0])
     problems = [
-        Problem(
-            "not a number", f"labels[{image_index[row]}]", None, str(rows[row]), "row refused", "not a size"
-        )
+        Problem("not a number", f"labels[{image_index[row]}]", None, str(rows[row]), "row refused", "not a size")
         for row in np.flatnonzero(~good)
     ]
     rows, image_index = rows[good], image_index[good]

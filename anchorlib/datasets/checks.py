@@ -1,4 +1,4 @@
-"""From what a reader found to box sizes: which rows count, which are refused, and why; the same for all formats."""
+"""From what a reader found to box sizes: which rows count and which are refused, the same for all formats."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Fault:
 
 @dataclass
 class Labels:
-    """What a reader found: M images of known size, R rows that belong to them, in pixels of the image on disk."""
+    """What a reader found: M images of known size and their R rows, in pixels of the image on disk."""
 
     image_names: list[str]
     image_wh: HostArray  # (M, 2) float64, > 0
@@ -68,7 +68,8 @@ def screen(labels: Labels, imgsz: ImageSize, resize: str) -> BoxSizes:
             "class out of range": good & ((classes < 0) | (classes >= n_classes)),
         }
     problems = list(labels.problems)
-    for row in np.flatnonzero(~good | np.logical_or.reduce(list(remarks.values()))):
+    noted = ~good | np.logical_or.reduce(list(remarks.values()))
+    for row in map(int, np.flatnonzero(noted)):
         if row in labels.faults:
             problems.append(_problem(labels, row, labels.faults[row]))
         elif not good[row]:
@@ -76,9 +77,7 @@ def screen(labels: Labels, imgsz: ImageSize, resize: str) -> BoxSizes:
             problems.append(_problem(labels, row, Fault(kind, _MESSAGES[kind])))
         else:
             kinds = [kind for kind, rows in remarks.items() if rows[row]]
-            problems += [
-                _problem(labels, row, Fault(kind, _message(labels, kind), action="kept")) for kind in kinds
-            ]
+            problems += [_problem(labels, row, Fault(kind, _message(labels, kind), action="kept")) for kind in kinds]
     return BoxSizes(
         wh=scale_sizes(sizes[good], image_wh[good], imgsz, resize),
         image_wh=labels.image_wh.astype(np.float32),
@@ -105,9 +104,7 @@ _MESSAGES = {
 
 def _message(labels: Labels, kind: str) -> str:
     if kind == "class out of range":
-        return (
-            f"the class must be 0 to {labels.n_classes - 1}" if labels.n_classes else "the class must be >= 0"
-        )
+        return f"the class must be 0 to {labels.n_classes - 1}" if labels.n_classes else "the class must be >= 0"
     return _MESSAGES[kind]
 
 
@@ -128,7 +125,7 @@ def _duplicates(labels: Labels, good: HostArray) -> HostArray:
     """(R,) bool: good rows that stand earlier in the same image, class and box alike."""
     rows = np.flatnonzero(good)
     columns = [labels.image_index[rows], labels.classes[rows], *labels.boxes[rows].T]
-    # Sorting six columns takes seconds where most rows differ, so rows are first compared by one mixed number.
+    # Sorting six columns takes seconds where most rows differ, so one mixed number is compared first.
     mixed = np.zeros(len(rows), np.uint64)
     for column in columns:
         bits = (column + 0.0).astype(np.float64).view(np.uint64)  # + 0.0: -0.0 equals 0.0 and must mix alike

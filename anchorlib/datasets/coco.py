@@ -79,17 +79,11 @@ def _load(path: str) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise DatasetError(f"{path}: not a JSON file that can be read: {error}.") from error
     if not isinstance(content, dict):
-        what = (
-            f"a list of {len(content)}, perhaps detections" if isinstance(content, list) else shorten(content)
-        )
-        raise DatasetError(
-            f"{path}: expected a COCO object with images, annotations and categories, got {what}."
-        )
+        what = f"a list of {len(content)}, perhaps detections" if isinstance(content, list) else shorten(content)
+        raise DatasetError(f"{path}: expected a COCO object with images, annotations and categories, got {what}.")
     for key in ("images", "annotations"):
         if not isinstance(content.get(key), list):
-            raise DatasetError(
-                f"{path}: looked for a list {key!r} as in COCO, found {shorten(sorted(content))}."
-            )
+            raise DatasetError(f"{path}: looked for a list {key!r} as in COCO, found {shorten(sorted(content))}.")
     return content
 
 

@@ -1,4 +1,4 @@
-"""Darknet: a .data file (train=, valid=, names=) or a plain .txt list of image paths, with YOLO rows beside them."""
+"""Darknet: a .data file (train=, valid=, names=) or a .txt list of images, with YOLO rows beside them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ IMAGE_FOLDERS = ("images", "JPEGImages")  # darknet looks for the labels of both
 
 
 def read_darknet(path: str, split: str, progress: bool) -> Labels:
-    """Labels of a .data file's split (or 'all'), or of a .txt list of images (which is one split); DatasetError."""
+    """Labels of a .data file's split (or 'all'), or of a .txt list of images, one split; DatasetError."""
     here = os.path.dirname(path) or os.curdir
     roots = [here, os.path.join(here, os.pardir), os.curdir]  # cfg/coco.data names data/train.txt
     problems: list[Problem] = []
@@ -43,9 +43,7 @@ def _read_options(path: str) -> dict[str, str]:
     return options
 
 
-def _lists(
-    path: str, options: dict[str, str], split: str, roots: list[str], problems: list[Problem]
-) -> list[str]:
+def _lists(path: str, options: dict[str, str], split: str, roots: list[str], problems: list[Problem]) -> list[str]:
     wanted = [key for name, key in KEYS.items() if split in (name, "all") and options.get(key)]
     if not wanted:
         looked_for = KEYS.get(split, split)
@@ -57,9 +55,7 @@ def _lists(
         if place:
             lists.append(place)
         elif split == "all":
-            problems.append(
-                Problem("path", path, None, options[key], "left out", f"the list {key} is not there")
-            )
+            problems.append(Problem("path", path, None, options[key], "left out", f"the list {key} is not there"))
         else:
             looked_for = ", ".join(dict.fromkeys(map(os.path.normpath, candidates)))
             raise DatasetError(f"{path}: the list {key} is not there; looked for {shorten(looked_for, 300)}.")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Optional
@@ -13,10 +12,9 @@ from anchorlib.arrays import HostArray
 from anchorlib.datasets.checks import Fault
 from anchorlib.datasets.files import MEGABYTE, read_regular, with_bar
 
-BATCH = 8 * MEGABYTE  # bytes of text parsed at once: large enough for NumPy, small enough for the memory
+BATCH = MEGABYTE  # bytes of text parsed at once: many files, few enough for the processor's cache
+POWERS_OF_TEN = np.asarray([10**power for power in range(17)], np.float64)
 MAX_ROWS = 1_000_000  # of one file; a bound for the memory that a damaged one can cost
-NUMBER_BYTES = np.zeros(256, bool)  # what a row of plain numbers consists of
-NUMBER_BYTES[list(b"0123456789.+-eE \t\r\v\f\n")] = True
 
 
 @dataclass
@@ -31,9 +29,7 @@ class Rows:
     unreadable: dict[int, str]  # files that are there and cannot be read, with the reason
 
 
-def read_rows(
-    paths: Sequence[str], keypoints: Optional[tuple[int, int]] = None, progress: bool = False
-) -> Rows:
+def read_rows(paths: Sequence[str], keypoints: Optional[tuple[int, int]] = None, progress: bool = False) -> Rows:
     """The rows of all label files; nothing is raised.
 
     Parameters
@@ -74,12 +70,10 @@ def read_rows(
     )
 
 
-def parse_rows(
-    contents: Sequence[bytes], first: int = 0, keypoints: Optional[tuple[int, int]] = None
-) -> Rows:
+def parse_rows(contents: Sequence[bytes], first: int = 0, keypoints: Optional[tuple[int, int]] = None) -> Rows:
     """The rows of files given as bytes, the first of which has the number `first`.
 
-    All files are joined and their five-column rows parsed in one call; every other row is taken by itself.
+    All files are joined, and rows of five numbers parsed together; every other row is taken by itself.
     """
     contents = [_unix_lines(content) for content in contents]
     text = b"\n".join(contents) + b"\n"
@@ -88,14 +82,25 @@ def parse_rows(
     starts = np.concatenate([[0], ends[:-1]])
 
     blank = (letters == 32) | ((letters >= 9) & (letters <= 13))
-    field_starts = ~blank
-    field_starts[1:] &= blank[:-1]
-    n_fields = np.add.reduceat(field_starts, starts, dtype=np.int64)
-    plain = (n_fields == 5) & np.logical_and.reduceat(NUMBER_BYTES[letters], starts)
-    parsed = _parse_plain(text, letters, plain, ends - starts)
-    if parsed is None:  # a word such as 1-2 or 0.5.5, of the right letters and yet no number
-        plain = np.zeros_like(plain)
-        parsed = np.empty((0, 5))
+    edges = np.flatnonzero(blank[1:] != blank[:-1]) + 1  # where a field starts or ends, in turn
+    if not blank[0]:
+        edges = np.concatenate([[0], edges])
+    fields = edges.reshape(-1, 2)  # (fields, 2) start and end; the text ends with a blank, so they come in pairs
+    n_fields = np.diff(np.searchsorted(fields[:, 0], starts), append=len(fields))
+    five = n_fields == 5
+    parsed, good = parse_decimals(letters, fields[np.repeat(five, n_fields)])
+    values = np.full((len(starts), 5), np.nan)
+    values[five] = parsed.reshape(-1, 5)
+    plain = five.copy()
+    plain[five] = good.reshape(-1, 5).all(axis=1)
+    long = five & ~plain  # more digits, a sign, an exponent: float() on all of them, unless one is no number
+    words = b"".join([text[start:end] for start, end in zip(starts[long], ends[long])])
+    try:
+        if b"_" not in words:  # float() takes 1_0 for ten
+            values[long] = np.asarray(list(map(float, words.split()))).reshape(-1, 5)
+            plain |= long
+    except ValueError:
+        pass  # the rows are taken by themselves, to find the one
 
     kept = n_fields > 0
     file_starts = np.cumsum([0] + [len(content) + 1 for content in contents])
@@ -103,14 +108,13 @@ def parse_rows(
     first_lines = np.searchsorted(starts, file_starts)
     line = np.arange(len(starts)) - first_lines[file_index] + 1
 
-    values = np.full((len(starts), 5), np.nan)
-    values[plain] = parsed
     faults: dict[int, Fault] = {}
     position = np.cumsum(kept) - 1  # of a line among those that are not empty
     for row in np.flatnonzero(kept & ~plain):
         found = parse_row(text[starts[row] : ends[row]], keypoints)
         if isinstance(found, Fault):
             faults[int(position[row])] = found
+            values[row] = np.nan
         else:
             values[row] = found
     return Rows(file_index[kept] + first, line[kept], values[kept], faults, [], {})
@@ -123,23 +127,32 @@ def _unix_lines(content: bytes) -> bytes:
     return content.replace(b"\r\n", b"\n").replace(b"\r", b"\n") if b"\r" in content else content
 
 
-def _parse_plain(text: bytes, letters: HostArray, plain: HostArray, lengths: HostArray) -> HostArray | None:
-    """(rows, 5) float64 of the rows marked plain, or None if a word in them is not a number."""
-    if not plain.all():
-        text = np.where(np.repeat(plain, lengths), letters, np.uint8(32)).tobytes()
-    with warnings.catch_warnings():
-        # At the first word that is no number NumPy stops: with a warning in older versions, an error in newer ones.
-        warnings.simplefilter("error", DeprecationWarning)
-        try:
-            numbers = np.fromstring(text, np.float64, sep=" ")
-        except (DeprecationWarning, ValueError):
-            return None
-    # NumPy may read two numbers from one word, so the count decides.
-    return numbers.reshape(-1, 5) if len(numbers) == 5 * int(plain.sum()) else None
+def parse_decimals(letters: HostArray, fields: HostArray) -> tuple[HostArray, HostArray]:
+    """Values (F,) float64 of fields (F, 2) that are decimals such as 12 or 0.375, and (F,) bool: which are.
+
+    With at most 15 digits, the digits and the power of ten are whole numbers that float64 holds exactly, so
+    their quotient is rounded once: the same bits as float(). Longer ones, signs and exponents are left to it.
+    """
+    start, length = fields[:, 0], fields[:, 1] - fields[:, 0]
+    digits = np.zeros(len(fields), np.int64)
+    n_digits, n_decimals = np.zeros(len(fields), np.int64), np.zeros(len(fields), np.int64)
+    seen_dot, good = np.zeros(len(fields), bool), length <= 16
+    for offset in range(min(int(length.max(initial=0)), 16)):
+        inside = length > offset
+        letter = letters[np.minimum(start + offset, len(letters) - 1)]
+        is_digit = inside & (letter >= 48) & (letter <= 57)
+        is_dot = inside & (letter == 46)
+        good &= ~inside | is_digit | (is_dot & ~seen_dot)
+        digits = np.where(is_digit, digits * 10 + letter - 48, digits)
+        n_digits += is_digit
+        n_decimals += is_digit & seen_dot
+        seen_dot |= is_dot
+    good &= (n_digits > 0) & (n_digits <= 15)
+    return digits / POWERS_OF_TEN[n_decimals], good
 
 
 def parse_row(text: bytes, keypoints: Optional[tuple[int, int]] = None) -> tuple[float, ...] | Fault:
-    """One row that is not empty: (class, cx, cy, w, h), of a polygon those of its bounding box; or what is wrong.
+    """A row that is not empty as (class, cx, cy, w, h), a polygon by its bounding box; or what is wrong.
 
     >>> parse_row(b"3 0.1 0.1 0.5 0.1 0.5 0.2")
     (3.0, 0.3, 0.15000000000000002, 0.4, 0.1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numbers
 from collections import Counter
 from dataclasses import dataclass
 from typing import Any, Optional, Union
@@ -26,7 +25,7 @@ class Problem:
     kind : one of
         of rows that are not read: 'wrong number of fields', 'not a number', 'not a class', 'negative size',
         'out of [0, 1]', 'duplicate row', 'crowd', 'ignored';
-        of rows that are kept: 'out of bounds' (a side beyond the image's edge), 'zero area', 'class out of range';
+        of rows that are kept: 'out of bounds' (reaches beyond the image), 'zero area', 'class out of range';
         of images: 'missing label' (read as one without boxes), 'missing image', 'unreadable image',
         'unreadable label', 'image without size', 'exif rotation' (its sides are swapped);
         of the data set: 'path' (a path that was mended, or a split that is not there)
@@ -38,8 +37,8 @@ class Problem:
 
     Examples
     --------
-    >>> print(Problem("zero area", "labels/0001.txt", 7, "0 0.5 0.5 0 0.2", "kept", "width and height must be > 0"))
-    labels/0001.txt:7: width and height must be > 0: '0 0.5 0.5 0 0.2' (kept)
+    >>> print(Problem("zero area", "labels/1.txt", 7, "0 0.5 0.5 0 0.2", "kept", "width must be > 0"))
+    labels/1.txt:7: width must be > 0: '0 0.5 0.5 0 0.2' (kept)
     """
 
     kind: str
@@ -104,13 +103,9 @@ class BoxSizes:
 def check_imgsz(imgsz: Any) -> tuple[int, int]:
     """The network's input as (width, height): a whole number > 0, or a pair of them; BadValueError."""
     both = tuple(imgsz) if isinstance(imgsz, (tuple, list, np.ndarray)) else (imgsz, imgsz)
-    whole = all(
-        isinstance(side, numbers.Integral) and not isinstance(side, bool) and side > 0 for side in both
-    )
+    whole = all(isinstance(side, (int, np.integer)) and not isinstance(side, bool) and side > 0 for side in both)
     if len(both) != 2 or not whole:
-        raise BadValueError(
-            f"imgsz must be a whole number > 0, or a pair (width, height) of them, got {imgsz!r}."
-        )
+        raise BadValueError(f"imgsz must be a whole number > 0, or a pair (width, height) of them, got {imgsz!r}.")
     return int(both[0]), int(both[1])
 
 
@@ -124,8 +119,8 @@ def scale_sizes(
     boxes_wh : (N, 2) float, pixels of the image on disk
     image_wh : (N, 2) or (2,) float, pixels, > 0: the image that each box belongs to
     imgsz : the network's input, pixels: the long side, or (width, height)
-    resize : 'letterbox' keeps the image's shape (one scale, the smaller of the two ratios; with one number for
-        `imgsz` the long side becomes `imgsz`), 'stretch' scales each axis on its own
+    resize : 'letterbox' keeps the image's shape (one scale, the smaller of the two ratios; with one number
+        for `imgsz` the long side becomes `imgsz`), 'stretch' scales each axis on its own
 
     Returns
     -------
@@ -143,7 +138,7 @@ def scale_sizes(
     --------
     >>> scale_sizes(np.asarray([[100.0, 50.0]]), np.asarray([1280.0, 720.0]))
     array([[50., 25.]], dtype=float32)
-    >>> scale_sizes(np.asarray([[100.0, 50.0]]), np.asarray([1280.0, 720.0]), imgsz=(640, 480), resize="stretch")
+    >>> scale_sizes(np.asarray([[100.0, 50.0]]), np.asarray([1280.0, 720.0]), (640, 480), "stretch")
     array([[50.      , 33.333332]], dtype=float32)
     """
     if resize not in RESIZES:

@@ -110,15 +110,11 @@ def _parse(file: str, problems: list[Problem]) -> Any:
         message = f"holds what may harm and is not read ({type(error).__name__})"
         problems.append(Problem("unreadable label", file, None, "", "image refused", message))
     except (OSError, ParseError, ValueError, LookupError, RecursionError) as error:
-        problems.append(
-            Problem("unreadable label", file, None, "", "image refused", f"cannot be read: {error}")
-        )
+        problems.append(Problem("unreadable label", file, None, "", "image refused", f"cannot be read: {error}"))
     return None
 
 
-def _image_size(
-    path: str, file: str, root: Any, n_objects: int, problems: list[Problem]
-) -> tuple[float, float] | None:
+def _image_size(path: str, file: str, root: Any, n_objects: int, problems: list[Problem]) -> tuple[float, float] | None:
     """From <size>, else from the image's header; None, and a problem, if neither has it."""
     width, height = _number(root.findtext("size/width")), _number(root.findtext("size/height"))
     if width > 0 and height > 0:
@@ -133,9 +129,7 @@ def _image_size(
         except OSError:
             continue
         if rotated:
-            problems.append(
-                Problem("exif rotation", image, None, "", "read", "EXIF turns it, its sides are swapped")
-            )
+            problems.append(Problem("exif rotation", image, None, "", "read", "EXIF turns it, its sides are swapped"))
         return width, height
     message = "expected <size> with width and height > 0, or the image in JPEGImages"
     problems.append(Problem("image without size", file, None, f"{n_objects} rows", "image refused", message))

@@ -84,7 +84,7 @@ def load_config(path: str) -> dict[str, Any]:
 
 
 def label_path(image: str, image_folders: Sequence[str] = ("images",)) -> str:
-    """Where the labels of an image stand: the last `images` folder of its path becomes `labels`, the suffix .txt.
+    """Where the labels of an image stand: the last `images` of its path becomes `labels`, the suffix .txt.
 
     >>> label_path("data/images/train/0001.jpg")
     'data/labels/train/0001.txt'
@@ -104,9 +104,7 @@ def read_image_list(path: str, roots: Sequence[str]) -> list[str]:
     try:
         lines = read_lines(path)
     except OSError as error:
-        raise DatasetError(
-            f"{path}: cannot be read as a list of images: {error.strerror or error}."
-        ) from error
+        raise DatasetError(f"{path}: cannot be read as a list of images: {error.strerror or error}.") from error
     bases = list(dict.fromkeys([*roots, os.curdir]))
     images = [first_existing(os.path.join(base, line) for base in bases) for line in lines]
     return [image or os.path.join(bases[0], line) for image, line in zip(images, lines)]
@@ -121,7 +119,7 @@ def read_images(
     problems: Sequence[Problem] = (),
     progress: bool = False,
 ) -> Labels:
-    """Labels and sizes of images. The rows of those without a size, and of `orphans` (label files), are lost."""
+    """Labels and sizes of images. Rows of those without a size, and of `orphans` (label files), are lost."""
     paths = [label_path(image, image_folders) for image in images] + list(orphans)
     rows = read_rows(paths, keypoints, progress)
     n_rows = np.bincount(rows.file_index, minlength=len(paths))
@@ -130,9 +128,7 @@ def read_images(
     sizes = np.zeros((len(paths), 2))  # 0: no size, and so no image
     for index, image in enumerate(with_bar(images, "images", progress)):
         if index in rows.unreadable:
-            found.append(
-                Problem("unreadable label", paths[index], None, "", "image refused", rows.unreadable[index])
-            )
+            found.append(Problem("unreadable label", paths[index], None, "", "image refused", rows.unreadable[index]))
             continue
         lost = f"{n_rows[index]} rows"
         try:
@@ -146,16 +142,12 @@ def read_images(
             continue
         sizes[index] = width, height
         if rotated:
-            found.append(
-                Problem("exif rotation", image, None, "", "read", "EXIF turns it, its sides are swapped")
-            )
+            found.append(Problem("exif rotation", image, None, "", "read", "EXIF turns it, its sides are swapped"))
         if index in missing:
             found.append(Problem("missing label", paths[index], None, "", "read", "is not there: no boxes"))
     for index in range(len(images), len(paths)):
         if index in rows.unreadable:
-            found.append(
-                Problem("unreadable label", paths[index], None, "", "rows refused", rows.unreadable[index])
-            )
+            found.append(Problem("unreadable label", paths[index], None, "", "rows refused", rows.unreadable[index]))
         else:
             lost = f"{n_rows[index]} rows"
             found.append(Problem("missing image", paths[index], None, lost, "rows refused", "has no image"))
@@ -186,19 +178,17 @@ def _wanted_splits(path: str, config: dict[str, Any], split: str) -> list[str]:
         return there
     if split not in there:
         raise DatasetError(
-            f"{path}: looked for the split {split!r}, found {', '.join(there) or 'none of train, val, test'}. "
+            f"{path}: looked for the split {split!r}, found {', '.join(there) or 'no split'}. "
             f"Its keys are {shorten(sorted(map(str, config)))}."
         )
     return [split]
 
 
 def _roots(path: str, config: dict[str, Any]) -> list[str]:
-    """Folders that entries may be relative to: `path` beside the yaml, then from here, then the yaml's own."""
+    """Folders that entries may be relative to: `path` from the yaml, `path` from here, the yaml's, here."""
     here = os.path.dirname(path) or os.curdir
     root = config.get("path")
-    roots = (
-        [os.path.join(here, root), os.path.join(os.curdir, root)] if isinstance(root, str) and root else []
-    )
+    roots = [os.path.join(here, root), os.path.join(os.curdir, root)] if isinstance(root, str) and root else []
     return list(dict.fromkeys([*roots, here, os.curdir]))
 
 
@@ -215,17 +205,13 @@ def _resolve(
     inner = entry
     while inner.startswith(("../", "..\\")):
         inner = inner[3:]
-    found = (
-        first_existing(os.path.join(root, inner) for root in _roots(path, config)) if inner != entry else None
-    )
+    found = first_existing(os.path.join(root, inner) for root in _roots(path, config)) if inner != entry else None
     if found:
         problems.append(Problem("path", path, None, entry, "read", f"{split} is not there, took {found}"))
         return found
     looked_for = ", ".join(dict.fromkeys(os.path.normpath(candidate) for candidate in candidates))
     near = _near(os.path.join(os.path.dirname(path) or os.curdir, inner))
-    message = f"{split} is not there; looked for {looked_for}" + (
-        f"; there is {', '.join(near)}" if near else ""
-    )
+    message = f"{split} is not there; looked for {looked_for}" + (f"; there is {', '.join(near)}" if near else "")
     if optional:
         problems.append(Problem("path", path, None, entry, "left out", message))
         return None
@@ -233,8 +219,9 @@ def _resolve(
 
 
 def _near(wanted: str) -> list[str]:
-    """Paths that are there and look like the wanted one: each missing part replaced by the names next to it."""
-    existing, missing = wanted, []
+    """Paths that are there and look like the wanted one up to its first missing part."""
+    existing: str = wanted
+    missing: list[str] = []
     while existing and not os.path.isdir(existing) and os.path.dirname(existing) != existing:
         existing, part = os.path.split(existing)
         missing.insert(0, part)
@@ -257,11 +244,7 @@ def _labels_without_image(images: Sequence[str], folders: Sequence[str]) -> list
         found += walk(label_folder or os.curdir, [".txt"])
     found = [os.path.normpath(path) for path in found]
     # Labelling tools put a list of names beside the labels.
-    return [
-        path
-        for path in dict.fromkeys(found)
-        if path not in expected and os.path.basename(path) != "classes.txt"
-    ]
+    return [path for path in dict.fromkeys(found) if path not in expected and os.path.basename(path) != "classes.txt"]
 
 
 def _class_names(path: str, config: dict[str, Any]) -> tuple[str, ...]:
@@ -271,9 +254,7 @@ def _class_names(path: str, config: dict[str, Any]) -> tuple[str, ...]:
             raise DatasetError(f"{path}: names must be numbered 0 to {len(names) - 1}, got {shorten(names)}.")
         names = [names[number] for number in range(len(names))]
     if not isinstance(names, list) or any(isinstance(name, (list, dict)) for name in names):
-        raise DatasetError(
-            f"{path}: names must be a list, or a mapping of numbers to names, got {shorten(names)}."
-        )
+        raise DatasetError(f"{path}: names must be a list, or a mapping of numbers to names, got {shorten(names)}.")
     return tuple(map(str, names))
 
 
@@ -281,11 +262,7 @@ def _keypoints(path: str, config: dict[str, Any]) -> tuple[int, int] | None:
     shape = config.get("kpt_shape")
     if shape is None:
         return None
-    whole = (
-        isinstance(shape, list)
-        and len(shape) == 2
-        and all(isinstance(n, int) and 0 < n < 1000 for n in shape)
-    )
+    whole = isinstance(shape, list) and len(shape) == 2 and all(isinstance(n, int) and 0 < n < 1000 for n in shape)
     if not whole:
         raise DatasetError(f"{path}: kpt_shape must be [points, values per point], got {shorten(shape)}.")
     return shape[0], shape[1]

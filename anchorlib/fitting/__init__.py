@@ -9,7 +9,15 @@ from typing import Optional
 import numpy as np
 
 from anchorlib import backends
-from anchorlib.arrays import Array, as_float, check_one_of, check_shape_wh, check_sizes, check_thr, check_weights
+from anchorlib.arrays import (
+    Array,
+    as_float,
+    check_one_of,
+    check_shape_wh,
+    check_sizes,
+    check_thr,
+    check_weights,
+)
 from anchorlib.backends import namespace_of
 from anchorlib.errors import BadValueError
 from anchorlib.fitting.evolve import evolve
@@ -69,8 +77,8 @@ def fit_anchors(
 
     Parameters
     ----------
-    boxes_wh : (N, 2) float, pixels, sides >= 0, in any order. Boxes with both sides under 2 px, or a zero side, are left
-        out of the fit but not out of the score.
+    boxes_wh : (N, 2) float, pixels, sides >= 0, in any order. Boxes with both sides under 2 px, or a zero side,
+        are left out of the fit but not out of the score.
     n : how many anchors, at most the number of distinct sizes
     thr : ratio limit, > 1; YOLOv5's anchor_t
     method : "evolve" (k-means, then `generations` of evolution) or "kmeans"
@@ -139,7 +147,7 @@ def usable_for_fit(boxes_wh: Array, counts: Optional[np.ndarray] = None) -> tupl
     rows = xp.nonzero(usable)[0]
     if rows.shape[0] == 0:
         raise BadValueError(
-            f"none of {boxes_wh.shape[0]} boxes has a side of {MIN_FIT_SIDE:g} px or more; sizes are pixels, not shares."
+            f"none of {boxes_wh.shape[0]} boxes has a side of {MIN_FIT_SIDE:g} px or more; sizes are in pixels."
         )
     if rows.shape[0] == boxes_wh.shape[0]:
         return boxes_wh, counts

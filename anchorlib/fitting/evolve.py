@@ -7,7 +7,16 @@ from typing import Optional
 import numpy as np
 from tqdm import tqdm
 
-from anchorlib.arrays import Array, HostArray, as_float, check_shape_wh, check_one_of, check_sizes, check_thr, to_framework
+from anchorlib.arrays import (
+    Array,
+    HostArray,
+    as_float,
+    check_one_of,
+    check_shape_wh,
+    check_sizes,
+    check_thr,
+    to_framework,
+)
 from anchorlib.backends import namespace_of
 from anchorlib.errors import BadValueError
 from anchorlib.fitting.order import by_area

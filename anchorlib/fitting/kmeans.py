@@ -1,7 +1,7 @@
 """k-means on box sizes: three distances, two inits, two updates, and always as many anchors as asked for.
 
-One seed, one answer: the boxes are first brought into one order (distinct sizes, sorted, with counts), assignments are made
-by operations that round alike everywhere, and cluster means are quotients of whole numbers.
+One seed, one answer: the boxes are first brought into one order (distinct sizes, sorted, with counts), assignments
+are made by operations that round alike everywhere, and cluster means are quotients of whole numbers.
 """
 
 from __future__ import annotations
@@ -53,17 +53,18 @@ def kmeans(
     ----------
     boxes_wh : (N, 2) float, pixels, every side > 0; taken as float32, in any order
     n : how many anchors, at most the number of distinct sizes
-    distance : "euclidean" on sizes divided by their standard deviation (YOLOv5's autoanchor), "iou" for 1 - IoU (YOLO9000)
-        or "ratio" for the logarithm of the worse side ratio, which is what BPR looks at
+    distance : "euclidean" on sizes divided by their standard deviation (YOLOv5's autoanchor), "iou" for 1 - IoU
+        (YOLO9000) or "ratio" for the logarithm of the worse side ratio, which is what BPR looks at
     update : "mean" (of logarithms for "ratio") or "median" of each side
-    init : "random" draws n distinct sizes, by how often each occurs; "k-means++" draws each next centre far from the others
+    init : "random" draws n distinct sizes, by how often each occurs; "k-means++" draws each next centre far from
+        the others
     seed : for numpy.random.default_rng
     weights : (N,) >= 0, how often each box counts
 
     Returns
     -------
-    (n, 2), dtype, device and framework of `boxes_wh` (float32 for integers), sorted by area. Never fewer than n: a cluster
-    that loses its last box starts again at the box that lies farthest from its centre.
+    (n, 2), dtype, device and framework of `boxes_wh` (float32 for integers), sorted by area. Never fewer than n: a
+    cluster that loses its last box starts again at the box that lies farthest from its centre.
 
     Raises
     ------
@@ -89,7 +90,9 @@ def kmeans(
     counts = check_weights(weights, boxes_wh.shape[0])
     (view,) = backends.on_host(like)
     xp = namespace_of(view)
-    sizes, counts = distinct_sizes(xp.to_numpy(view), counts)  # order and counts come from the host, whatever the device
+    sizes, counts = distinct_sizes(
+        xp.to_numpy(view), counts
+    )  # order and counts come from the host, whatever the device
     check_enough_sizes(n, len(sizes))
 
     space = _Space(xp, sizes, counts, distance, xp.device_of(view))
@@ -104,12 +107,18 @@ def distinct_sizes(boxes_wh: HostArray, counts: Optional[HostArray]) -> tuple[Ho
     columns = np.ascontiguousarray(boxes_wh, dtype=np.float32)
     # Positive floats sort like their bits, so a pair sorts as one 64-bit number: faster by far than by rows.
     bits = columns.view(np.uint32).astype(np.uint64)
-    keys, inverse = np.unique((bits[:, 0] << np.uint64(32)) | bits[:, 1], return_inverse=True)
+    keys = (bits[:, 0] << np.uint64(32)) | bits[:, 1]
+    order = np.argsort(keys, kind="stable")
+    keys = keys[order]
+    first = np.flatnonzero(np.concatenate([np.ones(min(1, len(keys)), np.bool_), keys[1:] != keys[:-1]]))
+    if counts is None:
+        totals = np.diff(np.append(first, len(keys)))
+    else:
+        totals = np.add.reduceat(counts[order], first) if len(first) else counts[:0]
+    keys = keys[first]
     sizes = np.stack([keys >> np.uint64(32), keys & np.uint64(0xFFFFFFFF)], axis=1).astype(np.uint32).view(np.float32)
-    totals = np.zeros(len(keys), np.int64)
-    np.add.at(totals, inverse.reshape(-1), 1 if counts is None else counts)
     kept = totals > 0  # a size of weight 0 is not there
-    return np.ascontiguousarray(sizes[kept]), totals[kept]
+    return np.ascontiguousarray(sizes[kept]), totals[kept].astype(np.int64)
 
 
 def check_enough_sizes(n: int, n_distinct: int) -> None:
@@ -127,7 +136,9 @@ class _Space:
         self.xp, self.distance, self.device = xp, distance, device
         self.sizes, self.counts = sizes, counts
         self.scale = _deviation(sizes, counts) if distance == "euclidean" else np.ones(2, np.float32)
-        self._columns = [xp.from_numpy(np.ascontiguousarray(column), device=device) for column in (sizes / self.scale).T]
+        self._columns = [
+            xp.from_numpy(np.ascontiguousarray(column), device=device) for column in (sizes / self.scale).T
+        ]
         # What means are taken of, as whole numbers times counts: every sum below 2^53 is exact in any order.
         values = np.log(sizes.astype(np.float64)) if distance == "ratio" else sizes.astype(np.float64)
         self._bits = 52 - math.frexp(float(counts.sum()))[1] - math.frexp(float(np.abs(values).max()))[1]
@@ -154,19 +165,20 @@ class _Space:
             distances.append(nearest)
         return xp.concat(owners), xp.concat(distances)
 
-    def totals(self, owner: Array, n: int) -> tuple[HostArray, HostArray]:
-        """Per cluster: the sums of both columns in units (n, 2), and the count (n,), as int64."""
+    def totals(self, owner: Array, n: int, rows: Optional[Array] = None) -> HostArray:
+        """Per cluster: the sums of both columns in units, and the count: (n, 3) int64; of all sizes or of some rows."""
         xp = self.xp
+        columns = self._sums if rows is None else [xp.take(column, rows, axis=0) for column in self._sums]
         totals = np.zeros((n, 3), np.int64)
-        for block in self._blocks([owner, *self._sums]):
+        for block in self._blocks([owner, *columns]):
             for j in range(n):
                 mine = xp.astype(block[0] == j, xp.int64)
                 totals[j] += [int(xp.sum(mine * column)) for column in block[1:]]
-        return totals[:, :2], totals[:, 2]
+        return totals
 
-    def mean(self, sums: HostArray, count: int) -> HostArray:
-        """The mean of a cluster, (2,) float32, from its sums in units."""
-        values = [math.ldexp(int(total) / int(count), -self._bits) for total in sums]
+    def mean(self, totals: HostArray) -> HostArray:
+        """The mean of a cluster, (2,) float32, from its row of `totals`."""
+        values = [math.ldexp(int(total) / int(totals[2]), -self._bits) for total in totals[:2]]
         return np.asarray([math.exp(v) for v in values] if self.distance == "ratio" else values, np.float32)
 
     def _centres(self, centres: HostArray) -> Array:
@@ -184,30 +196,35 @@ class _Space:
 
     def _blocks(self, columns: list[Array]) -> Any:
         size = _BLOCK if self.xp.in_host_memory(columns[0]) else len(self.sizes)
-        return (tuple(column[i : i + size] for column in columns) for i in range(0, len(self.sizes), size))
+        length = int(columns[0].shape[0])
+        return (tuple(column[i : i + size] for column in columns) for i in range(0, length, size))
 
 
 def _lloyd(space: _Space, centres: HostArray, update: str) -> HostArray:
     """Assign and move until nothing changes; a cluster left empty starts again at the farthest size."""
     xp, n = space.xp, len(centres)
     medians = _Medians(space) if update == "median" else None
-    before = None
+    before, totals = None, np.zeros((n, 3), np.int64)
     for _ in range(_MAX_ROUNDS):
         owner, far = space.assign(centres)
-        sums, counts = space.totals(owner, n)
-        empty = np.flatnonzero(counts == 0)
-        if not len(empty) and before is not None and not bool(xp.any(owner != before)):
-            break
+        if before is None:
+            totals = space.totals(owner, n)
+        else:  # whole numbers: what came and what left, and the sums are those of all
+            moved = xp.nonzero(owner != before)[0]
+            if moved.shape[0] == 0 and totals[:, 2].all():
+                break
+            totals = totals + space.totals(xp.take(owner, moved, axis=0), n, moved)
+            totals = totals - space.totals(xp.take(before, moved, axis=0), n, moved)
         before = owner
+        owned = totals[:, 2] > 0
         if medians is not None:
             owner_here = xp.to_numpy(owner)
-            centres = np.stack([medians.of(owner_here == j, c) if counts[j] else c for j, c in enumerate(centres)])
+            centres = np.stack([medians.of(owner_here == j, c) if owned[j] else c for j, c in enumerate(centres)])
         else:
-            centres = np.stack([space.mean(sums[j], counts[j]) if counts[j] else c for j, c in enumerate(centres)])
-        if len(empty):
-            far_here = xp.to_numpy(far)
-            farthest = np.argsort(-far_here, kind="stable")[: len(empty)]  # of equals the first
-            centres[empty] = space.sizes[farthest]
+            centres = np.stack([space.mean(totals[j]) if owned[j] else c for j, c in enumerate(centres)])
+        if not owned.all():
+            farthest = np.argsort(-xp.to_numpy(far), kind="stable")  # of equals the first
+            centres[~owned] = space.sizes[farthest[: n - owned.sum()]]
     return centres
 
 

@@ -10,7 +10,7 @@ from typing import Union
 
 
 def write_atomically(path: Union[str, os.PathLike[str]], data: bytes) -> None:
-    """Write beside the file, bring it to the disk, then put it in its place: a power cut leaves the old file or the new.
+    """Write beside the file, bring it to the disk, then put it in its place: a power cut leaves the old or the new.
 
     A symlink is followed, and the mode of a file that was there is kept.
     """

@@ -6,8 +6,9 @@ import ast
 import json
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Callable, Optional, Sequence, Union
+from typing import Any, Callable, Optional, Union
 
 import numpy as np
 import yaml
@@ -64,20 +65,24 @@ def write_anchors(path: _PathLike, layers: Sequence[HostArray], form: Optional[s
     ------
     ModelError : the suffix says nothing, or there is a file of that name; OSError
     """
+    form = format_of_new_file(path, form)
+    write_atomically(path, format_anchors(layers, form).encode())
+    return form
+
+
+def format_of_new_file(path: _PathLike, form: Optional[str] = None) -> str:
+    """The format that `write_anchors` would write; its errors, before the work of a fit is done."""
     path = Path(path)
+    form = form or _SUFFIXES.get(path.suffix.lower())
     if form is None:
-        form = _SUFFIXES.get(path.suffix.lower())
-        if form is None:
-            raise ModelError(f"{path}: the format must be named, or the suffix be one of {', '.join(_SUFFIXES)}.")
-    text = format_anchors(layers, form)
+        raise ModelError(f"{path}: the format must be named, or the suffix be one of {', '.join(_SUFFIXES)}.")
     if path.exists():
         raise ModelError(f"{path} exists already and is left as it is. Name a new file.")
-    write_atomically(path, text.encode())
     return form
 
 
 def read_anchors(path: _PathLike) -> list[HostArray]:
-    """The anchors of a YOLO model yaml, a darknet cfg, an MMDetection config or JSON: for each layer (A, 2) float32, pixels.
+    """The anchors in a file, for each layer (A, 2) float32, pixels: a YOLO model yaml, darknet cfg, MMDetection or JSON.
 
     A file without layers (JSON with one list) is one layer. Nothing in the file is run.
 
@@ -132,7 +137,7 @@ def _read_yolo(text: str) -> Any:
 
 
 def _write_darknet(layers: _Texts) -> str:
-    """One [yolo] section per layer, the largest stride first as in darknet's files; each has all anchors and its mask."""
+    """A [yolo] section per layer, the largest stride first as in darknet's files, each with all anchors and its mask."""
     anchors = ",  ".join(f"{w},{h}" for layer in layers for w, h in layer)
     num, sections, end = sum(map(len, layers)), [], sum(map(len, layers))
     for layer in reversed(layers):

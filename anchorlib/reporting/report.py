@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Optional, Sequence
+from typing import Any, Optional
 
 import numpy as np
 
@@ -68,11 +69,10 @@ class Report:
     def _data_text(self) -> str:
         boxes = self.boxes
         small = int((np.min(boxes.wh, axis=1) < 3).sum())
-        lines = [
-            f"{self.data}: {len(boxes.image_wh):,} images, {len(boxes.wh):,} boxes"
-            f"{f' ({small:,} under 3 px)' if small else ''}, at {self.imgsz}".replace(",", " ").replace("  ", ", ")
-        ]
-        return "\n".join(lines + [f"  {line}" for line in problem_lines(boxes)])
+        first = f"{self.data}: {_grouped(len(boxes.image_wh))} images, {_grouped(len(boxes.wh))} boxes"
+        if small:
+            first += f" ({_grouped(small)} under 3 px)"
+        return "\n".join([f"{first}, at {self.imgsz}", *(f"  {line}" for line in problem_lines(boxes))])
 
     def _score_text(self) -> str:
         rows = [
@@ -81,11 +81,12 @@ class Report:
             ("fitness", "fitness", "{:.4f}"),
             ("average IoU", "avg_iou", "{:.4f}"),
         ]
-        table = [["", self.before_name, "fitted"] if self.before else ["", "", "anchors"]]
+        scores = [self.score] if self.before is None else [self.before, self.score]
+        heads = ["anchors"] if self.before is None else [self.before_name, "fitted"]
+        table = [["", *heads]]
         for label, name, form in rows:
-            old = form.format(getattr(self.before, name)) if self.before else ""
-            table.append([label, old, form.format(getattr(self.score, name))])
-        return _aligned(table if self.before else [[row[0], row[2]] for row in table])
+            table.append([label, *(form.format(getattr(score, name)) for score in scores)])
+        return _aligned(table)
 
     def _layer_text(self) -> str:
         table = [["layer", "fits best", "recall", "anchors (w,h px)"]]
@@ -99,10 +100,12 @@ class Report:
             said = "a good fit"
         else:
             missed = round((1 - self.score.bpr) * self.score.n_boxes)
-            said = f"a poor fit: {missed} boxes match no anchor; try more anchors (--n), a larger --imgsz or --thr"
-        took = self.fitted.get("seconds")
-        how = f" {self.fitted['method']}, seed {self.fitted['seed']}, {took:.2f} s on {self.backend}." if took else ""
-        return f"{len([a for layer in self.layers for a in layer.anchors])} anchors, {said}.{how}"
+            said = f"a poor fit: {_grouped(missed)} boxes match no anchor; try more anchors (--n) or a larger --imgsz"
+        n = sum(len(layer.anchors) for layer in self.layers)
+        text = f"{n} anchors, {said}."
+        if self.fitted:
+            text += " {method}, seed {seed}, {seconds:.2f} s".format(**self.fitted) + f" on {self.backend}."
+        return text
 
 
 def measure_layers(table: SizeTable, layers: Sequence[HostArray], thr: float) -> list[LayerUse]:
@@ -123,6 +126,11 @@ def problem_lines(boxes: BoxSizes, examples: int = 1) -> list[str]:
         shown = [str(problem) for problem in boxes.problems if problem.kind == kind][:examples]
         lines.append(f"{count} x {kind}, e.g. {'; '.join(shown)}")
     return lines
+
+
+def _grouped(count: int) -> str:
+    """12 345 678: a thin space would be lost in logs, a comma is a decimal point to many."""
+    return f"{count:,}".replace(",", " ")
 
 
 def _aligned(table: list[list[str]], left: Sequence[int] = (0,)) -> str:

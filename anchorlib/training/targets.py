@@ -14,12 +14,13 @@ from typing import NamedTuple, Optional, Union
 import numpy as np
 
 from anchorlib import backends
-from anchorlib.arrays import Array, Namespace, as_float, check_shape, check_thr, describe
+from anchorlib.arrays import Array, Namespace, check_shape, check_thr, describe
 from anchorlib.backends import namespace_of
 from anchorlib.errors import BadValueError, ShapeError
 
 #: Own cell, then left, up, right and down: the (x, y) that is taken off the centre before it is cut to a cell.
 _STEPS = ((0.0, 0.0), (0.5, 0.0), (0.0, 0.5), (-0.5, 0.0), (0.0, -0.5))
+_FEW = 1000  # targets: above, a layer at a time takes less memory
 _COLUMNS = ("image", "class", "cx", "cy", "w", "h")
 
 
@@ -104,13 +105,13 @@ def build_targets(
 
     targets, anchors = backends.on_host(xp.detach(targets), xp.detach(anchors))
     host = namespace_of(targets)
-    grid_shapes = tuple((int(ny), int(nx)) for ny, nx in shapes)
-    plan = _plan(host, host.device_of(targets), grid_shapes, int(anchors.shape[1]))
-    layers = _assign(host, as_float(targets, host.float32), as_float(anchors, host.float32), plan, thr)
-    if host is xp:
-        return layers
-    device = xp.device_of(like)
-    return [LayerTargets(*(xp.from_numpy(column, device=device) for column in layer)) for layer in layers]
+    targets, anchors = (x if x.dtype == host.float32 else host.astype(x, host.float32) for x in (targets, anchors))
+    plan = _plan(host, host.device_of(targets), tuple(map(tuple, shapes)), int(anchors.shape[1]))
+    rows, ends = _assign(host, targets, anchors, plan, float(np.float32(thr)))
+    if host is not xp:
+        device = xp.device_of(like)
+        rows = [xp.from_numpy(column, device=device) for column in rows]
+    return [LayerTargets(*[column[start:end] for column in rows]) for start, end in zip(ends, ends[1:])]
 
 
 def check_targets(targets: Array, n_images: Optional[int] = None, n_classes: Optional[int] = None) -> None:
@@ -136,76 +137,81 @@ def check_targets(targets: Array, n_images: Optional[int] = None, n_classes: Opt
 class _Plan(NamedTuple):
     """What depends on the grids and the number of anchors alone. A code stands for a (layer, neighbour, anchor)."""
 
-    grid: Array  # (L, 1, 4) float32: nx, ny, nx, ny
+    grid: Array  # (4, L, 1) float32: nx, ny, nx, ny
+    zero: Array  # (1, 1) float32
     layer: Array  # (codes,) int64
     anchor: Array  # (codes,) int64, in its layer
-    row: Array  # (codes,) int64, of the anchor among all layers' anchors
-    step: Array  # (codes, 2) float32
-    last: Array  # (codes, 2) int64: the last column and the last row of the grid
+    row: Array  # (codes,) int64, of the anchor among those of all layers
+    step_last: Array  # (4, codes) float32: the neighbour's step in x and y, the last column and the last row of the grid
 
 
 @lru_cache(maxsize=128)  # multi-scale training has some tens of shapes
 def _plan(xp: Namespace, device: str, shapes: tuple[tuple[int, int], ...], n_anchors: int) -> _Plan:
-    sizes = np.asarray([(nx, ny) for ny, nx in shapes], dtype=np.int64)
-    codes = np.indices((len(shapes), len(_STEPS), n_anchors)).reshape(3, -1)
-    layer, step, anchor = (np.ascontiguousarray(part, dtype=np.int64) for part in codes)
+    sizes = np.asarray([(nx, ny) for ny, nx in shapes], dtype=np.float32)
+    layer, neighbour, anchor = np.indices((len(shapes), len(_STEPS), n_anchors)).reshape(3, -1)
     tables = _Plan(
-        grid=np.tile(sizes, 2)[:, None, :].astype(np.float32),
-        layer=layer,
-        anchor=anchor,
-        row=layer * n_anchors + anchor,
-        step=np.asarray(_STEPS, dtype=np.float32)[step],
-        last=sizes[layer] - 1,
+        grid=np.tile(sizes, 2).T[:, :, None],
+        zero=np.zeros((1, 1), dtype=np.float32),
+        layer=layer.astype(np.int64),
+        anchor=anchor.astype(np.int64),
+        row=(layer * n_anchors + anchor).astype(np.int64),
+        step_last=np.concatenate([np.asarray(_STEPS, dtype=np.float32)[neighbour], sizes[layer] - 1], axis=1).T,
     )
-    return _Plan(*(xp.from_numpy(table, device=device) for table in tables))
+    return _Plan(*(xp.from_numpy(np.ascontiguousarray(table), device=device) for table in tables))
 
 
-def _assign(xp: Namespace, targets: Array, anchors: Array, plan: _Plan, thr: float) -> list[LayerTargets]:
-    """The rows of each layer, from float32 arrays that lie in one place."""
-    n_layers, n_anchors, n_targets = anchors.shape[0], anchors.shape[1], targets.shape[0]
-    boxes = targets[None, :, 2:] * plan.grid  # (L, T, 4)
-    matches = _matches(xp, boxes, anchors, float(np.float32(thr)))
-    near = _near(xp, boxes, plan.grid)
+@lru_cache(maxsize=16)
+def _least_ratio(thr: float) -> float:
+    """The least float32 r with 1 / r < thr: a comparison in place of a division and a comparison."""
+    ratio = np.nextafter(np.float32(1 / thr), np.float32(0))
+    while not 1 / ratio < np.float32(thr):
+        ratio = np.nextafter(ratio, np.float32(1))
+    return float(ratio)
+
+
+def _assign(
+    xp: Namespace, targets: Array, anchors: Array, plan: _Plan, thr: float
+) -> tuple[LayerTargets, list[int]]:
+    """The rows of all layers together, and where each layer's begin and end; from float32 arrays in one place.
+
+    Coordinates lie in rows, (2, M) and (4, M): NumPy is several times slower along a last axis of 2 or 4.
+    """
+    n_layers, n_targets = anchors.shape[0], targets.shape[0]
+    columns = xp.reshape(xp.permute_dims(targets, (1, 0)), (6, 1, n_targets))
+    boxes = columns[2:] * plan.grid  # (4, L, T)
+    ratio = boxes[2:, :, None, :] / xp.permute_dims(anchors, (2, 0, 1))[:, :, :, None]  # (2, L, A, T)
+    low, high = xp.minimum(ratio[0], ratio[1]), xp.maximum(ratio[0], ratio[1])
+    matches = (high < thr) & (low >= _least_ratio(thr))  # (L, A, T)
+    near = _near(xp, boxes[:2], plan.grid[:2])  # (L, 5, T)
     mask = matches[:, None, :, :] & near[:, :, None, :]  # (L, 5, A, T)
     (found,) = xp.nonzero(xp.reshape(mask, (-1,)))  # (M,)
+    counts = xp.to_numpy(xp.sum(xp.reshape(mask, (n_layers, -1)), axis=1)).tolist()
 
-    code = xp.floor_divide(found, xp.full_like(found, max(n_targets, 1)))
+    code = xp.floor_divide(found, xp.full_like(found[:1], max(n_targets, 1)))
     target = found - code * n_targets
-    box = xp.take(xp.reshape(boxes, (-1, 4)), xp.take(plan.layer, code) * n_targets + target, axis=0)
-    centre = box[:, :2]
-    cell = xp.astype(centre - xp.take(plan.step, code, axis=0), xp.int64)  # the cast cuts towards zero
-    cell = xp.minimum(xp.maximum(cell, xp.zeros_like(cell)), xp.take(plan.last, code, axis=0))
-    image_cls = xp.astype(targets[:, :2], xp.int64)
+    box = xp.take(xp.reshape(boxes, (4, -1)), plan.layer[code] * n_targets + target, axis=1)  # (4, M)
+    step_last = xp.take(plan.step_last, code, axis=1)  # (4, M)
+    cell = xp.minimum(xp.maximum(xp.trunc(box[:2] - step_last[:2]), plan.zero), step_last[2:])  # (2, M): x, y
+    gi_gj = xp.astype(cell, xp.int64)
+    image_cls = xp.take(xp.astype(columns[:2, 0], xp.int64), target, axis=1)
     rows = LayerTargets(
-        cls=xp.take(image_cls[:, 1], target),
-        box=xp.concat([centre - xp.astype(cell, xp.float32), box[:, 2:]], axis=1),
-        image=xp.take(image_cls[:, 0], target),
-        anchor=xp.take(plan.anchor, code),
-        gj=cell[:, 1],
-        gi=cell[:, 0],
-        anchor_wh=xp.take(xp.reshape(anchors, (-1, 2)), xp.take(plan.row, code), axis=0),
+        cls=image_cls[1],
+        box=xp.permute_dims(xp.concat([box[:2] - cell, box[2:]], axis=0), (1, 0)),
+        image=image_cls[0],
+        anchor=plan.anchor[code],
+        gj=gi_gj[1],
+        gi=gi_gj[0],
+        anchor_wh=xp.take(xp.take(xp.reshape(anchors, (-1, 2)), plan.row, axis=0), code, axis=0),
     )
-    per_layer = len(_STEPS) * n_anchors * n_targets  # entries of the mask
-    ends = [0] + [int(xp.sum(xp.astype(found < per_layer * (i + 1), xp.int64))) for i in range(n_layers)]
-    return [LayerTargets(*(column[start:end] for column in rows)) for start, end in zip(ends, ends[1:])]
+    return rows, [sum(counts[:i]) for i in range(n_layers + 1)]
 
 
-def _matches(xp: Namespace, boxes: Array, anchors: Array, thr: float) -> Array:
-    """(L, A, T) bool: no side of anchor and box differs by a factor of `thr` or more."""
-    w = boxes[:, None, :, 2] / anchors[:, :, None, 0]
-    h = boxes[:, None, :, 3] / anchors[:, :, None, 1]
-    low, high = xp.minimum(w, h), xp.maximum(w, h)
-    return (high < thr) & (1 / low < thr) & (low > 0)
-
-
-def _near(xp: Namespace, boxes: Array, grid: Array) -> Array:
-    """(L, 5, T) bool: own cell, left, up, right, down; a neighbour if it is nearer than half a cell and in the grid."""
-    low = boxes[:, :, :2]
-    high = grid[:, :, :2] - low
-    left_up = (low - xp.floor(low) < 0.5) & (low > 1.0)
-    right_down = (high - xp.floor(high) < 0.5) & (high > 1.0)
-    own = xp.ones_like(left_up[:, :, :1])
-    return xp.permute_dims(xp.concat([own, left_up, right_down], axis=2), (0, 2, 1))
+def _near(xp: Namespace, centre: Array, grid: Array) -> Array:
+    """(L, 5, T) bool: own cell, left, up, right, down; a neighbour where it is in the grid and nearer than half a cell."""
+    distance = xp.concat([centre, grid - centre], axis=0)  # (4, L, T): to the left, top, right and bottom border
+    part = distance - xp.floor(distance)
+    own = part[:1] + part[1:2] >= 0  # not where the centre is infinite or NaN
+    return xp.permute_dims(xp.concat([own, (part < 0.5) & (distance > 1.0)], axis=0), (1, 0, 2))
 
 
 def _one_array(anchors: Union[Array, Sequence[Array]]) -> Array:

@@ -1,4 +1,4 @@
-"""YOLOv5's autoanchor, with its names and signatures: is a model's fit to a data set good enough, and if not, a better one.
+"""YOLOv5's autoanchor, with its names and signatures: does a model fit a data set, and if not, better anchors.
 
 A model is changed wholly or not at all: everything is computed first, then written, and put back if a write fails.
 """
@@ -55,8 +55,8 @@ def check_anchors(
     Parameters
     ----------
     dataset : has `shapes` (images, 2) as (w, h), and `labels`, for each image (k, 5): class, xc, yc, w, h in [0, 1]
-    model : its last module, `model.model[-1]` or `model.module.model[-1]`, has `anchors` (L, A, 2) in units of its layer's
-        stride, and `stride` (L,); torch or OneFlow tensors. `anchors` is written in place and stays the same object; an
+    model : its last module, `model.model[-1]` or `model.module.model[-1]`, has `anchors` (L, A, 2) in units of its
+        layer's stride, and `stride` (L,); torch or OneFlow tensors. `anchors` is written in place and stays the same object; an
         `anchor_grid` is brought up to date. Nothing is changed unless the new anchors' BPR is greater.
     thr : ratio limit, > 1; the hyperparameter anchor_t
     imgsz : the long side of an image in training, pixels, or (w, h)
@@ -203,7 +203,9 @@ class Detect:
             try:
                 detect = inner.model[-1]
             except (AttributeError, TypeError, IndexError, KeyError) as error:
-                raise ModelError(f"{type(inner).__name__} has no model[-1], where the Detect module must be.") from error
+                raise ModelError(
+                    f"{type(inner).__name__} has no model[-1], where the Detect module must be."
+                ) from error
         try:
             self._xp = namespace_of(anchors=detect.anchors)
             self.strides = [float(stride) for stride in detect.stride]
@@ -213,7 +215,9 @@ class Detect:
             ) from error
         shape = tuple(detect.anchors.shape)
         if len(shape) != 3 or shape[2] != 2 or shape[0] != len(self.strides) or not min(*shape, *self.strides) > 0:
-            raise ModelError(f"anchors must have shape ({len(self.strides)}, A, 2), a layer for each stride, got {shape}.")
+            raise ModelError(
+                f"anchors must have shape ({len(self.strides)}, A, 2), a layer for each stride, got {shape}."
+            )
         self._detect = detect
         self.n_anchors = shape[0] * shape[1]
 
@@ -226,17 +230,19 @@ class Detect:
         return self.as_stored().astype(np.float32) * np.asarray(self.strides, np.float32)[:, None, None]
 
     def in_layers(self, anchors: HostArray) -> HostArray:
-        """Anchors sorted by area, spread over the layers in the order of the strides: (L * A, 2) to (L, A, 2), pixels."""
+        """Anchors sorted by area to layers in the order of the strides: (L * A, 2) to (L, A, 2), pixels."""
         layers = anchors.reshape(self._detect.anchors.shape)
         return layers[::-1] if layers_disagree(_mean_areas(layers), self.strides) else layers
 
     def write(self, layers: HostArray, *, in_pixels: bool = False) -> None:
-        """Write layers of pixels (L, A, 2) into `anchors`, divided by the strides unless `in_pixels`, and into `anchor_grid`."""
+        """Write layers of pixels (L, A, 2) into `anchors` and `anchor_grid`; unless `in_pixels`, divided by the strides."""
         strides = np.asarray(self.strides, np.float32)[:, None, None]
         target, grid = self._detect.anchors, getattr(self._detect, "anchor_grid", None)
         writes = [(target, self._like(layers if in_pixels else layers.astype(np.float32) / strides, target))]
         cache: Optional[list[Array]] = None
-        if isinstance(grid, (list, tuple)):  # YOLOv5 6.0 and later: made anew per layer, (1, A, ny, nx, 2) pixels or empty
+        if isinstance(
+            grid, (list, tuple)
+        ):  # YOLOv5 6.0 and later: made anew per layer, (1, A, ny, nx, 2) pixels or empty
             cache = [self._filled(old, layer) for old, layer in zip(grid, layers)]
         elif grid is not None:  # YOLOv5 up to 5.0 and YOLOv7: a buffer (L, 1, A, 1, 1, 2), pixels
             writes.append((grid, self._like(layers.reshape(tuple(grid.shape)), grid)))

@@ -30,7 +30,9 @@ def test_a_fit_tells_its_score_on_all_boxes(backend, method, objective):
 def test_one_seed_gives_the_same_bits_on_this_backend_as_on_numpy(backend, path, method):
     boxes_wh = sizes(2_000)
     fit = fit_anchors(backend.array(boxes_wh), 9, method=method, generations=100, seed=7)
-    assert hexes(backend.host(fit.anchors)) == hexes(fit_anchors(boxes_wh, 9, method=method, generations=100, seed=7).anchors)
+    assert hexes(backend.host(fit.anchors)) == hexes(
+        fit_anchors(boxes_wh, 9, method=method, generations=100, seed=7).anchors
+    )
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -68,7 +70,12 @@ def test_dtype_and_device_are_kept(backend, dtype):
 @pytest.mark.parametrize(
     ("boxes_wh", "options", "error", "message"),
     [
-        (np.full((9, 2), 0.2), {}, BadValueError, "none of 9 boxes has a side of 2 px or more; sizes are pixels"),
+        (
+            np.full((9, 2), 0.2),
+            {},
+            BadValueError,
+            "none of 9 boxes has a side of 2 px or more; sizes are pixels",
+        ),
         (np.zeros((0, 2)), {}, BadValueError, "none of 0 boxes"),
         (np.full((9, 2), 9.0), {}, BadValueError, "n=9 needs at least 9 distinct box sizes, got 1"),
         ([[1, np.nan]], {}, BadValueError, "not a finite number"),

@@ -57,7 +57,7 @@ def test_there_are_always_n_anchors(distance, update, init, name):
         "equal widths": (np.stack([np.full(40, 7.0), np.arange(1.0, 41)], axis=1), 9),
         "equal heights": (np.stack([np.arange(1.0, 41), np.full(40, 7.0)], axis=1), 9),
         "one far off": (np.concatenate([sizes(30) / 50, [[60_000.0, 60_000.0]]]), 6),
-        "close floats": (np.nextafter(np.float32(100), np.float32(np.inf)) * np.asarray([[1, 1], [1 - 2**-23, 1], [1, 1 + 2**-22]]), 3),
+        "close floats": (np.asarray([[100, 100], [100 + 2**-17, 100], [100, 100 + 2**-17]]), 3),
     }[name]  # fmt: skip
     boxes_wh = boxes_wh.astype(np.float32)
     for seed in range(3):
@@ -76,7 +76,11 @@ def test_n_boxes_are_their_own_anchors():
 
 @settings(max_examples=150, deadline=None)
 @given(
-    boxes_wh=arrays(np.float32, st.tuples(st.integers(1, 40), st.just(2)), elements=st.sampled_from([1, 2, 2.5, 7, 30, 900])),
+    boxes_wh=arrays(
+        np.float32,
+        st.tuples(st.integers(1, 40), st.just(2)),
+        elements=st.sampled_from([1, 2, 2.5, 7, 30, 900]),
+    ),
     way=st.sampled_from(WAYS),
     seed=st.integers(0, 3),
     data=st.data(),
@@ -97,7 +101,12 @@ def test_fewer_distinct_sizes_than_anchors_is_an_error(backend, n_boxes, n, n_di
 
 @pytest.mark.parametrize(
     ("row", "message"),
-    [([np.nan, 1], "not a finite number"), ([0, 1], "a side <= 0"), ([-3, 1], "a side <= 0"), ([np.inf, 1], "not a finite")],
+    [
+        ([np.nan, 1], "not a finite number"),
+        ([0, 1], "a side <= 0"),
+        ([-3, 1], "a side <= 0"),
+        ([np.inf, 1], "not a finite"),
+    ],
 )
 def test_sizes_that_are_none_are_an_error_that_names_the_row(backend, row, message):
     boxes_wh = sizes(20)
@@ -168,4 +177,4 @@ def test_distinct_sizes_are_sorted_with_their_counts():
 
 
 def test_a_million_boxes_give_n_anchors():
-    assert kmeans(sizes(1_000_000), 9, distance="ratio").shape == (9, 2)
+    assert kmeans(sizes(1_000_000), 9, init="k-means++").shape == (9, 2)

@@ -1,0 +1,195 @@
+"""The direct optimiser: from box sizes to anchors without a random walk.
+
+In the logarithms of width and height the side ratio of a box and an anchor falls with their largest distance, so the best
+anchors are the best places for n facilities among customers that are box sizes. What is done:
+
+1. The boxes are counted in cells of a logarithmic grid (grid.py); after this the cost hardly depends on their number.
+2. On a few hundred cells, from a greedy start and from random ones: as long as any exchange of a chosen cell for another
+   is a gain, the best of all exchanges is made. A cell's value is the sum over the finer cells in it (exchange.py).
+3. The best of these climb the true objective, one anchor at a time (ascent.py), on finer and finer cells.
+4. The last climb is on the boxes themselves, and the result is compared with the anchors that were to be improved.
+
+All sums are exact and all logarithms and powers avoided, so one seed gives one answer on every machine. That the answer
+is the best of all is not proven.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import Optional
+
+import numpy as np
+
+from anchorlib.arrays import HostArray
+from anchorlib.errors import BadValueError
+from anchorlib.fitting.ascent import Bounds, IouObjective, Objective, RatioObjective, ascend
+from anchorlib.fitting.exchange import Places
+from anchorlib.fitting.grid import Resolutions, Sizes, columns
+from anchorlib.fitting.order import by_area
+from anchorlib.metrics import SizeTable
+
+_COARSE = 400  # cells to choose among; the work of an exchange grows with the square
+_RANDOM_STARTS = 8  # on _COARSE cells, and more on fewer
+_MOST_STARTS = 16
+_KEPT_STARTS = 12
+
+# Cells at most, step sizes in octaves, rounds a step, a gain that calls for another round, and how many solutions go on.
+_STAGES = (
+    (2000, (1 / 8,), 1, 2.0**-12, 4),
+    (4000, (1 / 8, 1 / 32), 8, 2.0**-15, 3),
+    (2**14, (1 / 32,), 6, 2.0**-17, 1),
+    (2**19, (1 / 64,), 3, 2.0**-19, 1),
+)
+_BOX_OCTAVES = (1 / 128, 1 / 512, 1 / 2048)
+_BOX_SWEEPS = 12  # at most, of each
+_BOX_SMALL = 2.0**-24
+_BOX_WORK = 2**22  # boxes times anchors times sweeps, 0.1 s; beyond it the cells are as good as the boxes
+
+
+def search(
+    boxes_wh: HostArray,
+    n: int,
+    *,
+    thr: float = 4.0,
+    objective: str = "ratio",
+    weights: Optional[HostArray] = None,
+    seed: int = 0,
+    start: Optional[HostArray] = None,
+    fixed: Optional[HostArray] = None,
+    min_side: Optional[HostArray] = None,
+    time_budget: Optional[float] = None,
+) -> HostArray:
+    """The n anchors that fit the boxes best, as far as is known.
+
+    Parameters
+    ----------
+    boxes_wh : (N, 2) float32 NumPy, pixels, every side > 0 (not checked here)
+    n : how many anchors, the fixed ones included
+    thr : ratio limit, > 1
+    objective : "ratio", the mean best ratio where that is > 1 / thr, or "iou", the mean best IoU
+    weights : (N,) int64, how often each box counts, with a sum below 2^36
+    seed : for the random starts
+    start : (n, 2) anchors to improve; the result is never worse than these, if they keep to `min_side`
+    fixed : (m, 2), m < n, anchors that stay as they are; rows of `start`, where there is one
+    min_side : the least side of each anchor in the order of area, (n,) or one for all; fixed anchors need not keep to it
+    time_budget : seconds after which the best so far is returned; which that is depends on the machine's speed
+
+    Returns
+    -------
+    (n, 2) float32, sorted by area. The same bits for every order of the boxes, number of threads and machine.
+
+    Raises
+    ------
+    BadValueError : fewer distinct box sizes than anchors to fit, or a `start` without the fixed anchors
+
+    Source
+    ------
+    Best-improvement exchange for facility location (Teitz and Bart 1968, Whitaker 1983); the rest is ours.
+
+    Examples
+    --------
+    >>> search(np.array([[10, 20], [10, 20], [80, 60]], dtype=np.float32), 2)
+    array([[10., 20.],
+           [80., 60.]], dtype=float32)
+    """
+    deadline = math.inf if time_budget is None else time.monotonic() + time_budget
+    boxes = columns(boxes_wh, weights)
+    total = len(boxes) if weights is None else int(weights.sum())
+    measure = RatioObjective(thr, total) if objective == "ratio" else IouObjective(total)
+    fixed = np.empty((0, 2), dtype=np.float32) if fixed is None else np.asarray(fixed, dtype=np.float32)
+    n_free = n - len(fixed)
+    least = None if min_side is None else np.broadcast_to(np.asarray(min_side, dtype=np.float32), n)
+    bounds = Bounds(np.arange(n) < n_free, least)
+
+    if start is not None:
+        start = _free_first(np.asarray(start, dtype=np.float32), fixed)
+
+    with np.errstate(over="ignore", divide="ignore"):  # ratios of 1e30, which become 0
+        grid = Resolutions(boxes, max(_COARSE, n))
+        if grid.n_distinct is not None and grid.n_distinct < n_free:
+            raise BadValueError(f"n={n_free} needs at least {n_free} distinct box sizes, got {grid.n_distinct}.")
+        found = _starts(grid, n_free, fixed, measure, bounds, seed, deadline)
+        if start is not None:
+            found.insert(0, start)
+        found = [bounds.lift(anchors) for anchors in found]
+        for most, octaves, sweeps, small, keep in _STAGES:
+            found = _climbed(found, grid.at_most(max(most, n)), measure, bounds, octaves, sweeps, small, deadline)[
+                :keep
+            ]
+        rounds = _BOX_WORK // (len(boxes) * n)
+        if rounds and time.monotonic() <= deadline:
+            octaves = _BOX_OCTAVES[:rounds]
+            sweeps = min(_BOX_SWEEPS, rounds // len(octaves))
+            found = _climbed(found, boxes, measure, bounds, octaves, sweeps, _BOX_SMALL, deadline)
+    if start is not None and bounds.allow(start):
+        table = SizeTable(boxes_wh, weights)
+        if table.fitness(start, thr, objective) >= table.fitness(found[0], thr, objective):
+            return by_area(start)
+    return by_area(found[0])
+
+
+def _free_first(start: HostArray, fixed: HostArray) -> HostArray:
+    """The rows of `start` with the fixed anchors last."""
+    free = start.tolist()
+    for anchor in fixed.tolist():
+        if anchor not in free:
+            raise BadValueError(
+                f"start must have the fixed anchors among its rows, got {start.tolist()} without {anchor}."
+            )
+        free.remove(anchor)
+    return np.concatenate([np.array(free, dtype=np.float32).reshape(-1, 2), fixed])
+
+
+def _starts(
+    grid: Resolutions,
+    n_free: int,
+    fixed: HostArray,
+    objective: Objective,
+    bounds: Bounds,
+    seed: int,
+    deadline: float,
+) -> list[HostArray]:
+    """Solutions on the coarse cells that no exchange makes better, best first."""
+    least = np.float32(0) if bounds.min_side is None else bounds.min_side.min()
+    places = Places(grid, fixed, least, objective)
+    rng = np.random.default_rng(seed)
+    n_random = min(_MOST_STARTS, int(_RANDOM_STARTS * (_COARSE / len(places.anchors)) ** 2))
+    solutions = dict([places.exchanged(places.greedy(n_free), deadline)[::-1]])
+    for _ in range(n_random):
+        if time.monotonic() > deadline:
+            break
+        total, chosen = places.exchanged(places.drawn(n_free, rng), deadline)
+        solutions[chosen] = total
+    best_first = sorted(solutions, key=lambda chosen: -solutions[chosen])
+    return [np.concatenate([places.anchors[list(chosen)], fixed]) for chosen in best_first[:_KEPT_STARTS]]
+
+
+def _climbed(
+    found: list[HostArray],
+    sizes: Sizes,
+    objective: Objective,
+    bounds: Bounds,
+    octaves: tuple[float, ...],
+    sweeps: int,
+    small: float,
+    deadline: float,
+) -> list[HostArray]:
+    """Each solution after its ascent on these sizes, best first."""
+    climbed = []
+    for anchors in found:
+        if climbed and time.monotonic() > deadline:
+            break
+        climbed.append(
+            ascend(
+                sizes,
+                anchors,
+                objective,
+                bounds,
+                octaves=octaves,
+                sweeps=sweeps,
+                small=small,
+                deadline=deadline,
+            )
+        )
+    return [anchors for _, anchors in sorted(climbed, key=lambda one: -one[0])]

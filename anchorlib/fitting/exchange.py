@@ -1,0 +1,83 @@
+"""Choosing n of a few hundred places: greedily or by lot, and then by exchanges while any is a gain."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+
+from anchorlib.arrays import HostArray
+from anchorlib.fitting.ascent import Objective
+from anchorlib.fitting.grid import Resolutions
+
+_DETAIL = 2000  # cells that the value of a coarse cell is summed over
+_ROWS = 32  # places at a time, so that the values stay in the cache
+
+
+class Places:
+    """Every coarse cell as a place for an anchor, and what it is worth to every coarse cell.
+
+    A worth is the sum over the finer cells in it, not the value at its centre: that would let an anchor in the middle of
+    a cell pass for perfect. All entries and sums are whole multiples of one power of two and exact in float64, so a
+    matrix product gives the same bits whatever its order of summing.
+    """
+
+    def __init__(self, grid: Resolutions, fixed: HostArray, least: np.float32, objective: Objective) -> None:
+        coarse = grid.coarse
+        self.anchors = np.maximum(np.stack([coarse.w, coarse.h], axis=1), least)  # (P, 2)
+        self._drawn_to = np.cumsum(coarse.count)
+        detail = grid.at_most(max(_DETAIL, len(coarse)))
+        cell = grid.coarse_cell(detail)
+        order = np.argsort(cell, kind="stable")
+        first = np.searchsorted(cell[order], np.arange(len(coarse)))
+        self._detail, self._first = detail.take(order), first
+        self.worth = self._worth(self.anchors, objective)  # (P, M)
+        self.floor = np.max(self._worth(fixed, objective), axis=0, initial=0.0)  # (M,) what the fixed anchors give
+
+    def _worth(self, anchors: HostArray, objective: Objective) -> HostArray:
+        worth = np.zeros((len(anchors), len(self._first)))
+        for row in range(0, len(anchors), _ROWS):
+            some = anchors[row : row + _ROWS]
+            values = objective(self._detail, some[:, :1], some[:, 1:]) * self._detail.count  # float64, exact
+            worth[row : row + _ROWS] = np.add.reduceat(values, self._first, axis=1)
+        return worth
+
+    def greedy(self, n: int) -> list[int]:
+        """n places, each the best beside those before it."""
+        chosen, best = [], self.floor
+        for _ in range(n):
+            place = int(np.maximum(self.worth, best).sum(axis=1).argmax())
+            chosen.append(place)
+            best = np.maximum(best, self.worth[place])
+        return chosen
+
+    def drawn(self, n: int, rng: np.random.Generator) -> list[int]:
+        """n places by lot, in proportion to the boxes there."""
+        lots = np.floor(rng.random(n) * self._drawn_to[-1])
+        return np.searchsorted(self._drawn_to, lots, side="right").tolist()
+
+    def exchanged(self, chosen: list[int], deadline: float) -> tuple[float, tuple[int, ...]]:
+        """The best exchange of a chosen place for any other, again and again while it is a gain.
+
+        All P * n exchanges are valued at once. With b1 and b2 the best and second best worth of a cell among the chosen,
+        a new place gives it max(new, b1) if its nearest stays and max(new, b2) if its nearest goes; the sum of
+        min(max(new, b2), b1) over the cells of one nearest turns the one into the other.
+        """
+        chosen = list(chosen)
+        cells = np.arange(self.worth.shape[1])
+        while True:
+            rows = self.worth[chosen]  # (n, M)
+            nearest = rows.argmax(axis=0)
+            best = np.maximum(rows[nearest, cells], self.floor)
+            rows[nearest, cells] = 0
+            second = np.maximum(rows.max(axis=0), self.floor)
+            belongs = np.zeros((len(cells), len(chosen)))
+            belongs[cells, nearest] = 1
+            with_new = np.maximum(self.worth, second)  # (P, M)
+            all_gone = with_new.sum(axis=1)
+            capped = np.minimum(with_new, best, out=with_new) @ belongs  # (P, n)
+            gain = (all_gone - capped.sum(axis=1))[:, None] + (capped - best @ belongs)
+            place, goes = divmod(int(gain.argmax()), len(chosen))
+            if gain[place, goes] <= 0 or time.monotonic() > deadline:
+                return float(best.sum()), tuple(sorted(chosen))
+            chosen[goes] = place

@@ -1,0 +1,143 @@
+"""namespace_of, load, convert, on_host: whose array it is, and what is said when arrays do not fit."""
+
+from __future__ import annotations
+
+import importlib.util
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from anchorlib import backends
+
+needs_torch = pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="PyTorch is not installed")
+needs_both = pytest.mark.skipif(
+    importlib.util.find_spec("torch") is None or importlib.util.find_spec("oneflow") is None,
+    reason="needs PyTorch and OneFlow in one environment",
+)
+
+
+class MyArray(np.ndarray):
+    """A user's subclass."""
+
+
+def test_an_array_carries_its_backend(backend):
+    assert backends.namespace_of(backend.array([1.0])) is backend.xp
+    assert backends.namespace_of(x=backend.array([1.0]), y=backend.array([2])) is backend.xp
+
+
+def test_a_subclass_is_an_array_of_its_base():
+    assert backends.namespace_of(np.zeros(2).view(MyArray)).name == "numpy"
+
+
+def test_a_parameter_is_an_array_of_its_framework(grad_backend):
+    parameter = importlib.import_module(grad_backend.name).nn.Parameter(grad_backend.array([1.0]))
+    assert backends.namespace_of(parameter) is grad_backend.xp
+
+
+@pytest.mark.parametrize(
+    ("thing", "called"),
+    [
+        (Image.new("L", (1, 1)), "PIL.Image.Image"),
+        ([1.0, 2.0], "builtins.list"),
+        (3.0, "builtins.float"),
+        (None, "builtins.NoneType"),
+    ],
+    ids=["image", "list", "float", "None"],
+)
+def test_what_is_no_array_is_refused_by_its_type(thing, called):
+    with pytest.raises(backends.ArrayTypeError) as caught:
+        backends.namespace_of(np.zeros(2), thing)
+    assert str(caught.value) == (
+        f"{called} is not a supported array type; expected numpy.ndarray, torch.Tensor or oneflow.Tensor."
+    )
+    assert isinstance(caught.value, TypeError)
+
+
+def test_no_array_has_no_namespace():
+    with pytest.raises(TypeError, match="needs at least one array"):
+        backends.namespace_of()
+
+
+def test_two_frameworks_are_refused_by_name(grad_backend):
+    with pytest.raises(backends.BackendMixError) as caught:
+        backends.namespace_of(boxes_wh=grad_backend.array([1.0]), anchors=np.zeros(2))
+    assert str(caught.value) == (
+        f"arrays come from different frameworks: boxes_wh is {grad_backend.name}, anchors is numpy. "
+        "Use backends.convert(x, like=y)."
+    )
+
+
+@needs_both
+def test_torch_and_oneflow_are_two_frameworks():
+    torch, oneflow = backends.load("torch"), backends.load("oneflow")
+    with pytest.raises(backends.BackendMixError, match="argument 1 is torch, argument 2 is oneflow"):
+        backends.namespace_of(torch.zeros(2), oneflow.zeros(2))
+
+
+@needs_torch
+def test_two_devices_are_refused_by_name():
+    xp = backends.load("torch")
+    with pytest.raises(backends.BackendMixError) as caught:
+        backends.namespace_of(p=xp.zeros(2), targets=xp.zeros(2, device="meta"))
+    assert str(caught.value) == (
+        "arrays lie on different devices: p is on cpu, targets is on meta. Use backends.convert(x, like=y)."
+    )
+
+
+def test_an_unknown_name_is_refused():
+    with pytest.raises(ValueError, match="no backend is called 'jax'; there are numpy, torch, oneflow"):
+        backends.load("jax")
+
+
+def test_on_host_gives_views_and_from_host_is_the_way_back(backend):
+    x, y = backend.array([1.0, 2.0]), backend.array([3])
+    views = backends.on_host(x, y)
+    back = [backends.from_host(view, like=x) for view in views]
+    assert [backend.host(one).tolist() for one in back] == [[1.0, 2.0], [3]]
+    if backend.device != "cpu":
+        assert views[0] is x
+        return
+    assert all(isinstance(view, np.ndarray) for view in views)
+    if backend.name != "numpy":
+        views[0][0] = 9.0
+        assert float(x[0]) == 9.0
+
+
+@pytest.mark.parametrize("dtype", [bool, np.int32, np.int64, np.float32, np.float64])
+def test_convert_keeps_values_shape_and_dtype_both_ways(backend, dtype):
+    host = np.asarray([[1, 0, 1]], dtype)
+    there = backends.convert(host, like=backend.array([0.0]))
+    assert backends.namespace_of(there) is backend.xp
+    back = backends.convert(there, backend="numpy")
+    assert (back.dtype, back.tolist()) == (host.dtype, host.tolist())
+    by_name = backends.convert(host, backend=backend.name, device=backend.device)
+    assert backend.host(by_name).tolist() == host.tolist()
+
+
+def test_convert_cuts_the_gradient(grad_backend):
+    x = grad_backend.array([1.0]).requires_grad_()
+    assert not backends.convert(x, like=x).requires_grad
+    assert backends.convert(x, backend="numpy").tolist() == [1.0]
+
+
+@pytest.mark.parametrize("kwargs", [{}, {"like": np.zeros(1), "backend": "numpy"}], ids=["nothing", "both"])
+def test_convert_wants_one_target(kwargs):
+    with pytest.raises(TypeError, match="convert needs one of"):
+        backends.convert(np.zeros(1), **kwargs)
+
+
+def test_numpy_has_no_cuda():
+    with pytest.raises(ValueError, match="numpy arrays live on the CPU only, got device='cuda'"):
+        backends.convert(np.zeros(1), device="cuda")
+
+
+def test_available_lists_every_backend_with_a_version_or_a_problem():
+    found = {info.name: info for info in backends.available()}
+    assert list(found) == ["numpy", "torch", "oneflow"]
+    for name, info in found.items():
+        assert info.usable == (info.problem is None) == bool(info.devices)
+        assert info.usable == (importlib.util.find_spec(name) is not None)
+        if not info.usable:
+            assert f"backend '{name}' did not import" in info.problem
+            assert f"pip install 'anchorlib[{name}]'" in info.problem

@@ -1,0 +1,208 @@
+"""Scaling, image headers, data sets in memory, and damaged files of every format."""
+
+import math
+import os
+import shutil
+import struct
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+from slow import make_coco, make_voc, make_yolo, voc_object
+
+from anchorlib.datasets import from_dataset, read_boxes, scale_sizes
+from anchorlib.datasets.images import _jpeg_size, _png_size, image_size
+from anchorlib.errors import BadValueError, DatasetError, ShapeError
+
+SIDES = st.integers(1, 20_000)
+
+
+@given(st.floats(0, 1), st.floats(0, 1), SIDES, SIDES, SIDES, SIDES)
+def test_sizes_are_the_formula_in_float64_rounded_once(w, h, width, height, input_w, input_h):
+    box, image = [w * width, h * height], [width, height]
+    scale = input_w / max(width, height)
+    expected = np.float32(box[0] * scale), np.float32(box[1] * scale)
+    assert tuple(scale_sizes([box], image, input_w)[0]) == expected
+    scale = min(input_w / width, input_h / height)
+    expected = np.float32(box[0] * scale), np.float32(box[1] * scale)
+    assert tuple(scale_sizes([box], [image], (input_w, input_h))[0]) == expected
+    expected = np.float32(box[0] * (input_w / width)), np.float32(box[1] * (input_h / height))
+    assert tuple(scale_sizes([box], [image], (input_w, input_h), "stretch")[0]) == expected
+
+
+@pytest.mark.parametrize("imgsz", [0, -1, 640.0, "640", True, (640,), (640, 0), (1, 2, 3), None])
+def test_the_networks_input_must_be_whole_and_positive(imgsz):
+    with pytest.raises(BadValueError, match="imgsz must be"):
+        scale_sizes(np.ones((1, 2)), np.ones(2), imgsz)
+
+
+def test_numpy_integers_are_integers():
+    assert scale_sizes([[1, 1]], [2, 2], np.int64(4)).tolist() == [[2.0, 2.0]]
+
+
+def test_wrong_shapes_and_sizes_are_refused():
+    with pytest.raises(ShapeError):
+        scale_sizes(np.ones((1, 4)), np.ones(2))
+    with pytest.raises(BadValueError):
+        scale_sizes(np.ones((1, 2)), np.zeros(2))
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "bmp", "webp", "gif", "tif"])
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_the_size_is_pillows(tmp_path, suffix, mode):
+    path = str(tmp_path / f"a.{suffix}")
+    Image.new(mode, (123, 45)).save(path)
+    assert image_size(path) == (123, 45, False)
+    head = (tmp_path / f"a.{suffix}").read_bytes()[:8192]
+    assert ((_jpeg_size(head) or _png_size(head)) == (123, 45)) == (suffix in ("jpg", "png"))
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+def test_jpegs_of_all_sorts_have_their_size(tmp_path, progressive):
+    path = str(tmp_path / "a.jpg")
+    profile = os.urandom(9000)  # the size lies behind what is read at first
+    Image.new("RGB", (123, 45)).save(path, progressive=progressive, icc_profile=profile, comment=b"here")
+    assert image_size(path) == (123, 45, False)
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "tif"])
+@pytest.mark.parametrize("orientation", range(1, 10))
+def test_orientations_5_to_8_swap_the_sides(tmp_path, suffix, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = str(tmp_path / f"a.{suffix}")
+    Image.new("L", (123, 45)).save(path, exif=exif)
+    turned = 5 <= orientation <= 8
+    assert image_size(path) == ((45, 123, True) if turned else (123, 45, False))
+
+
+@given(st.binary(max_size=200), st.booleans())
+def test_header_readers_take_any_bytes(data, is_png):
+    start = b"\x89PNG\r\n\x1a\n" if is_png else b"\xff\xd8\xff\xe0\0\x10" + b"\0" * 14
+    for head in (data, start + data, start + b"\xff\xc0" + data):
+        for reader in (_jpeg_size, _png_size):
+            size = reader(head)
+            assert size is None or min(size) > 0
+
+
+@pytest.mark.parametrize("data", [b"", b"\xff\xd8", b"\xff\xd8\xff\xc0\0\x0b\x08", b"\x89PNG\r\n\x1a\n", b"BM"])
+def test_cut_headers_are_unreadable(tmp_path, data):
+    (tmp_path / "a.jpg").write_bytes(data)
+    with pytest.raises(OSError, match=r"Error"):
+        image_size(str(tmp_path / "a.jpg"))
+
+
+def test_a_very_large_image_is_not_decoded(tmp_path):
+    Image.new("1", (10, 10)).save(tmp_path / "a.png")
+    data = bytearray((tmp_path / "a.png").read_bytes())
+    data[16:24] = struct.pack(">II", 100_000, 80_000)
+    (tmp_path / "a.png").write_bytes(data)
+    assert image_size(str(tmp_path / "a.png")) == (100_000, 80_000, False)
+
+
+def test_a_data_set_in_memory_has_its_sizes():
+    labels = [
+        np.asarray([[0, 0.5, 0.5, 0.5, 0.5], [1, 0, 0, np.nan, 1]]),
+        np.empty((0, 5)),
+        [],
+        [[2, 0.5, 0.5, 0.25, 1]],
+    ]
+    data = SimpleNamespace(shapes=np.asarray([[100, 50]] * 3 + [[50, 100]]), labels=labels)
+    sizes = from_dataset(data)
+    assert sizes.wh.tolist() == [[320.0, 160.0], [80.0, 640.0]]
+    assert sizes.image_index.tolist() == [0, 3]
+    assert sizes.classes.tolist() == [0, 2]
+    assert (sizes.rows_read, sizes.rows_refused, len(sizes.problems)) == (3, 1, 1)
+    stretched = from_dataset(data, imgsz=(200, 200), resize="stretch")
+    assert stretched.wh.tolist() == [[100.0, 100.0], [50.0, 200.0]]
+
+
+def test_a_data_set_in_memory_must_fit_together():
+    with pytest.raises(DatasetError, match="must have shapes and labels, got int"):
+        from_dataset(3)
+    with pytest.raises(DatasetError, match=r"shapes must be \(1, 2\)"):
+        from_dataset(SimpleNamespace(shapes=[[1, 2], [3, 4]], labels=[[]]))
+    with pytest.raises(ShapeError, match=r"labels\[0\] is \(1, 4\)"):
+        from_dataset(SimpleNamespace(shapes=[[1, 2]], labels=[np.ones((1, 4))]))
+    with pytest.raises(BadValueError, match="finite and > 0"):
+        from_dataset(SimpleNamespace(shapes=[[0, 2]], labels=[[]]))
+
+
+TEXT = "0 0.5 0.5 0.2 0.4\n1 0.1 0.1 0.2 0.1 0.2 0.3\n"
+TOKENS = [
+    b"nan",
+    b"-",
+    b"1e999",
+    b"\0",
+    b"\xff",
+    b"<",
+    b"&a;",
+    b"{",
+    b"[",
+    b'"',
+    b"\n",
+    b"9" * 400,
+    b"../",
+    b"*a",
+    b"<<: *a",
+    b"]]>",
+]
+
+
+def _damage(data, rng):
+    """Bytes flipped, cut, doubled, moved, and troublesome words put in."""
+    data = bytearray(data)
+    for _ in range(rng.integers(1, 6)):
+        at, to = sorted(rng.integers(0, len(data) + 1, 2))
+        kind = rng.integers(5)
+        if kind == 0 and data:
+            data[rng.integers(len(data))] = rng.integers(256)
+        elif kind == 1:
+            del data[at : min(to, at + 20)]
+        elif kind == 2:
+            data[at:at] = data[at:to][:200]
+        elif kind == 3:
+            del data[rng.integers(len(data) + 1) :]
+        else:
+            data[at:at] = TOKENS[rng.integers(len(TOKENS))]
+    return bytes(data)
+
+
+def test_500_damaged_files_give_boxes_or_a_dataset_error(tmp_path):
+    rng = np.random.default_rng(0)
+    base = tmp_path / "base"
+    make_yolo(base, [TEXT, TEXT, None])
+    Image.new("L", (100, 50)).save(base / "images" / "train" / "d.jpg", exif=b"Exif\0\0MM\0*\0\0\0\x08\0\0")
+    (base / "list.txt").write_text("images/train/a.png\nimages/train/b.png\n")
+    (base / "set.data").write_text("classes=2\ntrain=list.txt\nnames=list.txt\n")
+    make_voc(base / "voc", voc_object(10, 10, 30, 20) * 2)
+    make_coco(base / "coco.json", [{"image_id": 1, "category_id": 1, "bbox": [1, 2, 3, 4]}], categories=[{"id": 1}])
+    targets = [
+        ("data.yaml", "data.yaml"),
+        ("labels/train/a.txt", "data.yaml"),
+        ("images/train/a.png", "data.yaml"),
+        ("images/train/d.jpg", "data.yaml"),
+        ("list.txt", "list.txt"),
+        ("set.data", "set.data"),
+        ("voc/Annotations/a.xml", "voc"),
+        ("coco.json", "coco.json"),
+    ]
+    work = tmp_path / "work"
+    shutil.copytree(base, work)
+    outcomes = {"boxes": 0, "error": 0}
+    for number in range(504):
+        file, entry = targets[number % len(targets)]
+        (work / file).write_bytes(_damage((base / file).read_bytes(), rng))
+        try:
+            sizes = read_boxes(work / entry, split="all", problems=("report", "raise")[number // 8 % 2])
+            assert sizes.rows_read == len(sizes.wh) + sizes.rows_refused
+            assert math.isfinite(sizes.wh.sum())
+            assert all(str(problem) for problem in sizes.problems)
+            outcomes["boxes"] += 1
+        except DatasetError:
+            outcomes["error"] += 1
+        (work / file).write_bytes((base / file).read_bytes())
+    assert min(outcomes.values()) > 50

@@ -1,0 +1,160 @@
+import os
+
+import numpy as np
+import pytest
+import yaml
+
+from anchorlib.errors import BadValueError, ModelError
+from anchorlib.modelfiles import FORMATS, atomic, format_anchors, read_anchors, split_layers, write_anchors
+
+COCO = np.asarray(
+    [[[10, 13], [16, 30], [33, 23]], [[30, 61], [62, 45], [59, 119]], [[116, 90], [156, 198], [373, 326]]],
+    np.float32,
+)
+SUFFIXES = {"yolo": ".yaml", "darknet": ".cfg", "mmdet": ".py", "json": ".json"}
+
+
+def as_lists(layers):
+    return [layer.tolist() for layer in layers]
+
+
+def test_a_yolo_file_is_what_yolov5_reads():
+    text = format_anchors(COCO, "yolo")
+    assert text == "anchors:\n  - [10,13, 16,30, 33,23]\n  - [30,61, 62,45, 59,119]\n  - [116,90, 156,198, 373,326]\n"
+    assert yaml.safe_load(text)["anchors"] == [layer.ravel().tolist() for layer in COCO]
+
+
+def test_a_darknet_file_has_the_largest_stride_first_and_its_masks():
+    text = format_anchors(COCO, "darknet")
+    assert text.count("anchors = 10,13,  16,30,  33,23,  30,61,") == 3
+    assert [line for line in text.splitlines() if "mask" in line] == [
+        "mask = 6,7,8",
+        "mask = 3,4,5",
+        "mask = 0,1,2",
+    ]
+    assert text.count("num = 9") == 3
+
+
+@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize("layers", [COCO, COCO[:1], [COCO[0], COCO[1][:2]]], ids=["3x3", "1x3", "3+2"])
+def test_anchors_written_and_read_again_are_the_same_bits(tmp_path, form, layers):
+    odd = [layer * np.float32(1.2345678) for layer in layers]
+    path = tmp_path / f"anchors{SUFFIXES[form]}"
+    assert write_anchors(path, odd) == form
+    assert as_lists(read_anchors(path)) == as_lists(odd)
+
+
+def test_a_format_can_be_named_where_the_suffix_says_nothing(tmp_path):
+    assert write_anchors(tmp_path / "anchors", COCO, "json") == "json"
+    with pytest.raises(ModelError, match="the format must be named, or the suffix be one of .yaml"):
+        write_anchors(tmp_path / "anchors.doc", COCO)
+    with pytest.raises(ValueError, match="format must be one of yolo, darknet, mmdet, json, got 'xml'"):
+        format_anchors(COCO, "xml")
+
+
+def test_a_file_that_is_there_stays_as_it_is(tmp_path):
+    path = tmp_path / "model.yaml"
+    path.write_text("nc: 80\n")
+    with pytest.raises(ModelError, match="exists already and is left as it is"):
+        write_anchors(path, COCO)
+    assert path.read_text() == "nc: 80\n"
+
+
+def test_a_model_yaml_is_read_with_all_else_that_stands_in_it(tmp_path):
+    path = tmp_path / "model.yaml"
+    path.write_text(
+        "nc: 80\nanchors:\n  - [10,13, 16,30]  # P3/8\n  - [30,61, 62,45]\nbackbone: [[-1, 1, Conv, [64]]]\n"
+    )
+    assert as_lists(read_anchors(path)) == [[[10, 13], [16, 30]], [[30, 61], [62, 45]]]
+
+
+def test_an_mmyolo_config_is_read_and_never_run(tmp_path):
+    path = tmp_path / "config.py"
+    path.write_text(
+        "import os\nos.mkdir('was run')\nanchors = [[(10, 13), (16, 30), (33, 23)], [(30, 61), (62, 45), (59, 119)]]\n"
+    )
+    assert as_lists(read_anchors(path)) == as_lists(COCO[:2])
+    assert not os.path.exists("was run")
+
+
+def test_a_list_without_layers_is_one_layer(tmp_path):
+    path = tmp_path / "a.json"
+    path.write_text("[[10, 13], [16, 30]]")
+    assert as_lists(read_anchors(path)) == [[[10, 13], [16, 30]]]
+    path.write_text('{"anchors": [[[10, 13]], [[16, 30], [1, 2]]]}')
+    assert as_lists(read_anchors(path)) == [[[10, 13]], [[16, 30], [1, 2]]]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.yaml", "nc: 80\n", "there is no list 'anchors'"),
+        ("a.yaml", "anchors: 3\n", "there is no list 'anchors'"),
+        ("a.yaml", "anchors: [[10, 13, 16]]\n", r"pairs \(w, h\), got shape \(3,\)"),
+        ("a.yaml", "anchors: [[10, -13]]\n", "finite and > 0"),
+        ("a.yaml", "anchors: [[10, .nan]]\n", "finite and > 0"),
+        ("a.yaml", "anchors: [[ten, 13]]\n", "pairs of numbers"),
+        ("a.yaml", "anchors: !!python/object/apply:os.getcwd []\n", "is no yolo file"),
+        ("a.yaml", "anchors: [[1, 2}\n", "is no yolo file"),
+        ("a.json", "{", "is no json file"),
+        ("a.json", "[" * 10_000, "is no json file"),
+        ("a.cfg", "[net]\nwidth=416\n", "there is no line 'anchors = ...'"),
+        ("a.cfg", "[yolo]\nmask = 0,7\nanchors = 1,2, 3,4\n", "beyond the 2 there are"),
+        ("a.cfg", "[yolo]\nanchors = 1,2, x,4\n", "is no darknet file"),
+        ("a.py", "model = 3\n", "there is no base_sizes"),
+        ("a.py", "anchors = make()\n", "is no mmdet file"),
+        ("a.py", "def\n", "is no mmdet file"),
+        ("a.txt", "10,13", "anchors are read from .yaml, .yml, .cfg, .py, .json files"),
+    ],
+)
+def test_a_file_without_usable_anchors_is_a_model_error(tmp_path, name, content, message):
+    path = tmp_path / name
+    path.write_text(content)
+    with pytest.raises(ModelError, match=message):
+        read_anchors(path)
+
+
+def test_bytes_that_are_no_text_and_files_too_large_are_model_errors(tmp_path):
+    path = tmp_path / "a.yaml"
+    path.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ModelError, match="is no yolo file"):
+        read_anchors(path)
+    with open(path, "wb") as file:
+        file.truncate(2**31)  # sparse
+    with pytest.raises(ModelError, match="a file of anchors has a few thousand"):
+        read_anchors(path)
+
+
+def test_layers_are_threes_where_that_goes_evenly():
+    anchors = COCO.reshape(-1, 2)
+    assert [len(layer) for layer in split_layers(anchors)] == [3, 3, 3]
+    assert [len(layer) for layer in split_layers(anchors[:5])] == [5]
+    assert [len(layer) for layer in split_layers(anchors, [2, 3, 4])] == [2, 3, 4]
+    with pytest.raises(BadValueError, match=r"layers of \[3, 3\] anchors need 6 in all, got 9"):
+        split_layers(anchors, [3, 3])
+
+
+@pytest.mark.parametrize("call", ["fsync", "replace", "chmod"])
+def test_a_write_that_breaks_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch, call):
+    path = tmp_path / "file"
+    path.write_text("old")
+
+    def broken(*args, **options):
+        raise OSError("no power")
+
+    monkeypatch.setattr(atomic.os, call, broken)
+    with pytest.raises(OSError, match="no power"):
+        atomic.write_atomically(path, b"new")
+    assert os.listdir(tmp_path) == ["file"]
+    assert path.read_text() == "old"
+
+
+def test_an_atomic_write_keeps_the_mode_and_follows_a_symlink(tmp_path):
+    path, link = tmp_path / "file", tmp_path / "link"
+    path.write_text("old")
+    path.chmod(0o640)
+    link.symlink_to(path)
+    atomic.write_atomically(link, b"new")
+    assert link.is_symlink()
+    assert path.read_bytes() == b"new"
+    assert path.stat().st_mode & 0o777 == 0o640

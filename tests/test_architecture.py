@@ -1,0 +1,130 @@
+"""Who may know whom: the table of DESIGN, read from the imports, and what an import may load."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+FRAMEWORKS = ("torch", "oneflow")
+
+#: part -> the parts of anchorlib that it may import; the root names, arrays and errors are free to all.
+MAY_IMPORT = {
+    "_version": set(),
+    "arrays": {"backends", "errors"},
+    "errors": {"backends"},
+    "boxes": {"backends"},
+    "metrics": {"backends", "boxes"},
+    "fitting": {"backends", "metrics", "boxes"},
+    "training": {"backends", "boxes"},
+    "yolov2": {"backends", "boxes", "training"},
+    "datasets": set(),
+    "modelfiles": set(),
+    "reporting": {"metrics", "datasets", "backends"},
+    "yolov5": {"backends", "fitting", "training", "datasets", "metrics", "boxes"},
+    "verify": {
+        "backends",
+        "fitting",
+        "training",
+        "datasets",
+        "modelfiles",
+        "reporting",
+        "metrics",
+        "boxes",
+        "yolov5",
+    },
+    "cli": {
+        "backends",
+        "fitting",
+        "training",
+        "datasets",
+        "modelfiles",
+        "reporting",
+        "metrics",
+        "boxes",
+        "verify",
+    },
+}
+FREE = {"arrays", "errors", "_version"}
+
+
+def sources():
+    for path in sorted((ROOT / "anchorlib").rglob("*.py")):
+        relative = path.relative_to(ROOT / "anchorlib")
+        if relative.parts[0] != "backends" and str(relative) != "__init__.py":
+            yield relative
+
+
+def imported(path):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0 or path.parent.name == "backends", f"{path}: relative import"
+            base = node.module or ""
+            yield from (f"{base}.{alias.name}" if base == "anchorlib" else base for alias in node.names)
+
+
+def part_of(relative):
+    return relative.parts[0].removesuffix(".py")
+
+
+@pytest.mark.parametrize("relative", list(sources()), ids=str)
+def test_a_part_imports_only_what_it_may_know(relative):
+    part = part_of(relative)
+    assert part in MAY_IMPORT, f"{part} is new: say in MAY_IMPORT whom it may know"
+    known = {name.split(".")[1] for name in imported(ROOT / "anchorlib" / relative) if name.startswith("anchorlib.")}
+    assert known - {part} - FREE <= MAY_IMPORT[part]
+
+
+@pytest.mark.parametrize("relative", list(sources()), ids=str)
+def test_no_framework_is_named_in_code_outside_the_adaptors(relative):
+    tree = ast.parse((ROOT / "anchorlib" / relative).read_text(encoding="utf-8"))
+    names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    names |= {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+    names |= {name.split(".")[0] for name in imported(ROOT / "anchorlib" / relative)}
+    assert not names & set(FRAMEWORKS)
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "backends").glob("*.py")), ids=lambda path: path.name)
+def test_backends_know_nothing_of_anchorlib(path):
+    assert not [name for name in imported(path) if name.split(".")[0] == "anchorlib"]
+
+
+def test_the_ways_to_fit_do_not_know_each_other():
+    for path in (ROOT / "anchorlib" / "fitting").glob("*.py"):
+        if path.stem in ("evolve", "direct", "kmeans"):
+            others = {"evolve", "direct", "kmeans"} - {path.stem}
+            assert not {name.split(".")[-1] for name in imported(path) if "fitting" in name} & others
+
+
+def test_only_the_command_line_prints():
+    for relative in sources():
+        tree = ast.parse((ROOT / "anchorlib" / relative).read_text(encoding="utf-8"))
+        prints = [n for n in ast.walk(tree) if isinstance(n, ast.Call) and getattr(n.func, "id", "") == "print"]
+        assert not prints or part_of(relative) in ("cli", "verify"), relative
+
+
+def loaded_by(statement):
+    code = f"import sys; {statement}; print(*sorted(sys.modules))"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
+    return {name.split(".")[0] for name in result.stdout.split()}
+
+
+@pytest.mark.parametrize(
+    "statement",
+    ["import anchorlib", "import anchorlib.backends", "import anchorlib.yolov5", "import anchorlib.cli"],
+)
+def test_an_import_loads_no_framework(statement):
+    assert not loaded_by(statement) & {"torch", "oneflow", "matplotlib", "dask"}
+
+
+def test_the_package_on_disk_is_the_one_that_is_listed():
+    import re
+
+    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    listed = set(re.findall(r'"(anchorlib[.\w]*)",', text.split("packages = [")[1].split("]")[0]))
+    there = {".".join(path.parent.relative_to(ROOT).parts) for path in (ROOT / "anchorlib").rglob("__init__.py")}
+    assert listed == there | {"anchorlib.backends"}

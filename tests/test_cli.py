@@ -1,0 +1,148 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from anchorlib import backends, fit_anchors, read_boxes, score
+from anchorlib.cli import main
+
+ROOT = Path(__file__).parent.parent
+BCCD = str(ROOT / "tests/data/bccd")
+
+
+def run(*arguments, capsys):
+    code = main(list(arguments))
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+def test_fit_prints_a_table_and_ends_with_0(capsys):
+    code, out, err = run("fit", BCCD, "--split", "all", "--generations", "20", capsys=capsys)
+    assert (code, err) == (0, "")
+    for told in (
+        "364 images, 4 888 boxes",
+        "COCO's",
+        "best possible recall",
+        "average IoU",
+        "layer",
+        "a good fit",
+        "zero area",
+    ):
+        assert told in out
+
+
+def test_fit_in_json_is_the_fit_of_the_library(backend, capsys):
+    options = [
+        "--method",
+        "evolve",
+        "--generations",
+        "30",
+        "--seed",
+        "4",
+        "--json",
+        "--backend",
+        backend.name,
+    ]
+    code, out, err = run("fit", BCCD, *options, capsys=capsys)
+    result = json.loads(out)
+    boxes_wh = read_boxes(BCCD).wh
+    expected = fit_anchors(boxes_wh, 9, method="evolve", generations=30, seed=4)
+    assert (code, err) == (0, "")
+    assert result["anchors"] == expected.anchors.tolist()  # to the last bit
+    assert (result["bpr"], result["aat"]) == (expected.score.bpr, expected.score.aat)
+    assert (result["fitness"], result["avg_iou"]) == (expected.score.fitness, expected.score.avg_iou)
+    assert (result["n_boxes"], result["method"], result["seed"]) == (len(boxes_wh), "evolve", 4)
+    assert result["backend"] == f"{backend.name}:cpu"
+    assert result["problems"] == {"zero area": 1}
+    assert result["seconds"] > 0
+
+
+@pytest.mark.parametrize("suffix", [".yaml", ".cfg", ".py", ".json"])
+def test_what_fit_writes_check_reads(tmp_path, suffix, capsys):
+    path = str(tmp_path / f"anchors{suffix}")
+    _, out, _ = run("fit", BCCD, "--generations", "5", "--json", "--out", path, capsys=capsys)
+    fitted = json.loads(out)
+    code, out, _ = run("check", BCCD, "--anchors", path, "--json", capsys=capsys)
+    checked = json.loads(out)
+    assert code == 0
+    assert {k: checked[k] for k in ("anchors", "bpr", "aat", "fitness", "avg_iou")} == {
+        k: fitted[k] for k in ("anchors", "bpr", "aat", "fitness", "avg_iou")
+    }
+
+
+def test_a_poor_fit_ends_with_1(tmp_path, capsys):
+    path = tmp_path / "anchors.json"
+    path.write_text("[[600, 600]]")
+    code, out, _ = run("check", BCCD, "--anchors", str(path), capsys=capsys)
+    assert code == 1
+    assert "a poor fit" in out
+    assert score(read_boxes(BCCD).wh, np.asarray([[600.0, 600.0]])).bpr < 0.98
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["fit", "nowhere"], "there is no such file or folder"),
+        (["fit", BCCD, "--split", "nosuch"], "nosuch"),
+        (["fit", BCCD, "--n", "100000"], "needs at least 100000 distinct box sizes"),
+        (["fit", BCCD, "--thr", "0.25"], "pass 4"),
+        (["fit", BCCD, "--imgsz", "0"], "imgsz must be"),
+        (["fit", BCCD, "--device", "cuda"], "CPU only"),
+        (["fit", BCCD, "--out", str(ROOT / "pyproject.toml"), "--format", "json"], "exists already"),
+        (["check", BCCD, "--anchors", "nowhere.yaml"], "nowhere.yaml"),
+        (["check", BCCD, "--anchors", BCCD], "anchors are read from"),
+    ],
+)
+def test_bad_input_ends_with_2_and_one_line(arguments, message, capsys):
+    code, out, err = run(*arguments, capsys=capsys)
+    assert (code, out) == (2, "")
+    assert err.startswith("anchorlib: ")
+    assert message in err
+    assert err.count("\n") == 1
+
+
+def test_a_missing_backend_ends_with_2_and_says_how_to_install_it():
+    code = "import sys; sys.modules['torch'] = None; from anchorlib.cli import main; sys.exit(main(sys.argv[1:]))"
+    result = subprocess.run(
+        [sys.executable, "-c", code, "fit", BCCD, "--backend", "torch"],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+    )
+    assert result.returncode == 2
+    assert "backend 'torch' did not import" in result.stderr
+    assert "pip install 'anchorlib[torch]'" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_backends_tells_what_is_there(backend, capsys):
+    code, out, _ = run("backends", capsys=capsys)
+    assert code == 0
+    assert f"{backend.name:8} {backend.xp.version}" in out
+    _, out, _ = run("backends", "--json", capsys=capsys)
+    assert set(json.loads(out)) == set(backends.FRAMEWORKS)
+
+
+def test_an_interrupt_ends_with_130_and_no_traceback(monkeypatch, capsys):
+    def interrupted(*args, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("anchorlib.cli.read_boxes", interrupted)
+    code, _, err = run("fit", BCCD, capsys=capsys)
+    assert (code, err) == (130, "anchorlib: interrupted.\n")
+
+
+def test_a_closed_pipe_is_no_error():
+    script = f"{sys.executable} -m anchorlib.cli fit {BCCD} --method kmeans | head -n 1"
+    result = subprocess.run(script, shell=True, capture_output=True, text=True, cwd=ROOT)
+    assert "205 images" in result.stdout
+    assert result.stderr == ""
+
+
+def test_non_square_input_scales_by_the_smaller_ratio(capsys):
+    _, wide, _ = run("fit", BCCD, "--method", "kmeans", "--json", "--imgsz", "640", "240", capsys=capsys)
+    _, half, _ = run("fit", BCCD, "--method", "kmeans", "--json", "--imgsz", "320", capsys=capsys)
+    assert json.loads(wide)["anchors"] == json.loads(half)["anchors"]

@@ -1,0 +1,45 @@
+"""Every example in a docstring runs, and every public function has one."""
+
+import doctest
+import importlib
+import inspect
+import os
+import pkgutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import anchorlib
+from anchorlib import backends
+
+ROOT = Path(__file__).parent.parent
+MODULES = ["anchorlib"] + [
+    module.name
+    for module in pkgutil.walk_packages(anchorlib.__path__, "anchorlib.")
+    if not module.name.startswith("anchorlib.backends._")
+]
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_the_examples_of_a_module_print_what_they_say(name, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    module = importlib.import_module(name)
+    flags = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
+    failed, _ = doctest.testmod(module, extraglobs={"np": np}, optionflags=flags)
+    assert failed == 0
+
+
+@pytest.mark.parametrize("name", [n for n in anchorlib.__all__ if callable(getattr(anchorlib, n))])
+def test_a_public_name_says_what_it_takes_and_shows_it(name):
+    thing = getattr(anchorlib, name)
+    text = inspect.getdoc(thing)
+    if inspect.isclass(thing):
+        assert " : " in text
+    else:
+        assert all(part in text for part in ("Parameters", "Returns", "Raises", ">>> "))
+
+
+def test_the_examples_of_the_backends_print_what_they_say():
+    assert doctest.testmod(backends, extraglobs={"np": np}).failed == 0
+    assert os.path.exists(ROOT / "tests/data/bccd")
