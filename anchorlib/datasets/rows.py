@@ -130,8 +130,8 @@ def _unix_lines(content: bytes) -> bytes:
 def parse_decimals(letters: HostArray, fields: HostArray) -> tuple[HostArray, HostArray]:
     """Values (F,) float64 of fields (F, 2) that are decimals such as 12 or 0.375, and (F,) bool: which are.
 
-    With at most 15 digits, the digits and the power of ten are whole numbers that float64 holds exactly, so
-    their quotient is rounded once: the same bits as float(). Longer ones, signs and exponents are left to it.
+    Up to 16 letters, so at most 15 digits beside a dot: the digits and the power of ten are whole numbers that
+    float64 holds exactly, and their quotient is rounded once, to the bits of float(). All else is left to it.
     """
     start, length = fields[:, 0], fields[:, 1] - fields[:, 0]
     digits = np.zeros(len(fields), np.int64)
@@ -147,7 +147,7 @@ def parse_decimals(letters: HostArray, fields: HostArray) -> tuple[HostArray, Ho
         n_digits += is_digit
         n_decimals += is_digit & seen_dot
         seen_dot |= is_dot
-    good &= (n_digits > 0) & (n_digits <= 15)
+    good &= n_digits > 0
     return digits / POWERS_OF_TEN[n_decimals], good
 
 

@@ -1,7 +1,7 @@
 """The two objectives as the direct search sums them, and the ascent that moves one anchor at a time.
 
-Values are float32 rounded to so few bits that a sum over all boxes is exact in float64: no order of boxes, threads or
-vector width changes a digit, so comparing two sums is as exact as comparing whole numbers.
+Values are float32 rounded to so few bits that a sum over all boxes is exact in float64: no order of boxes,
+threads or vector width changes a digit, so comparing two sums is as exact as comparing whole numbers.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from anchorlib.arrays import HostArray
 from anchorlib.fitting.grid import Sizes, joined
 
 _BLOCK = 2**14  # columns of 64 KB, which stay in the cache
-_CHUNK = 2**12  # nine values an item
+_CHUNK = 2**12  # nine values an item and more
 _EXACT = 52  # bits of a sum in float64, one to spare
 
 
 class RatioObjective:
     """Best ratio of a box to an anchor, nothing at or below 1 / thr."""
 
-    steepness = 1  # a side off by a factor f changes a value by at most f ** steepness, over both sides
+    steepness = 1  # sides off by a factor f each change a value by at most f ** steepness
 
     def __init__(self, thr: float, total: int) -> None:
         self.limit = np.float32(1 / thr)
@@ -74,140 +74,150 @@ Objective = Union[RatioObjective, IouObjective]
 
 
 def _rounder(total: int) -> np.float32:
-    """x + r - r in float32 leaves x in [0, 1] as a multiple of 2^-bits, where total of those sum exactly in float64."""
-    bits = min(23, _EXACT - int(total).bit_length())
+    """x + r - r in float32 leaves x in [0, 1] as a multiple of 2^-bits, so that `total` of them sum exactly."""
+    bits = min(23, _EXACT - total.bit_length())
     return np.float32(2.0 ** (23 - bits))
 
 
 class Bounds:
-    """What the anchors must keep to: which of them may move, and the least sides by rank of area (None: any)."""
+    """What anchors must keep to: which of them may move, and the least sides by rank of area (None: any)."""
 
     def __init__(self, movable: HostArray, min_side: Optional[HostArray]) -> None:
         self.movable = movable
         self.min_side = min_side
 
-    def least(self, anchors: HostArray, j: int) -> np.float32:
-        """The least side of anchor j at its present rank."""
+    def least(self, anchors: HostArray) -> HostArray:
+        """The least side of each anchor at its present rank, (n,) float32; 0 for those that do not move."""
         if self.min_side is None:
-            return np.float32(0)
-        return self.min_side[_rank_of_area(anchors)[j]]
+            return np.zeros(len(anchors), dtype=np.float32)
+        sides = anchors.astype(np.float64)
+        rank = np.argsort(np.lexsort((sides[:, 0], sides[:, 0] * sides[:, 1])))
+        return np.where(self.movable, self.min_side[rank], np.float32(0))
 
     def allow(self, anchors: HostArray) -> bool:
         """Do all movable anchors keep to the least side of their rank?"""
-        if self.min_side is None:
-            return True
-        least = self.min_side[_rank_of_area(anchors)]
-        return bool(np.all((anchors.min(axis=1) >= least) | ~self.movable))
+        return self.min_side is None or bool(np.all(anchors >= self.least(anchors)[:, None]))
 
     def lift(self, anchors: HostArray) -> HostArray:
         """The anchors with sides raised to what is allowed."""
-        anchors = anchors.copy()
         while not self.allow(anchors):  # ends: sides only rise, and only to one of the bounds
-            least = self.min_side[_rank_of_area(anchors)]
-            anchors[self.movable] = np.maximum(anchors, least[:, None])[self.movable]
+            anchors = np.maximum(anchors, self.least(anchors)[:, None])
         return anchors
 
 
-def _rank_of_area(anchors: HostArray) -> HostArray:
-    sides = anchors.astype(np.float64)
-    return np.argsort(np.lexsort((sides[:, 0], sides[:, 0] * sides[:, 1])))
+class Ascent:
+    """Anchors that climb the true objective: boxes change over to other anchors, in and out of the limit."""
 
+    def __init__(self, sizes: Sizes, anchors: HostArray, objective: Objective, bounds: Bounds, deadline: float) -> None:
+        self.anchors = anchors.copy()
+        self._objective = objective
+        self._bounds = bounds
+        self._deadline = deadline
+        self._movable: list[int] = np.flatnonzero(bounds.movable).tolist()
+        self._count = float(sizes.count.sum())
+        self._blocks = [(block, objective.raw(block, anchors[:, :1], anchors[:, 1:])) for block in sizes.blocks(_BLOCK)]
 
-def ascend(
-    sizes: Sizes,
-    anchors: HostArray,
-    objective: Objective,
-    bounds: Bounds,
-    *,
-    octaves: tuple[float, ...],
-    sweeps: int,
-    small: float,
-    deadline: float,
-) -> tuple[float, HostArray]:
-    """Anchors moved one at a time, each to the best of 9 places around it or to the top of a parabola through them.
+    def total(self) -> float:
+        """The sum over the boxes."""
+        total = 0.0
+        for block, values in self._blocks:
+            total += float(self._objective.kept(values.max(axis=0)).astype(np.float64) @ block.count)
+        return total
 
-    The objective is the true one: boxes change over to other anchors, and in and out of the limit. `octaves` are the
-    step sizes, one after the other, each for at most `sweeps` rounds, or until no anchor gains more
-    than a share `small` of the count. Returns the sum over the boxes, and the anchors.
-    """
-    anchors = anchors.copy()
-    blocks = [(block, objective.raw(block, anchors[:, :1], anchors[:, 1:])) for block in sizes.blocks(_BLOCK)]
-    movable = np.flatnonzero(bounds.movable)
-    small *= float(sizes.count.sum())
-    for octave in octaves:
-        factor = _power_of_two(octave)
-        settled = 0  # visits in a row that changed nothing worth mentioning
-        for j in np.tile(movable, sweeps):
-            if settled == len(movable) or time.monotonic() > deadline:
-                break
-            place, gain = _best_place(blocks, anchors, j, factor, objective, bounds)
-            settled = 0 if gain > small else settled + 1
-            if gain > 0:
-                anchors[j] = place
-                for block, values in blocks:
-                    values[j] = objective.raw(block, place[0], place[1])
-    total = 0.0
-    for block, values in blocks:
-        total += float(objective.kept(values.max(axis=0)).astype(np.float64) @ block.count)
-    return total, anchors
+    def climb(self, octaves: tuple[float, ...], sweeps: int, small: float) -> None:
+        """One anchor after the other goes to the best of 9 places around it, or to the top of a parabola.
 
+        `octaves` are the step sizes, one after the other, each for at most `sweeps` rounds, or until no anchor
+        gains more than a share `small` of the count.
+        """
+        for octave in octaves:
+            factor = _power_of_two(octave)
+            settled = 0  # visits in a row that gained next to nothing
+            for anchor in self._movable * sweeps:
+                if settled == len(self._movable) or time.monotonic() > self._deadline:
+                    break
+                settled = 0 if self._step(anchor, factor) > small * self._count else settled + 1
 
-def _best_place(
-    blocks: list[tuple[Sizes, HostArray]],
-    anchors: HostArray,
-    j: int,
-    factor: float,
-    objective: Objective,
-    bounds: Bounds,
-) -> tuple[HostArray, float]:
-    """Where anchor j does best within a step in each side, and what is gained there."""
-    chunks = _within_reach(blocks, j, np.float32(math.prod([factor] * objective.steepness) * 1.0001), objective)
-    w, h = float(anchors[j, 0]), float(anchors[j, 1])
-    least = bounds.least(anchors, j)
+    def scan(self, octave: float, steps: int) -> None:
+        """Each side of each anchor goes to the best of `steps` places to either side of it.
 
-    def sums(places_w: list[float], places_h: list[float]) -> tuple[HostArray, HostArray, HostArray]:
-        side_w = np.maximum(np.array(places_w, dtype=np.float32), least)
-        side_h = np.maximum(np.array(places_h, dtype=np.float32), least)
-        total = np.zeros((len(side_w), len(side_h)))
-        for chunk, others in chunks:
-            values = objective(chunk, side_w[:, None, None], side_h[None, :, None])  # (3, 3, M) or (1, 1, M)
+        This finds what no ascent does: a side just past the point where many boxes of one size come within the
+        limit, as those that fill the image do.
+        """
+        factors = [_power_of_two(octave)]
+        while len(factors) < steps:
+            factors.append(factors[-1] * factors[0])
+        line = [1 / factor for factor in reversed(factors)] + [1.0] + factors
+        for anchor in self._movable:
+            for along_w in (True, False):
+                if time.monotonic() > self._deadline:
+                    return
+                w, h = self.anchors[anchor].tolist()
+                near = self._within_reach(anchor, factors[-1])
+                sides_w = [w * factor for factor in line] if along_w else [w]
+                sides_h = [h] if along_w else [h * factor for factor in line]
+                places, sums = self._tried(anchor, sides_w, sides_h, near)
+                best = int(sums.argmax())
+                if sums[best] > sums[steps]:
+                    self._move(anchor, places[best])
+
+    def _step(self, anchor: int, factor: float) -> float:
+        """One anchor to the best place within a step in each side; what that gains."""
+        w, h = self.anchors[anchor].tolist()
+        near = self._within_reach(anchor, factor)
+        places, sums = self._tried(anchor, [w / factor, w, w * factor], [h / factor, h, h * factor], near)
+        best = int(sums.argmax())
+        row, column = divmod(best, 3)
+        grid = sums.reshape(3, 3)
+        peak_w = w * (1 + _vertex(*grid[:, column].tolist()) * (factor - 1))
+        peak_h = h * (1 + _vertex(*grid[row].tolist()) * (factor - 1))
+        peak, peak_sum = self._tried(anchor, [peak_w], [peak_h], near)
+        place, gain = places[best], float(sums[best] - sums[4])
+        if peak_sum[0] > sums[best]:
+            place, gain = peak[0], float(peak_sum[0] - sums[4])
+        if gain > 0:
+            self._move(anchor, place)
+        return gain
+
+    def _tried(
+        self, anchor: int, sides_w: list[float], sides_h: list[float], near: list[tuple[Sizes, HostArray]]
+    ) -> tuple[HostArray, HostArray]:
+        """All pairs of these sides as places for one anchor, and their sums over the boxes within reach."""
+        least = self._bounds.least(self.anchors)[anchor]
+        w = np.maximum(np.array(sides_w, dtype=np.float32), least)
+        h = np.maximum(np.array(sides_h, dtype=np.float32), least)
+        sums = np.zeros(len(w) * len(h))
+        for chunk, others in near:
+            values = self._objective(chunk, w[:, None, None], h[None, :, None])  # (W, H, M)
             np.maximum(values, others, out=values)
-            total += (values.reshape(-1, len(chunk)).astype(np.float64) @ chunk.count).reshape(total.shape)
-        if bounds.min_side is not None:
-            moved = anchors.copy()
-            for x, y in np.ndindex(*total.shape):
-                moved[j] = side_w[x], side_h[y]
-                if not bounds.allow(moved):
-                    total[x, y] = -1
-        return side_w, side_h, total
+            sums += values.reshape(len(sums), -1).astype(np.float64) @ chunk.count
+        places = np.stack([np.repeat(w, len(h)), np.tile(h, len(w))], axis=1)
+        if self._bounds.min_side is not None:
+            moved = self.anchors.copy()
+            for i, place in enumerate(places):
+                moved[anchor] = place
+                if not self._bounds.allow(moved):
+                    sums[i] = -1  # below all sums
+        return places, sums
 
-    side_w, side_h, total = sums([w / factor, w, w * factor], [h / factor, h, h * factor])
-    x, y = divmod(int(total.argmax()), 3)
-    place, best = (side_w[x], side_h[y]), float(total[x, y])
-    peak_w = w * (1 + _vertex(*total[:, y].tolist()) * (factor - 1))
-    peak_h = h * (1 + _vertex(*total[x].tolist()) * (factor - 1))
-    side_w, side_h, peak = sums([peak_w], [peak_h])
-    if peak[0, 0] > best:
-        place, best = (side_w[0], side_h[0]), float(peak[0, 0])
-    return np.array(place, dtype=np.float32), best - float(total[1, 1])
+    def _move(self, anchor: int, place: HostArray) -> None:
+        self.anchors[anchor] = place
+        for block, values in self._blocks:
+            values[anchor] = self._objective.raw(block, place[:1], place[1:])
 
-
-def _within_reach(
-    blocks: list[tuple[Sizes, HostArray]], j: int, reach: np.float32, objective: Objective
-) -> list[tuple[Sizes, HostArray]]:
-    """The boxes that anchor j serves, or could serve if its value rose `reach` times, and what the others give them."""
-    found = []
-    for block, values in blocks:
-        others = np.maximum(values[:j].max(axis=0, initial=0), values[j + 1 :].max(axis=0, initial=0))
-        near = np.flatnonzero(values[j] * reach > np.maximum(others, objective.limit))
-        found.append((block.take(near), objective.kept(others[near])))
-    if len(found) == 1:
-        ((sizes, others),) = found
-    else:
+    def _within_reach(self, anchor: int, factor: float) -> list[tuple[Sizes, HostArray]]:
+        """The boxes that the anchor serves, or could with sides up to `factor` off, and what others give them."""
+        reach = np.float32(math.prod([factor] * self._objective.steepness) * 1.0001)
+        found = []
+        for block, values in self._blocks:
+            before, after = values[:anchor], values[anchor + 1 :]
+            others = np.maximum(before.max(axis=0, initial=0), after.max(axis=0, initial=0))
+            near = np.flatnonzero(values[anchor] * reach > np.maximum(others, self._objective.limit))
+            found.append((block.take(near), self._objective.kept(others[near])))
         sizes = joined([near for near, _ in found])
         others = np.concatenate([other for _, other in found])
-    firsts = range(0, len(sizes), _CHUNK)
-    return [(chunk, others[first : first + _CHUNK]) for first, chunk in zip(firsts, sizes.blocks(_CHUNK))]
+        firsts = range(0, len(sizes), _CHUNK)
+        return [(chunk, others[first : first + _CHUNK]) for first, chunk in zip(firsts, sizes.blocks(_CHUNK))]
 
 
 def _vertex(before: float, here: float, after: float) -> float:
@@ -217,7 +227,7 @@ def _vertex(before: float, here: float, after: float) -> float:
 
 
 def _power_of_two(octave: float) -> float:
-    """2 ** octave for an octave of 1, 1/2, 1/4, ...: by square roots, which are rounded the same everywhere."""
+    """2 ** octave for 1, 1/2, 1/4, ...: by square roots, which are rounded the same everywhere."""
     power = 2.0
     while octave < 1:
         power, octave = math.sqrt(power), octave * 2

@@ -1,29 +1,31 @@
 """The direct optimiser: from box sizes to anchors without a random walk.
 
-In the logarithms of width and height the side ratio of a box and an anchor falls with their largest distance, so the best
-anchors are the best places for n facilities among customers that are box sizes. What is done:
+In the logarithms of width and height the side ratio of a box and an anchor falls with the larger of their two
+distances, so the best anchors are the best places for n facilities whose customers are the boxes. What is done:
 
-1. The boxes are counted in cells of a logarithmic grid (grid.py); after this the cost hardly depends on their number.
-2. On a few hundred cells, from a greedy start and from random ones: as long as any exchange of a chosen cell for another
-   is a gain, the best of all exchanges is made. A cell's value is the sum over the finer cells in it (exchange.py).
-3. The best of these climb the true objective, one anchor at a time (ascent.py), on finer and finer cells.
-4. The last climb is on the boxes themselves, and the result is compared with the anchors that were to be improved.
+1. The boxes are counted in cells of a logarithmic grid (grid.py); after this the cost hardly depends on them.
+2. On a few hundred cells, from a greedy start and from random ones: while any exchange of a chosen cell for
+   another is a gain, the best of all exchanges is made (exchange.py).
+3. The best of these climb the true objective, one anchor at a time, on finer and finer cells (ascent.py).
+4. The last climb is on the boxes themselves, unless they are so many that the cells are as good. The result is
+   compared on the boxes with the anchors that were to be improved.
 
-All sums are exact and all logarithms and powers avoided, so one seed gives one answer on every machine. That the answer
-is the best of all is not proven.
+All sums are exact, and no logarithm or power is taken, so one seed gives one answer on every machine. That it is
+the best of all is not proven.
 """
 
 from __future__ import annotations
 
 import math
 import time
+from dataclasses import dataclass
 from typing import Optional
 
 import numpy as np
 
 from anchorlib.arrays import HostArray
 from anchorlib.errors import BadValueError
-from anchorlib.fitting.ascent import Bounds, IouObjective, Objective, RatioObjective, ascend
+from anchorlib.fitting.ascent import Ascent, Bounds, IouObjective, Objective, RatioObjective
 from anchorlib.fitting.exchange import Places
 from anchorlib.fitting.grid import Resolutions, Sizes, columns
 from anchorlib.fitting.order import by_area
@@ -34,17 +36,30 @@ _RANDOM_STARTS = 8  # on _COARSE cells, and more on fewer
 _MOST_STARTS = 16
 _KEPT_STARTS = 12
 
-# Cells at most, step sizes in octaves, rounds a step, a gain that calls for another round, and how many solutions go on.
+
+@dataclass(frozen=True)
+class _Stage:
+    """A climb of several solutions on at most so many cells; `keep` of them go on."""
+
+    cells: int
+    octaves: tuple[float, ...]
+    sweeps: int
+    small: float
+    keep: int
+
+
 _STAGES = (
-    (2000, (1 / 8,), 1, 2.0**-12, 4),
-    (4000, (1 / 8, 1 / 32), 8, 2.0**-15, 3),
-    (2**14, (1 / 32,), 6, 2.0**-17, 1),
-    (2**19, (1 / 64,), 3, 2.0**-19, 1),
+    _Stage(cells=2000, octaves=(1 / 8,), sweeps=1, small=2.0**-12, keep=4),
+    _Stage(cells=4000, octaves=(1 / 8, 1 / 32), sweeps=8, small=2.0**-15, keep=3),
+    _Stage(cells=2**14, octaves=(1 / 32,), sweeps=6, small=2.0**-17, keep=1),
+    _Stage(cells=2**19, octaves=(1 / 64,), sweeps=3, small=2.0**-19, keep=1),
 )
 _BOX_OCTAVES = (1 / 128, 1 / 512, 1 / 2048)
 _BOX_SWEEPS = 12  # at most, of each
 _BOX_SMALL = 2.0**-24
 _BOX_WORK = 2**22  # boxes times anchors times sweeps, 0.1 s; beyond it the cells are as good as the boxes
+_SCANNED = 4  # up to so many anchors, the limit cuts off many boxes, and what is cut off decides
+_SCANS = ((1 / 128, 32), (1 / 1024, 48))  # octaves and steps
 
 
 def search(
@@ -72,8 +87,8 @@ def search(
     seed : for the random starts
     start : (n, 2) anchors to improve; the result is never worse than these, if they keep to `min_side`
     fixed : (m, 2), m < n, anchors that stay as they are; rows of `start`, where there is one
-    min_side : the least side of each anchor in the order of area, (n,) or one for all; fixed anchors need not keep to it
-    time_budget : seconds after which the best so far is returned; which that is depends on the machine's speed
+    min_side : the least side of each anchor in the order of area, (n,) or one for all; not for fixed anchors
+    time_budget : seconds after which the best so far is returned, which depends on the machine's speed
 
     Returns
     -------
@@ -99,9 +114,8 @@ def search(
     measure = RatioObjective(thr, total) if objective == "ratio" else IouObjective(total)
     fixed = np.empty((0, 2), dtype=np.float32) if fixed is None else np.asarray(fixed, dtype=np.float32)
     n_free = n - len(fixed)
-    least = None if min_side is None else np.broadcast_to(np.asarray(min_side, dtype=np.float32), n)
+    least = None if min_side is None else np.broadcast_to(np.asarray(min_side, dtype=np.float32), (n,))
     bounds = Bounds(np.arange(n) < n_free, least)
-
     if start is not None:
         start = _free_first(np.asarray(start, dtype=np.float32), fixed)
 
@@ -113,20 +127,16 @@ def search(
         if start is not None:
             found.insert(0, start)
         found = [bounds.lift(anchors) for anchors in found]
-        for most, octaves, sweeps, small, keep in _STAGES:
-            found = _climbed(found, grid.at_most(max(most, n)), measure, bounds, octaves, sweeps, small, deadline)[
-                :keep
-            ]
-        rounds = _BOX_WORK // (len(boxes) * n)
-        if rounds and time.monotonic() <= deadline:
-            octaves = _BOX_OCTAVES[:rounds]
-            sweeps = min(_BOX_SWEEPS, rounds // len(octaves))
-            found = _climbed(found, boxes, measure, bounds, octaves, sweeps, _BOX_SMALL, deadline)
+        for stage in _STAGES:
+            found = _climbed(found, grid.at_most(max(stage.cells, n)), stage, measure, bounds, deadline)
+        best = found[0]
+        if time.monotonic() <= deadline:
+            best = _polished(best, boxes, measure, bounds, deadline)
     if start is not None and bounds.allow(start):
         table = SizeTable(boxes_wh, weights)
-        if table.fitness(start, thr, objective) >= table.fitness(found[0], thr, objective):
-            return by_area(start)
-    return by_area(found[0])
+        if table.fitness(start, thr, objective) >= table.fitness(best, thr, objective):
+            best = start
+    return by_area(best)
 
 
 def _free_first(start: HostArray, fixed: HostArray) -> HostArray:
@@ -134,9 +144,7 @@ def _free_first(start: HostArray, fixed: HostArray) -> HostArray:
     free = start.tolist()
     for anchor in fixed.tolist():
         if anchor not in free:
-            raise BadValueError(
-                f"start must have the fixed anchors among its rows, got {start.tolist()} without {anchor}."
-            )
+            raise BadValueError(f"start must have the fixed anchors among its rows, got none that is {anchor}.")
         free.remove(anchor)
     return np.concatenate([np.array(free, dtype=np.float32).reshape(-1, 2), fixed])
 
@@ -155,11 +163,11 @@ def _starts(
     places = Places(grid, fixed, least, objective)
     rng = np.random.default_rng(seed)
     n_random = min(_MOST_STARTS, int(_RANDOM_STARTS * (_COARSE / len(places.anchors)) ** 2))
-    solutions = dict([places.exchanged(places.greedy(n_free), deadline)[::-1]])
+    solutions = dict([places.exchanged(places.greedy(n_free), deadline)])
     for _ in range(n_random):
         if time.monotonic() > deadline:
             break
-        total, chosen = places.exchanged(places.drawn(n_free, rng), deadline)
+        chosen, total = places.exchanged(places.drawn(n_free, rng), deadline)
         solutions[chosen] = total
     best_first = sorted(solutions, key=lambda chosen: -solutions[chosen])
     return [np.concatenate([places.anchors[list(chosen)], fixed]) for chosen in best_first[:_KEPT_STARTS]]
@@ -168,28 +176,34 @@ def _starts(
 def _climbed(
     found: list[HostArray],
     sizes: Sizes,
+    stage: _Stage,
     objective: Objective,
     bounds: Bounds,
-    octaves: tuple[float, ...],
-    sweeps: int,
-    small: float,
     deadline: float,
 ) -> list[HostArray]:
-    """Each solution after its ascent on these sizes, best first."""
-    climbed = []
+    """The best solutions after their climb on these sizes, best first."""
+    climbed: list[tuple[float, HostArray]] = []
     for anchors in found:
         if climbed and time.monotonic() > deadline:
             break
-        climbed.append(
-            ascend(
-                sizes,
-                anchors,
-                objective,
-                bounds,
-                octaves=octaves,
-                sweeps=sweeps,
-                small=small,
-                deadline=deadline,
-            )
-        )
-    return [anchors for _, anchors in sorted(climbed, key=lambda one: -one[0])]
+        ascent = Ascent(sizes, anchors, objective, bounds, deadline)
+        ascent.climb(stage.octaves, stage.sweeps, stage.small)
+        climbed.append((ascent.total(), ascent.anchors))
+    climbed.sort(key=lambda one: -one[0])
+    return [anchors for _, anchors in climbed[: stage.keep]]
+
+
+def _polished(anchors: HostArray, boxes: Sizes, objective: Objective, bounds: Bounds, deadline: float) -> HostArray:
+    """The anchors after a last climb on the boxes, as far as their number allows."""
+    rounds = _BOX_WORK // (len(boxes) * len(anchors))
+    if not rounds:
+        return anchors
+    ascent = Ascent(boxes, anchors, objective, bounds, deadline)
+    octaves = _BOX_OCTAVES[:rounds]
+    sweeps = min(_BOX_SWEEPS, rounds // len(octaves))
+    ascent.climb(octaves, sweeps, _BOX_SMALL)
+    if len(anchors) <= _SCANNED:
+        for octave, steps in _SCANS:
+            ascent.scan(octave, steps)
+            ascent.climb(octaves, sweeps, _BOX_SMALL)
+    return ascent.anchors

@@ -17,9 +17,9 @@ _ROWS = 32  # places at a time, so that the values stay in the cache
 class Places:
     """Every coarse cell as a place for an anchor, and what it is worth to every coarse cell.
 
-    A worth is the sum over the finer cells in it, not the value at its centre: that would let an anchor in the middle of
-    a cell pass for perfect. All entries and sums are whole multiples of one power of two and exact in float64, so a
-    matrix product gives the same bits whatever its order of summing.
+    A worth is the sum over the finer cells in it, not the value at its centre: that would let an anchor in the
+    middle of a cell pass for perfect. All entries and sums are whole multiples of one power of two and exact in
+    float64, so a matrix product gives the same bits whatever its order of summing.
     """
 
     def __init__(self, grid: Resolutions, fixed: HostArray, least: np.float32, objective: Objective) -> None:
@@ -56,12 +56,12 @@ class Places:
         lots = np.floor(rng.random(n) * self._drawn_to[-1])
         return np.searchsorted(self._drawn_to, lots, side="right").tolist()
 
-    def exchanged(self, chosen: list[int], deadline: float) -> tuple[float, tuple[int, ...]]:
+    def exchanged(self, chosen: list[int], deadline: float) -> tuple[tuple[int, ...], float]:
         """The best exchange of a chosen place for any other, again and again while it is a gain.
 
-        All P * n exchanges are valued at once. With b1 and b2 the best and second best worth of a cell among the chosen,
-        a new place gives it max(new, b1) if its nearest stays and max(new, b2) if its nearest goes; the sum of
-        min(max(new, b2), b1) over the cells of one nearest turns the one into the other.
+        All P * n exchanges are valued at once. With b1 and b2 the best and second best worth of a cell among the
+        chosen, a new place gives it max(new, b1) if its nearest stays, and max(new, b2) if its nearest goes; the
+        difference of the two is max(new, b2) - min(max(new, b2), b1).
         """
         chosen = list(chosen)
         cells = np.arange(self.worth.shape[1])
@@ -79,5 +79,5 @@ class Places:
             gain = (all_gone - capped.sum(axis=1))[:, None] + (capped - best @ belongs)
             place, goes = divmod(int(gain.argmax()), len(chosen))
             if gain[place, goes] <= 0 or time.monotonic() > deadline:
-                return float(best.sum()), tuple(sorted(chosen))
+                return tuple(sorted(chosen)), float(best.sum())
             chosen[goes] = place

@@ -1,8 +1,8 @@
 """Box sizes with counts: as columns, and gathered into cells of a logarithmic grid.
 
-The cell of a box is read off the bits of its float32 sides: the exponent and the leading bits of the mantissa. A cell is
-therefore a 2^-bits part of an octave in width and height (linear within the octave), the same on every machine, and a
-coarser cell is made of whole finer ones. No logarithm is taken.
+The cell of a box is read off the bits of its float32 sides: the exponent and the leading bits of the mantissa. A
+cell is therefore a part of an octave in width and in height (linear within the octave), the same on every machine,
+and a coarser cell is made of whole finer ones. No logarithm is taken.
 """
 
 from __future__ import annotations
@@ -43,10 +43,10 @@ class Sizes:
 
 
 class Resolutions:
-    """The same sizes in fewer and fewer cells, from the finest grid of a bounded size to one of at most `coarse` cells.
+    """The same sizes in fewer and fewer cells, from a fine grid of bounded size to at most `coarse` cells.
 
-    Where even the finest grid has no more cells than that, the distinct sizes themselves stand for cells: all of them,
-    or every k-th.
+    Where even the fine grid has no more cells than that, the distinct sizes themselves stand for cells: all of
+    them, or every k-th.
     """
 
     def __init__(self, sizes: Sizes, coarse: int) -> None:
@@ -73,7 +73,7 @@ class Resolutions:
         return self._distinct.take(slice(None, None, -(-len(self._distinct) // most)))
 
     def coarse_cell(self, finer: Sizes) -> HostArray:
-        """For each of the finer cells the index of the coarse cell that it is a part of, where there are both."""
+        """For each of the finer cells, in their order, the index of the coarse cell that it is a part of."""
         _, shift_w, shift_h = self._levels[-1]
         # Cells are made in the order of their keys.
         return np.searchsorted(_key(self.coarse, shift_w, shift_h), _key(finer, shift_w, shift_h))
@@ -114,7 +114,7 @@ def _ends(sizes: Sizes, shift_w: int, shift_h: int) -> list[tuple[int, int]]:
 
 
 def in_cells(sizes: Sizes, shift_w: int, shift_h: int) -> Sizes:
-    """The occupied cells, each as its centre; a cell joins sides that agree in all but their last `shift` bits."""
+    """The occupied cells as their centres; a cell joins sides that agree but for their last `shift` bits."""
     (low_w, high_w), (low_h, high_h) = _ends(sizes, shift_w, shift_h)
     wide, high = high_w - low_w + 1, high_h - low_h + 1
     counts = np.zeros(wide * high)

@@ -82,7 +82,7 @@ def format_of_new_file(path: _PathLike, form: Optional[str] = None) -> str:
 
 
 def read_anchors(path: _PathLike) -> list[HostArray]:
-    """The anchors in a file, for each layer (A, 2) float32, pixels: a YOLO model yaml, darknet cfg, MMDetection or JSON.
+    """The anchors in a file, for each layer (A, 2) float32, pixels: YOLO yaml, darknet cfg, MMDetection or JSON.
 
     A file without layers (JSON with one list) is one layer. Nothing in the file is run.
 
@@ -137,7 +137,7 @@ def _read_yolo(text: str) -> Any:
 
 
 def _write_darknet(layers: _Texts) -> str:
-    """A [yolo] section per layer, the largest stride first as in darknet's files, each with all anchors and its mask."""
+    """A [yolo] section per layer, the largest stride first as in darknet's files, with all anchors and its mask."""
     anchors = ",  ".join(f"{w},{h}" for layer in layers for w, h in layer)
     num, sections, end = sum(map(len, layers)), [], sum(map(len, layers))
     for layer in reversed(layers):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, PngImagePlugin
 from slow import make_coco, make_voc, make_yolo, voc_object
 
 from anchorlib.datasets import from_dataset, read_boxes, scale_sizes
@@ -93,6 +93,14 @@ def test_cut_headers_are_unreadable(tmp_path, data):
     (tmp_path / "a.jpg").write_bytes(data)
     with pytest.raises(OSError, match=r"Error"):
         image_size(str(tmp_path / "a.jpg"))
+
+
+def test_any_error_of_pillow_is_an_unreadable_image(tmp_path):
+    text = PngImagePlugin.PngInfo()
+    text.add_text("Raw profile type exif", "\n\n\nno hex")  # a ValueError inside Pillow
+    Image.new("L", (3, 2)).save(tmp_path / "a.png", pnginfo=text)
+    with pytest.raises(OSError, match="ValueError"):
+        image_size(str(tmp_path / "a.png"))
 
 
 def test_a_very_large_image_is_not_decoded(tmp_path):

@@ -72,6 +72,7 @@ def test_an_entity_bomb_is_refused_at_once(tmp_path):
     make_voc(tmp_path, "<object>&e;</object>", name="c", head=outside)
     sizes = read_boxes(folder, split="all")
     assert sizes.count_problems() == {"unreadable label": 2}
+    assert all("EntitiesForbidden" in problem.message for problem in sizes.problems)
     assert len(sizes.wh) == 1
 
 

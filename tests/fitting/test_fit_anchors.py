@@ -74,7 +74,7 @@ def test_dtype_and_device_are_kept(backend, dtype):
             np.full((9, 2), 0.2),
             {},
             BadValueError,
-            "none of 9 boxes has a side of 2 px or more; sizes are pixels",
+            "none of 9 boxes has a side of 2 px or more; sizes are in pixels",
         ),
         (np.zeros((0, 2)), {}, BadValueError, "none of 0 boxes"),
         (np.full((9, 2), 9.0), {}, BadValueError, "n=9 needs at least 9 distinct box sizes, got 1"),
