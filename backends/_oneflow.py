@@ -13,7 +13,7 @@ from . import _oneflow_elementwise as _elementwise
 from . import _oneflow_reduce as _reduce
 from ._oneflow_elementwise import Tensor, default_dtype, result_type
 from ._oneflow_import import import_oneflow
-from ._oneflow_reduce import axes_of, axis_of, reduced_shape
+from ._oneflow_reduce import argsort, axes_of, axis_of, reduced_shape
 from ._spec import STANDARD
 
 flow = import_oneflow()
@@ -176,6 +176,59 @@ def put_rows(x, rows, values, /):
     x = x.clone()
     x[_rows_within(rows, x.shape[0])] = values
     return x
+
+
+def put_last(x, rows, values, /):
+    """A stable sort puts equal rows side by side, in order; argsort of nothing kills the process."""
+    if rows.shape[0] == 0:
+        return x.clone()
+    order = argsort(rows)
+    ordered = rows[order]
+    is_last = flow.cat([ordered[1:] != ordered[:-1], flow.ones(1, dtype=bool, device=x.device)])
+    last = order[is_last]
+    return put_rows(x, rows[last], values[last])
+
+
+def split_rows(x, rows, column, /, *, memory=None):
+    """Indexing three times would fill three arrays of the size of `x` in backward, and add them. No memory is kept."""
+    shape, dtype, device = tuple(x.shape), x.dtype, x.device
+
+    def forward(ctx, x, rows):
+        ctx.save_for_backward(rows)
+        picked = flow.index_select(x, 0, rows)
+        return picked[:, :column].clone(), x[:, column].clone(), picked[:, column + 1 :].clone()
+
+    def backward(ctx, low, middle, high):
+        (rows,) = ctx.saved_tensors
+        if rows.shape[0] == 0:
+            gradient = flow.zeros(*shape, dtype=dtype, device=device)
+        else:
+            none = flow.zeros(low.shape[0], 1, dtype=dtype, device=device)
+            gradient = flow._C.unsorted_segment_sum(flow.cat([low, none, high], dim=1), rows, 0, shape[0])
+        gradient[:, column] += middle
+        return gradient, None
+
+    return _autograd("split_rows", forward, backward, x, _rows_within(rows, shape[0]))
+
+
+def with_gradient(function, x, /):
+    """OneFlow runs forward without a graph."""
+
+    def forward(ctx, x):
+        value, gradient = function(x)
+        ctx.save_for_backward(gradient)
+        return value
+
+    def backward(ctx, scale):
+        (gradient,) = ctx.saved_tensors
+        return gradient * scale
+
+    return _autograd("with_gradient", forward, backward, x)
+
+
+def _autograd(name, forward, backward, *tensors):
+    """What Function.apply calls. It takes tensors only; the rest is in the closures."""
+    return flow.autograd.Function.__base__.apply(name, forward, backward, *tensors)
 
 
 def overwrite(x, values, /):

@@ -37,6 +37,71 @@ def put_rows(x, rows, values, /):
     return x.index_put((rows,), values)
 
 
+def put_last(x, rows, values, /):
+    """The greatest row number of each place is exact in any order; an assignment has no defined winner on CUDA."""
+    numbers = torch.arange(rows.shape[0], device=x.device)
+    winner = torch.full_like(x, -1, dtype=torch.int64).scatter_reduce(0, rows, numbers, "amax")
+    return torch.where(winner >= 0, values[winner.clamp(min=0)], x) if rows.shape[0] else x.clone()
+
+
+class _SplitRows(torch.autograd.Function):
+    """Indexing three times would fill three arrays of the size of `x` in backward, and add them."""
+
+    @staticmethod
+    def forward(ctx, x, rows, column, memory):
+        ctx.save_for_backward(rows)
+        ctx.column, ctx.memory, ctx.shape = column, memory, x.shape
+        return x[:, :column][rows], x[:, column].clone(), x[:, column + 1 :][rows]
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, low, middle, high):
+        (rows,) = ctx.saved_tensors
+        gradient = _cleared(ctx.memory, rows, middle, ctx.shape)
+        gradient[:, ctx.column] = middle
+        # Equal rows add up; CUDA sorts them first, so it is the same every time.
+        gradient[:, : ctx.column].index_put_((rows,), low, accumulate=True)
+        gradient[:, ctx.column + 1 :].index_put_((rows,), high, accumulate=True)
+        return gradient, None, None, None
+
+
+def _cleared(memory, rows, like, shape):
+    """Zeros, except in the column that is written as a whole; memory that is used again has only its rows cleared."""
+    if memory is None:
+        return like.new_zeros(shape)
+    gradient, old_rows = memory.get("gradient"), memory.get("rows")
+    memory["rows"] = rows
+    if gradient is None or gradient.shape != shape or gradient.dtype != like.dtype or gradient.device != like.device:
+        gradient = memory["gradient"] = like.new_zeros(shape)
+    else:
+        gradient.index_fill_(0, old_rows, 0)
+    return gradient
+
+
+def split_rows(x, rows, column, /, *, memory=None):
+    """See _SplitRows."""
+    return _SplitRows.apply(x, rows, column, memory)
+
+
+class _WithGradient(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x, function):
+        value, gradient = function(x)
+        ctx.save_for_backward(gradient)
+        return value
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, scale):
+        (gradient,) = ctx.saved_tensors
+        return gradient * scale, None
+
+
+def with_gradient(function, x, /):
+    """forward runs without a graph."""
+    return _WithGradient.apply(x, function)
+
+
 def overwrite(x, values, /):
     """copy_ casts and moves to the device of `x`; no_grad, for a leaf that asks for a gradient."""
     with torch.no_grad():

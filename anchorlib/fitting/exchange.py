@@ -26,11 +26,7 @@ class Places:
         coarse = grid.coarse
         self.anchors = np.maximum(np.stack([coarse.w, coarse.h], axis=1), least)  # (P, 2)
         self._drawn_to = np.cumsum(coarse.count)
-        detail = grid.at_most(max(_DETAIL, len(coarse)))
-        cell = grid.coarse_cell(detail)
-        order = np.argsort(cell, kind="stable")
-        first = np.searchsorted(cell[order], np.arange(len(coarse)))
-        self._detail, self._first = detail.take(order), first
+        self._detail, self._first = grid.parts_of_coarse(max(_DETAIL, len(coarse)))
         self.worth = self._worth(self.anchors, objective)  # (P, M)
         self.floor = np.max(self._worth(fixed, objective), axis=0, initial=0.0)  # (M,) what the fixed anchors give
 

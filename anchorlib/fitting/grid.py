@@ -72,11 +72,16 @@ class Resolutions:
             return next(cells for cells, _, _ in self._levels if len(cells) <= most)
         return self._distinct.take(slice(None, None, -(-len(self._distinct) // most)))
 
-    def coarse_cell(self, finer: Sizes) -> HostArray:
-        """For each of the finer cells, in their order, the index of the coarse cell that it is a part of."""
+    def parts_of_coarse(self, most: int) -> tuple[Sizes, HostArray]:
+        """At most so many finer cells, in the order of the coarse cells, and where each coarse cell's begin."""
+        if self._distinct is not None:
+            return self.coarse, np.arange(len(self.coarse))
         _, shift_w, shift_h = self._levels[-1]
+        finer = self.at_most(most)
+        key = _key(finer, shift_w, shift_h)
+        order = np.argsort(key, kind="stable")
         # Cells are made in the order of their keys.
-        return np.searchsorted(_key(self.coarse, shift_w, shift_h), _key(finer, shift_w, shift_h))
+        return finer.take(order), np.searchsorted(key[order], _key(self.coarse, shift_w, shift_h))
 
 
 def columns(boxes_wh: HostArray, weights: Optional[HostArray]) -> Sizes:

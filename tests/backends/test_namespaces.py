@@ -310,9 +310,20 @@ def test_the_mean_of_nothing_is_nan(backend, name, args, kwargs, expected):
     ("put_rows", [arr([1.0]), arr([], I64), arr([])], {}, arr([1.0])),
     ("put_rows", [np.zeros((0, 2)), arr([], I64), np.zeros((0, 2))], {}, np.zeros((0, 2))),
     ("put_rows", [arr([1.0, 2.0]), arr([2], I64), arr([3.0])], {}, (IndexError, RuntimeError)),
+    ("put_last", [arr([1.0, 2.0, 3.0]), arr([2, 0, 2], I64), arr([7.0, 8.0, 9.0])], {}, arr([8.0, 2.0, 9.0])),
+    ("put_last", [arr([1.0, 2.0]), arr([1, 1, 1], I64), arr([9.0, 8.0, 7.0])], {}, arr([1.0, 7.0])),
+    ("put_last", [arr([1.0, 2.0]), arr([], I64), arr([])], {}, arr([1.0, 2.0])),
 )
 def test_order_and_rows_are_numpys(backend, name, args, kwargs, expected):
     check(backend, name, args, kwargs, expected)
+
+
+@pytest.mark.parametrize("rows", [[1, 0, 1], []], ids=["rows", "no rows"])
+def test_rows_and_column_are_those_of_indexing(backend, rows):
+    TESTED.add("rows_and_column")
+    found = backend.xp.rows_and_column(backend.array(arr(GRID)), backend.array(arr(rows, I64)), 2)
+    for one, expected in zip(found, (arr(GRID)[arr(rows, I64)], arr([3.0, 6.0]))):
+        assert_same(backend.host(one), expected)
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from slow import make_yolo, parse_line
 
 from anchorlib.datasets import read_boxes
 from anchorlib.datasets.rows import parse_decimals, parse_rows, read_rows
+from anchorlib.datasets.yolo import label_path
 from anchorlib.errors import BadValueError, DatasetError, LabelError
 
 GOOD = "0 0.5 0.5 0.2 0.4\n"
@@ -338,3 +339,13 @@ def test_batches_of_files_are_joined_in_order(tmp_path, monkeypatch):
     assert whole.faults == parts.faults
     assert np.array_equal(whole.values, parts.values, equal_nan=True)
     assert whole.line.tolist() == parts.line.tolist()
+
+
+def test_the_last_images_folder_of_a_path_becomes_labels():
+    path = os.path.join("images", "pets", "images", "train", "a.b.jpg")
+    assert label_path(path) == os.path.join("images", "pets", "labels", "train", "a.b.txt")
+    assert label_path(os.path.join(os.sep, "images", "images", "a.jpg")) == os.path.join(
+        os.sep, "images", "labels", "a.txt"
+    )
+    assert label_path(os.path.join("images", "a.jpg")) == os.path.join("labels", "a.txt")
+    assert label_path(os.path.join("my_images", "a.jpg")) == os.path.join("my_images", "a.txt")

@@ -1,0 +1,196 @@
+"""YOLOv5's loss of a batch: boxes, objectness and classes, with gradient."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Optional
+
+from anchorlib import backends
+from anchorlib.arrays import Array, Namespace
+from anchorlib.backends import namespace_of
+from anchorlib.boxes import box_iou_pairs
+from anchorlib.errors import ModelError, ShapeError
+from anchorlib.training.losses import BCEWithLogitsLoss, FocalLoss, class_bce, one_hot, smooth_bce, widened
+from anchorlib.training.targets import LayerTargets, build_targets
+
+_BALANCE_OF_3 = (4.0, 1.0, 0.4)  # P3 to P5
+_BALANCE = (4.0, 1.0, 0.25, 0.06, 0.02)  # P3 to P7
+_OBJECTNESS = 4  # column of p: x, y, w, h, objectness, classes
+_HYP = ("cls_pw", "obj_pw", "fl_gamma", "anchor_t", "box", "obj", "cls")
+
+
+class ComputeLoss:
+    """The training loss of a YOLOv5 model.
+
+    Parameters
+    ----------
+    model : has `hyp`, a dict of cls_pw, obj_pw, fl_gamma, anchor_t, box, obj, cls and perhaps label_smoothing; its
+        `model[-1]` (or that of `model.module`) has anchors (L, A, 2) in grid units, stride (L,), na, nl and nc
+    autobalance : weigh the layers' objectness so that all come to what stride 16 gives; reads a value of each layer at
+        each call, for which CUDA has to wait
+    bbox_iou_optim : accepted for one-yolov5, whose fused kernels it asks for; the result is the same
+    validate : look for rows of `targets` with values that are not finite, too; classes and images out of range are
+        refused in any case where the targets are in host memory
+    four_items : the items are (box, obj, cls, total), as YOLOv5 <= 5.0 and YOLOv7 expect them
+    reuse_grad_buffer : keep the memory of the gradients of `p` from one step to the next (torch). The fill of that
+        memory is most of the time of a step with few targets. Hazard: the gradients of one step are overwritten by
+        the next. Not for a retained graph, two losses in one backward, or code that keeps `p[i].grad` or a hook's
+        gradient.
+
+    Attributes
+    ----------
+    As forks read and set them: balance (list), ssi (index of stride 16), gr (share of the IoU in the objectness
+    target), hyp, autobalance, cp, cn (class targets), BCEcls, BCEobj (callables), anchors (the model's own array), na,
+    nc, nl, device; sort_obj_iou (of the class: where several rows share a cell, the largest IoU wins, not the last row).
+
+    Raises
+    ------
+    ModelError : the model has no such parts
+    """
+
+    sort_obj_iou = False
+
+    def __init__(
+        self,
+        model: Any,
+        autobalance: bool = False,
+        bbox_iou_optim: bool = False,
+        *,
+        validate: bool = False,
+        four_items: bool = False,
+        reuse_grad_buffer: bool = False,
+    ) -> None:
+        self.hyp = getattr(model, "hyp", None)
+        detect = _detect(model)
+        missing = [key for key in _HYP if key not in (self.hyp or {})]
+        if missing:
+            raise ModelError(f"model.hyp must have {', '.join(missing)}: it is the dict of the hyperparameters file.")
+        self.anchors = detect.anchors
+        self.na, self.nc, self.nl = int(detect.na), int(detect.nc), int(detect.nl)
+        self.device = getattr(self.anchors, "device", "cpu")
+        self.cp, self.cn = smooth_bce(self.hyp.get("label_smoothing", 0.0))
+        self.BCEcls: Any = BCEWithLogitsLoss(float(self.hyp["cls_pw"]))
+        self.BCEobj: Any = BCEWithLogitsLoss(float(self.hyp["obj_pw"]))
+        if self.hyp["fl_gamma"] > 0:
+            self.BCEcls, self.BCEobj = (FocalLoss(bce, self.hyp["fl_gamma"]) for bce in (self.BCEcls, self.BCEobj))
+        self.balance = list(_BALANCE_OF_3 if self.nl == 3 else _BALANCE)
+        self.ssi = [float(stride) for stride in detect.stride].index(16.0) if autobalance else 0
+        self.gr = 1.0
+        self.autobalance = autobalance
+        self.validate = validate
+        self.four_items = four_items
+        self._memory: list[Optional[dict[str, Any]]] = [{} if reuse_grad_buffer else None for _ in range(self.nl)]
+
+    def __call__(self, p: Sequence[Array], targets: Array) -> tuple[Array, Array]:
+        """The loss of a batch.
+
+        Parameters
+        ----------
+        p : L arrays (B, A, ny, nx, 5 + C) of logits: x, y, w, h, objectness, classes; any floating dtype
+        targets : (T, 6) float: image, class, cx, cy, w, h, boxes in [0, 1]; on the device of `p`
+
+        Returns
+        -------
+        loss : (1,) float32 (float64 for such `p`), times the number of images
+        items : (3,), box, objectness and class, each times its gain; without gradient
+        """
+        xp = namespace_of(targets=targets, **{f"p[{i}]": layer for i, layer in enumerate(p)})
+        layers = self._targets(p, targets)
+        box_loss, obj_loss, cls_loss = [], [], []
+        for i, (predicted, layer) in enumerate(zip(p, layers)):
+            images, n_anchors, ny, nx, columns = predicted.shape
+            cells = ((layer.image * n_anchors + layer.anchor) * ny + layer.gj) * nx + layer.gi  # (M,)
+            table = xp.reshape(predicted, (-1, columns))
+            boxes, objectness, classes = xp.split_rows(table, cells, _OBJECTNESS, memory=self._memory[i])
+            iou = _iou(xp, widened(boxes), layer)
+            if layer.cls.shape[0]:
+                box_loss.append(1 - xp.mean(iou))
+                if self.nc > 1:
+                    cls_loss.append(self._class_loss(xp, widened(classes), layer.cls))
+            loss = self.BCEobj(objectness, self._objectness_targets(xp, iou, cells, table.shape[0]))
+            obj_loss.append(loss * self.balance[i])
+            if self.autobalance:
+                self.balance[i] = self.balance[i] * 0.9999 + 0.0001 / float(xp.detach(loss))
+        if self.autobalance:
+            self.balance = [weight / self.balance[self.ssi] for weight in self.balance]
+
+        zero = xp.detach(obj_loss[0]) * 0
+        parts = [
+            sum(losses, zero) * self.hyp[gain]
+            for losses, gain in ((box_loss, "box"), (obj_loss, "obj"), (cls_loss, "cls"))
+        ]
+        total = xp.reshape((parts[0] + parts[1] + parts[2]) * p[0].shape[0], (1,))
+        items = parts + [parts[0] + parts[1] + parts[2]] if self.four_items else parts
+        return total, xp.detach(xp.stack(items))
+
+    def build_targets(
+        self, p: Sequence[Array], targets: Array
+    ) -> tuple[list[Array], list[Array], list[tuple[Array, Array, Array, Array]], list[Array]]:
+        """YOLOv5's form of `anchorlib.build_targets`: classes, boxes, (image, anchor, gj, gi) and anchors, by layer."""
+        layers = self._targets(p, targets)
+        return (
+            [layer.cls for layer in layers],
+            [layer.box for layer in layers],
+            [(layer.image, layer.anchor, layer.gj, layer.gi) for layer in layers],
+            [layer.anchor_wh for layer in layers],
+        )
+
+    def _targets(self, p: Sequence[Array], targets: Array) -> list[LayerTargets]:
+        for i, layer in enumerate(p):
+            if len(layer.shape) != 5 or layer.shape[1] != self.na:
+                raise ShapeError(
+                    f"p[{i}] must have shape (B, {self.na}, ny, nx, {5 + self.nc}), got {tuple(layer.shape)}."
+                )
+        if len(p) != self.nl:
+            raise ShapeError(f"p must have one array for each of {self.nl} layers, got {len(p)}.")
+        shapes = [layer.shape[2:4] for layer in p]
+        return build_targets(
+            targets,
+            self.anchors,
+            shapes,
+            thr=self.hyp["anchor_t"],
+            validate=self.validate,
+            n_images=p[0].shape[0],
+            n_classes=self.nc,
+        )
+
+    def _class_loss(self, xp: Namespace, logits: Array, cls: Array) -> Array:
+        """The mean over (M, C): the target is `cn` everywhere, and `cp` at the class."""
+        if type(self.BCEcls) is BCEWithLogitsLoss and self.BCEcls.pos_weight == 1:
+            return xp.with_gradient(lambda x: class_bce(x, cls, self.cp, self.cn), logits)
+        return self.BCEcls(logits, one_hot(xp, logits, cls, self.cp, self.cn))
+
+    def _objectness_targets(self, xp: Namespace, iou: Array, cells: Array, n_cells: int) -> Array:
+        """(n_cells,): the IoU where a row has its cell, else 0."""
+        value, cells = backends.on_host(xp.detach(iou), cells)
+        host = namespace_of(value)
+        value = host.maximum(value, host.zeros_like(value))
+        if self.sort_obj_iou and value.shape[0]:
+            order = host.argsort(value, stable=True)
+            value, cells = value[order], cells[order]
+        if self.gr < 1:
+            value = value * self.gr + (1 - self.gr)
+        empty = host.zeros((n_cells,), dtype=value.dtype, device=host.device_of(value))
+        return backends.from_host(host.put_last(empty, cells, value), like=iou)
+
+
+def _iou(xp: Namespace, logits: Array, layer: LayerTargets) -> Array:
+    """(M,) CIoU of the boxes that `logits` (M, 4) predict and those wanted, in grid units."""
+    part = xp.sigmoid(logits)
+    size = part[:, 2:] * 2
+    boxes = xp.concat([part[:, :2] * 2 - 0.5, size * size * xp.astype(layer.anchor_wh, logits.dtype)], axis=1)
+    return box_iou_pairs(boxes, xp.astype(layer.box, logits.dtype), kind="ciou")
+
+
+def _detect(model: Any) -> Any:
+    """The last module of a model, that of the wrapped one for a parallel model."""
+    inner = getattr(model, "module", model)
+    try:
+        detect = inner.model[-1]
+        for name in ("anchors", "stride", "na", "nl", "nc"):
+            getattr(detect, name)
+    except (AttributeError, TypeError, IndexError, KeyError) as error:
+        raise ModelError(
+            f"model.model[-1] must be a Detect module with anchors, stride, na, nl and nc: {error}."
+        ) from error
+    return detect

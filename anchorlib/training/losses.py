@@ -1,0 +1,155 @@
+"""Binary cross-entropy and what detectors make of it: blurred, focal, quality focal. With gradient where there is one.
+
+Logits of 16 bits are computed with in float32.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Callable, Optional, Union
+
+from anchorlib.arrays import Array, Namespace
+from anchorlib.backends import namespace_of
+
+_ROWS_ON_HOST = 2048
+_REDUCTIONS = ("mean", "sum", "none")
+
+
+def smooth_bce(eps: float = 0.1) -> tuple[float, float]:
+    """The class targets (positive, negative) of label smoothing.
+
+    >>> smooth_bce(0.1)
+    (0.95, 0.05)
+    """
+    return 1.0 - 0.5 * eps, 0.5 * eps
+
+
+def widened(x: Array) -> Array:
+    """The array in float32, if it has fewer bits: sums of many terms need them."""
+    xp = namespace_of(x)
+    return xp.astype(x, xp.float32) if xp.finfo(x.dtype).bits < 32 else x
+
+
+class BCEWithLogitsLoss:
+    """Binary cross-entropy of logits.
+
+    pos_weight : weight of the positive part, a number or an array that broadcasts
+    reduction : "mean", "sum" or "none"
+
+    >>> float(BCEWithLogitsLoss()(np.asarray([0.0]), np.asarray([1.0])).round(4))
+    0.6931
+    """
+
+    def __init__(self, pos_weight: Optional[Union[float, Array]] = None, reduction: str = "mean") -> None:
+        if reduction not in _REDUCTIONS:
+            raise ValueError(f"reduction must be one of {_REDUCTIONS}, got {reduction!r}.")
+        self.pos_weight = pos_weight
+        self.reduction = reduction
+
+    def __call__(self, pred: Array, true: Array) -> Array:
+        """The loss of logits `pred` (...) against `true` (...) in [0, 1]: (), or (...) where nothing is reduced."""
+        xp = namespace_of(pred=pred, true=true)
+        pred = widened(pred)
+        true = true if true.dtype == pred.dtype else xp.astype(true, pred.dtype)
+        weight = self.pos_weight
+        if isinstance(weight, (int, float)):
+            weight = None if weight == 1 else xp.full((1,), weight, dtype=pred.dtype, device=xp.device_of(pred))
+        return _reduced(xp.bce_with_logits(pred, true, pos_weight=weight), self.reduction)
+
+
+class BCEBlurWithLogitsLoss:
+    """Binary cross-entropy that forgives what may be a missing label: a confident prediction where the target is 0.
+
+    alpha : how sharply the weight falls to 0 as the prediction nears 1
+
+    >>> float(BCEBlurWithLogitsLoss()(np.asarray([9.0]), np.asarray([0.0])).round(4))
+    0.0222
+    """
+
+    def __init__(self, alpha: float = 0.05) -> None:
+        self.loss_fcn = BCEWithLogitsLoss(reduction="none")
+        self.alpha = alpha
+
+    def __call__(self, pred: Array, true: Array) -> Array:
+        """The mean over all entries: ()."""
+        loss = self.loss_fcn(pred, true)
+        xp = namespace_of(loss)
+        excess = xp.sigmoid(widened(pred)) - true
+        return xp.mean(loss * (1 - xp.exp((excess - 1) * (1 / (self.alpha + 1e-4)))))
+
+
+class FocalLoss:
+    """Another loss, weighted down where the prediction is right already.
+
+    loss_fcn : BCEWithLogitsLoss, or any callable with a `reduction`, which is taken over and set to "none" there
+    gamma : how fast the weight falls
+    alpha : weight of the positives; 1 - alpha that of the negatives
+
+    Source: Lin et al., "Focal Loss for Dense Object Detection", 2017.
+
+    >>> float(FocalLoss(BCEWithLogitsLoss())(np.asarray([0.0]), np.asarray([1.0])).round(4))
+    0.0613
+    """
+
+    def __init__(self, loss_fcn: Callable[[Array, Array], Array], gamma: float = 1.5, alpha: float = 0.25) -> None:
+        self.loss_fcn: Any = loss_fcn
+        self.gamma = gamma
+        self.alpha = alpha
+        self.reduction = self.loss_fcn.reduction
+        self.loss_fcn.reduction = "none"
+
+    def __call__(self, pred: Array, true: Array) -> Array:
+        """The loss of logits `pred` (...) against `true` (...) in [0, 1]: (), or (...) where nothing is reduced."""
+        loss = self.loss_fcn(pred, true)
+        xp = namespace_of(loss)
+        true = true if true.dtype == loss.dtype else xp.astype(true, loss.dtype)
+        alpha = true * self.alpha + (1 - true) * (1 - self.alpha)
+        return _reduced(loss * alpha * self._modulation(xp, xp.sigmoid(widened(pred)), true), self.reduction)
+
+    def _modulation(self, xp: Any, probability: Array, true: Array) -> Array:
+        right = true * probability + (1 - true) * (1 - probability)
+        return xp.pow(1 - right, self.gamma)
+
+
+class QFocalLoss(FocalLoss):
+    """Focal loss for targets between 0 and 1: the weight falls with the distance from the target.
+
+    Source: Li et al., "Generalized Focal Loss", 2020.
+
+    >>> float(QFocalLoss(BCEWithLogitsLoss())(np.asarray([0.0]), np.asarray([0.5])).round(4))
+    0.0
+    """
+
+    def _modulation(self, xp: Any, probability: Array, true: Array) -> Array:
+        return xp.pow(xp.abs(true - probability), self.gamma)
+
+
+def one_hot(xp: Namespace, logits: Array, cls: Array, positive: float, negative: float) -> Array:
+    """(M, C) like `logits`: `negative` everywhere, and `positive` at the class of the row."""
+    n_rows, n_classes = logits.shape
+    device = xp.device_of(logits)
+    is_class = xp.arange(n_classes, dtype=cls.dtype, device=device)[None, :] == cls[:, None]
+    return xp.astype(is_class, logits.dtype) * (positive - negative) + negative
+
+
+def class_bce(logits: Array, cls: Array, positive: float, negative: float) -> tuple[Array, Array]:
+    """Mean binary cross-entropy of `logits` (M, C) against `one_hot`, and its gradient. M > 0.
+
+    In blocks of rows: several arrays of the size of all rows would be made otherwise, which costs more than the sums.
+    """
+    xp = namespace_of(logits)
+    block = _ROWS_ON_HOST if xp.in_host_memory(logits) else logits.shape[0]
+    total, gradients = None, []
+    for first in range(0, logits.shape[0], block):
+        part = logits[first : first + block]
+        target = one_hot(xp, part, cls[first : first + block], positive, negative)
+        loss = xp.sum(xp.bce_with_logits(part, target))
+        total = loss if total is None else total + loss
+        gradients.append((xp.sigmoid(part) - target) * (1 / (logits.shape[0] * logits.shape[1])))
+    return total * (1 / (logits.shape[0] * logits.shape[1])), xp.concat(gradients, axis=0)
+
+
+def _reduced(loss: Array, reduction: str) -> Array:
+    xp = namespace_of(loss)
+    if reduction == "mean":
+        return xp.mean(loss)
+    return xp.sum(loss) if reduction == "sum" else loss

@@ -1,0 +1,369 @@
+import os
+import subprocess
+import sys
+import tracemalloc
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import oracle
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sizes import coco_like
+
+from anchorlib import evolve, kmeans
+from anchorlib.errors import BadValueError
+from anchorlib.fitting import direct
+from anchorlib.fitting.ascent import Bounds, IouObjective, RatioObjective
+from anchorlib.fitting.exchange import Places
+from anchorlib.fitting.grid import Resolutions, columns, in_cells
+from anchorlib.metrics import SizeTable
+
+ROOT = Path(__file__).parents[2]
+
+
+def f32(rows):
+    return np.asarray(rows, dtype=np.float32)
+
+
+def fitness(boxes_wh, anchors, thr=4.0, objective="ratio", weights=None):
+    return SizeTable(boxes_wh, weights).fitness(anchors, thr, objective)
+
+
+def whole_sizes(n, seed):
+    """Sizes without a logarithm in their making: the same bits whatever the C library."""
+    rng = np.random.default_rng(seed)
+    return f32(rng.integers(64, 128, (n, 2)) * 2.0 ** rng.integers(-3, 3, (n, 1)) * 2.0 ** rng.integers(-1, 2, (n, 2)))
+
+
+# --- by hand ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("objective", ["ratio", "iou"])
+def test_two_sizes_and_two_anchors_are_the_sizes(objective):
+    boxes_wh = f32([[80, 60], [10, 20], [10, 20], [10, 20]])
+    assert direct.search(boxes_wh, 2, objective=objective).tolist() == [[10, 20], [80, 60]]
+
+
+def test_one_anchor_goes_to_the_size_that_has_the_majority():
+    # Between two sizes the sum of 2^-distance is convex, so its maximum is at one end.
+    boxes_wh = f32([[10, 10]] * 3 + [[30, 30]])
+    for thr in (2.0, 4.0, 1000.0):
+        assert direct.search(boxes_wh, 1, thr=thr).tolist() == [[10, 10]]
+    assert direct.search(boxes_wh, 1, objective="iou").tolist() == [[10, 10]]
+
+
+def test_the_limit_decides_where_one_anchor_goes():
+    # 16 alone: (1 + 0 + 0) / 3. In reach of all three: only sides in (15, 20), strictly, where 5 and 60 count.
+    boxes_wh = f32([[5, 5], [16, 16], [60, 60]])
+    ((w, h),) = direct.search(boxes_wh, 1, thr=4.0).tolist()
+    assert 15 < w < 20
+    assert 15 < h < 20
+    assert fitness(boxes_wh, f32([[w, h]])) >= (5 / 16 + 1 + 16 / 60) / 3 - 1e-7
+
+
+def test_boxes_of_one_size_give_that_size():
+    assert direct.search(f32([[37, 11]] * 50), 1).tolist() == [[37, 11]]
+
+
+def test_as_many_anchors_as_distinct_sizes_fit_exactly():
+    boxes_wh = np.repeat(coco_like(30, seed=4), 3, axis=0)
+    anchors = direct.search(boxes_wh, 30)
+    assert {tuple(row) for row in anchors.tolist()} == {tuple(row) for row in boxes_wh.tolist()}
+    assert fitness(boxes_wh, anchors) == 1
+
+
+@pytest.mark.parametrize("n", [4, 9])
+def test_more_anchors_than_distinct_sizes_are_refused(n):
+    with pytest.raises(BadValueError, match=rf"n={n} needs at least {n} distinct box sizes, got 3"):
+        direct.search(f32([[1, 2], [3, 4], [5, 6], [1, 2]]), n)
+
+
+def test_sizes_that_lie_close_beside_a_far_one_are_told_apart():
+    # All but one fall in one cell of the grid; there are more distinct sizes than coarse cells.
+    rng = np.random.default_rng(0)
+    boxes_wh = np.concatenate([f32(100 + rng.random((3000, 2)) / 16), f32([[1e-3, 1e5]])])
+    anchors = direct.search(boxes_wh, 9)
+    assert len({tuple(row) for row in anchors.tolist()}) == 9
+    assert fitness(boxes_wh, anchors) > 0.9999
+
+
+# --- against slow and obvious answers ---------------------------------------------------------------------------
+
+
+def all_places(boxes_wh, steps):
+    lows, highs = boxes_wh.min(axis=0) / 1.5, boxes_wh.max(axis=0) * 1.5
+    sides = [np.geomspace(low, high, steps) for low, high in zip(lows, highs)]
+    return np.concatenate([f32(list(product(*sides))), boxes_wh])
+
+
+def best_of_all(boxes_wh, n, thr, objective, steps):
+    """The best single place, or pair of places, on a grid and on the boxes."""
+    places = all_places(boxes_wh, steps)
+    closeness = (oracle.size_ratio if objective == "ratio" else oracle.wh_iou)(places, boxes_wh)
+    if objective == "ratio":
+        closeness[closeness <= 1 / thr] = 0
+    if n == 2:
+        closeness = np.maximum(closeness[:, None], closeness).reshape(-1, len(boxes_wh))
+    return closeness.mean(axis=1).max()
+
+
+@pytest.mark.parametrize("objective", ["ratio", "iou"])
+@pytest.mark.parametrize(("n", "steps"), [(1, 40), (2, 16)])
+@pytest.mark.parametrize("thr", [1.5, 4.0])
+@pytest.mark.parametrize("seed", range(4))
+def test_no_place_on_a_grid_is_better_for_few_boxes(objective, n, steps, thr, seed):
+    boxes_wh = whole_sizes(7, seed)
+    found = fitness(boxes_wh, direct.search(boxes_wh, n, thr=thr, objective=objective), thr, objective)
+    assert found >= best_of_all(boxes_wh, n, thr, objective, steps) - 1e-6
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 5, 9, 20])
+def test_it_is_at_least_as_good_as_1000_generations_of_evolution(n):
+    boxes_wh = coco_like(3000, seed=n)
+    evolved = evolve(boxes_wh, kmeans(boxes_wh, n), generations=1000)
+    assert fitness(boxes_wh, direct.search(boxes_wh, n)) >= fitness(boxes_wh, evolved) * (1 - 1e-6)
+
+
+@pytest.mark.parametrize("n", [2, 5, 9])
+def test_its_average_iou_is_at_least_that_of_k_medians(n):
+    boxes_wh = coco_like(3000, seed=n)
+    medians = kmeans(boxes_wh, n, distance="iou", update="median")
+    found = direct.search(boxes_wh, n, objective="iou")
+    assert fitness(boxes_wh, found, objective="iou") >= fitness(boxes_wh, medians, objective="iou")
+
+
+# --- start, fixed anchors, least sides, time ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("objective", ["ratio", "iou"])
+def test_anchors_that_cannot_be_made_better_are_kept_bit_for_bit(objective):
+    boxes_wh = coco_like(2000, seed=3)
+    best = max(
+        (direct.search(boxes_wh, 5, objective=objective, seed=seed) for seed in range(3)),
+        key=lambda anchors: fitness(boxes_wh, anchors, objective=objective),
+    )
+    for _ in range(6):
+        better = direct.search(boxes_wh, 5, objective=objective, start=best)
+        assert fitness(boxes_wh, better, objective=objective) >= fitness(boxes_wh, best, objective=objective)
+        if np.array_equal(better, best):
+            break
+        best = better
+    else:
+        pytest.fail("six rounds did not come to rest")
+
+
+def test_it_is_not_worse_than_the_start_even_without_any_time():
+    boxes_wh = coco_like(3000, seed=1)
+    good = direct.search(boxes_wh, 6)
+    assert np.array_equal(direct.search(boxes_wh, 6, start=good[::-1], time_budget=0.0), good)
+
+
+def test_a_time_budget_of_nothing_still_gives_all_anchors():
+    anchors = direct.search(coco_like(3000, seed=1), 12, time_budget=0.0)
+    assert len({tuple(row) for row in anchors.tolist()}) == 12
+
+
+@pytest.mark.parametrize("objective", ["ratio", "iou"])
+def test_fixed_anchors_stay_bit_for_bit_and_the_others_make_up_for_them(objective):
+    boxes_wh = coco_like(3000, seed=2)
+    fixed = f32([[13.37, 640], [20.2, 21.1]])
+    anchors = direct.search(boxes_wh, 6, objective=objective, fixed=fixed)
+    assert anchors.shape == (6, 2)
+    assert all(row in anchors.tolist() for row in fixed.tolist())
+    free = f32([row for row in anchors.tolist() if row not in fixed.tolist()])
+    alone = np.concatenate([direct.search(boxes_wh, 4, objective=objective), fixed])
+    assert fitness(boxes_wh, np.concatenate([free, fixed]), objective=objective) > fitness(
+        boxes_wh, alone, objective=objective
+    )
+
+
+def test_a_start_must_have_the_fixed_anchors_among_its_rows():
+    with pytest.raises(BadValueError, match="start must have the fixed anchors"):
+        direct.search(coco_like(500), 3, start=f32([[9, 9], [50, 50], [99, 99]]), fixed=f32([[10, 9]]))
+
+
+def test_a_start_with_fixed_anchors_is_not_made_worse():
+    boxes_wh = coco_like(2000, seed=8)
+    start = f32([[40, 40], [13.37, 200], [300, 250]])
+    anchors = direct.search(boxes_wh, 3, start=start, fixed=start[1:2])
+    assert start[1].tolist() in anchors.tolist()
+    assert fitness(boxes_wh, anchors) >= fitness(boxes_wh, start)
+
+
+@pytest.mark.parametrize("least", [24.0, [8, 8, 8, 32, 32, 32], [16, 16, 64, 64, 128, 128], [64, 8, 8, 8, 8, 8]])
+def test_least_sides_hold_in_the_order_of_area(least):
+    boxes_wh = coco_like(3000, seed=2)
+    anchors = direct.search(boxes_wh, 6, min_side=f32(least))
+    assert (anchors >= np.broadcast_to(f32(least), 6)[:, None]).all()
+    assert (np.diff(anchors.astype(np.float64).prod(axis=1)) >= 0).all()
+    lifted = Bounds(np.ones(6, bool), np.broadcast_to(f32(least), 6)).lift(direct.search(boxes_wh, 6))
+    assert fitness(boxes_wh, anchors) >= fitness(boxes_wh, lifted)
+    assert np.array_equal(
+        direct.search(boxes_wh, 6, min_side=f32(least), start=anchors[::-1], time_budget=0.0), anchors
+    )
+
+
+def test_least_sides_that_do_not_bind_change_nothing():
+    boxes_wh = coco_like(2000, seed=6)
+    assert np.array_equal(direct.search(boxes_wh, 5, min_side=1.0), direct.search(boxes_wh, 5))
+
+
+# --- the same everywhere -------------------------------------------------------------------------------------
+
+# coco_like needs a logarithm to be made, whole_sizes does not.
+RECORDED = {
+    ("ratio", 3): "",
+    ("ratio", 9): "",
+    ("iou", 9): "",
+}
+
+
+@pytest.mark.parametrize(("objective", "n"), list(RECORDED))
+def test_the_anchors_are_the_recorded_bits(objective, n):
+    anchors = direct.search(whole_sizes(3000, seed=5), n, objective=objective, seed=1)
+    assert anchors.astype(">f4").tobytes().hex() == RECORDED[objective, n]
+
+
+@pytest.mark.parametrize("objective", ["ratio", "iou"])
+def test_the_order_of_the_boxes_does_not_matter(objective):
+    boxes_wh = coco_like(40_000, seed=9)  # more than one block of each kind
+    expected = direct.search(boxes_wh, 4, objective=objective)
+    for seed in range(3):
+        shuffled = np.random.default_rng(seed).permutation(boxes_wh)
+        assert np.array_equal(direct.search(shuffled, 4, objective=objective), expected)
+
+
+def test_the_number_of_threads_does_not_matter():
+    code = (
+        "from sizes import coco_like; from anchorlib.fitting import direct; "
+        "print(direct.search(coco_like(20000, 1), 9).tobytes().hex())"
+    )
+    seen = {
+        subprocess.run(
+            [sys.executable, "-c", code],
+            env={**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}", **dict.fromkeys(names, threads)},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for names in [("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")]
+        for threads in ("1", "2")
+    }
+    assert seen == {direct.search(coco_like(20000, 1), 9).tobytes().hex() + "\n"}
+
+
+@pytest.mark.parametrize("objective", ["ratio", "iou"])
+@pytest.mark.parametrize("scale", [1, 2**20])
+def test_weights_are_repeated_boxes(objective, scale):
+    boxes_wh = coco_like(3000, seed=7)
+    weights = np.random.default_rng(7).integers(0, 4, len(boxes_wh))
+    repeated = np.repeat(boxes_wh, weights, axis=0)
+    weighted = direct.search(boxes_wh, 5, objective=objective, weights=weights * scale)
+    if scale == 1:
+        assert np.array_equal(weighted, direct.search(repeated, 5, objective=objective))
+    else:  # sums near the limit of what is exact: values have fewer bits
+        found = fitness(repeated, weighted, objective=objective)
+        assert found == pytest.approx(
+            fitness(repeated, direct.search(repeated, 5, objective=objective), objective=objective), rel=1e-3
+        )
+
+
+def test_the_inputs_are_not_written_to():
+    boxes_wh, weights, start = coco_like(500), np.ones(500, np.int64), f32([[10, 10], [50, 50]])
+    for array in (boxes_wh, weights, start):
+        array.setflags(write=False)
+    before = start.copy()
+    direct.search(boxes_wh, 2, weights=weights, start=start, fixed=start[:1], min_side=2.0)
+    assert np.array_equal(start, before)
+
+
+@pytest.mark.parametrize("thr", [1.1, 4.0, 1000.0])
+def test_extreme_sizes_take_little_memory(thr):
+    rng = np.random.default_rng(0)
+    boxes_wh = f32(10 ** rng.uniform(-3, 5, (20_000, 2)))
+    tracemalloc.start()
+    anchors = direct.search(boxes_wh, 9, thr=thr)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert np.isfinite(anchors).all()
+    assert (anchors > 0).all()
+    assert peak < 64 * 2**20 + 16 * len(boxes_wh)
+
+
+box_sizes = st.lists(st.tuples(*[st.floats(2.0**-10, 1e5, width=32)] * 2), min_size=1, max_size=60)
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    rows=box_sizes,
+    n=st.integers(1, 8),
+    thr=st.floats(1.05, 1000),
+    objective=st.sampled_from(["ratio", "iou"]),
+    seed=st.integers(0, 5),
+)
+def test_whatever_the_boxes_it_is_never_worse_than_boxes_as_anchors(rows, n, thr, objective, seed):
+    boxes_wh = f32(rows)
+    known = np.unique(boxes_wh, axis=0)[:n]
+    anchors = direct.search(boxes_wh, len(known), thr=thr, objective=objective, seed=seed, start=known)
+    assert anchors.shape == known.shape
+    assert anchors.dtype == np.float32
+    assert np.isfinite(anchors).all()
+    assert (np.diff(anchors.astype(np.float64).prod(axis=1)) >= 0).all()
+    assert fitness(boxes_wh, anchors, thr, objective) >= fitness(boxes_wh, known, thr, objective)
+    again = direct.search(boxes_wh[::-1], len(known), thr=thr, objective=objective, seed=seed, start=known)
+    assert np.array_equal(anchors, again)
+
+
+# --- the parts -----------------------------------------------------------------------------------------------
+
+
+def test_cells_hold_every_box_once_and_lie_around_it():
+    boxes = columns(coco_like(5000, seed=1), None)
+    cells = in_cells(boxes, 18, 17)  # 32 and 64 parts of an octave
+    assert cells.count.sum() == 5000
+    found = {
+        (w, h): int(count)
+        for w, h, count in zip(
+            (cells.w.view(np.uint32) >> 18).tolist(), (cells.h.view(np.uint32) >> 17).tolist(), cells.count
+        )
+    }
+    for w, h in zip((boxes.w.view(np.uint32) >> 18).tolist(), (boxes.h.view(np.uint32) >> 17).tolist()):
+        found[w, h] -= 1
+    assert set(found.values()) == {0}
+
+
+def test_a_level_is_the_same_from_boxes_and_from_finer_cells():
+    boxes = columns(coco_like(5000, seed=1), np.arange(5000))
+    straight = in_cells(boxes, 20, 19)
+    by_steps = in_cells(in_cells(in_cells(boxes, 17, 17), 18, 19), 20, 19)
+    for name in ("w", "h", "count"):
+        assert np.array_equal(getattr(straight, name), getattr(by_steps, name))
+
+
+@pytest.mark.parametrize("make", [lambda: RatioObjective(4.0, 2**30), lambda: IouObjective(2**35)])
+def test_values_are_multiples_of_a_unit_that_sums_exactly(make):
+    objective, boxes = make(), columns(coco_like(2000, seed=1), None)
+    values = objective(boxes, f32([[50.0]]), f32([[40.0]]))
+    total = 2**30 if isinstance(objective, RatioObjective) else 2**35
+    units = values.astype(np.float64) * 2.0 ** (52 - total.bit_length())
+    assert np.array_equal(units, np.floor(units))
+    assert np.array_equal(values, objective.kept(objective.raw(boxes, f32([[50.0]]), f32([[40.0]]))))
+    assert np.abs(values - objective.raw(boxes, f32([[50.0]]), f32([[40.0]])))[values > 0].max() < 2.0**-15
+
+
+def test_after_the_exchanges_none_is_a_gain():
+    boxes_wh = coco_like(3000, seed=3)
+    fixed = f32([[30, 200]])
+    places = Places(Resolutions(columns(boxes_wh, None), 60), fixed, np.float32(0), RatioObjective(4.0, 3000))
+
+    def worth(chosen):
+        return np.maximum(places.worth[list(chosen)].max(axis=0), places.floor).sum()
+
+    for start in (places.greedy(3), [0, 1, 2], [5, 5, 5]):
+        chosen, total = places.exchanged(start, deadline=np.inf)
+        assert total == worth(chosen)
+        assert total >= worth(start)
+        for goes, place in product(range(3), range(len(places.anchors))):
+            assert worth([*chosen[:goes], *chosen[goes + 1 :], place]) <= total
