@@ -51,7 +51,8 @@ class _SplitRows(torch.autograd.Function):
     def forward(ctx, x, rows, column, memory):
         ctx.save_for_backward(rows)
         ctx.column, ctx.memory, ctx.shape = column, memory, x.shape
-        return x[:, :column][rows], x[:, column].clone(), x[:, column + 1 :][rows]
+        picked = x.index_select(0, rows)
+        return picked[:, :column].clone(), x[:, column].clone(), picked[:, column + 1 :]
 
     @staticmethod
     @torch.autograd.function.once_differentiable

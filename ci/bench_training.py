@@ -208,7 +208,9 @@ def table(rows):
     lines = [f"{'task':28} {'targets':>7} {'plain':>9} {'yolov5':>9} {'anchorlib':>9} {'reused':>9} {'speedup':>8}"]
     for row in rows:
         reused = row.get("anchorlib, buffer reused")
-        cells = [f"{ms:9.3f}" if ms else f"{'-':>9}" for ms in (row["plain"], row.get("yolov5"), row["anchorlib"], reused)]
+        cells = [
+            f"{ms:9.3f}" if ms else f"{'-':>9}" for ms in (row["plain"], row.get("yolov5"), row["anchorlib"], reused)
+        ]
         lines.append(f"{row['task']:28} {row['targets']:7} {' '.join(cells)} {row['speedup']:7.2f}x")
     return "\n".join(lines)
 
@@ -220,8 +222,10 @@ def main():
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     rows = bench(arguments.framework, arguments.repeat)
-    print(f"{arguments.framework} {backends.load(arguments.framework).version}, {N_IMAGES} images of {SIZE} px, "
-          f"{N_CLASSES} classes, milliseconds (median)")
+    print(
+        f"{arguments.framework} {backends.load(arguments.framework).version}, {N_IMAGES} images of {SIZE} px, "
+        f"{N_CLASSES} classes, milliseconds (median)"
+    )
     print(table(rows))
     if arguments.json:
         arguments.json.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")

@@ -86,23 +86,26 @@ class Bounds:
         self.movable = movable
         self.min_side = min_side
 
-    def least(self, anchors: HostArray) -> HostArray:
-        """The least side of each anchor at its present rank, (n,) float32; 0 for those that do not move."""
-        if self.min_side is None:
-            return np.zeros(len(anchors), dtype=np.float32)
-        sides = anchors.astype(np.float64)
-        rank = np.argsort(np.lexsort((sides[:, 0], sides[:, 0] * sides[:, 1])))
-        return np.where(self.movable, self.min_side[rank], np.float32(0))
-
     def allow(self, anchors: HostArray) -> bool:
         """Do all movable anchors keep to the least side of their rank?"""
-        return self.min_side is None or bool(np.all(anchors >= self.least(anchors)[:, None]))
+        return self.min_side is None or bool(np.all(anchors >= self._by_rank(anchors)[:, None]))
+
+    def least(self, anchors: HostArray, anchor: int) -> np.float32:
+        """The least side of one anchor at its present rank."""
+        return np.float32(0) if self.min_side is None else self._by_rank(anchors)[anchor]
 
     def lift(self, anchors: HostArray) -> HostArray:
         """The anchors with sides raised to what is allowed."""
         while not self.allow(anchors):  # ends: sides only rise, and only to one of the bounds
-            anchors = np.maximum(anchors, self.least(anchors)[:, None])
+            anchors = np.maximum(anchors, self._by_rank(anchors)[:, None])
         return anchors
+
+    def _by_rank(self, anchors: HostArray) -> HostArray:
+        """The least side of each anchor, (n,) float32; 0 for those that do not move."""
+        assert self.min_side is not None
+        sides = anchors.astype(np.float64)
+        rank = np.argsort(np.lexsort((sides[:, 0], sides[:, 0] * sides[:, 1])))
+        return np.where(self.movable, self.min_side[rank], np.float32(0))
 
 
 class Ascent:
@@ -154,56 +157,57 @@ class Ascent:
                     return
                 w, h = self.anchors[anchor].tolist()
                 near = self._within_reach(anchor, factors[-1])
-                sides_w = [w * factor for factor in line] if along_w else [w]
-                sides_h = [h] if along_w else [h * factor for factor in line]
-                places, sums = self._tried(anchor, sides_w, sides_h, near)
+                sides_w = self._sides(anchor, [w * factor for factor in line] if along_w else [w])
+                sides_h = self._sides(anchor, [h] if along_w else [h * factor for factor in line])
+                sums = self._sums(anchor, sides_w, sides_h, near).ravel()
                 best = int(sums.argmax())
                 if sums[best] > sums[steps]:
-                    self._move(anchor, places[best])
+                    self._move(anchor, sides_w[best if along_w else 0], sides_h[0 if along_w else best])
 
     def _step(self, anchor: int, factor: float) -> float:
         """One anchor to the best place within a step in each side; what that gains."""
         w, h = self.anchors[anchor].tolist()
         near = self._within_reach(anchor, factor)
-        places, sums = self._tried(anchor, [w / factor, w, w * factor], [h / factor, h, h * factor], near)
-        best = int(sums.argmax())
-        row, column = divmod(best, 3)
-        grid = sums.reshape(3, 3)
-        peak_w = w * (1 + _vertex(*grid[:, column].tolist()) * (factor - 1))
-        peak_h = h * (1 + _vertex(*grid[row].tolist()) * (factor - 1))
-        peak, peak_sum = self._tried(anchor, [peak_w], [peak_h], near)
-        place, gain = places[best], float(sums[best] - sums[4])
-        if peak_sum[0] > sums[best]:
-            place, gain = peak[0], float(peak_sum[0] - sums[4])
-        if gain > 0:
-            self._move(anchor, place)
-        return gain
+        sides_w = self._sides(anchor, [w / factor, w, w * factor])
+        sides_h = self._sides(anchor, [h / factor, h, h * factor])
+        sums = self._sums(anchor, sides_w, sides_h, near)
+        row, column = divmod(int(sums.argmax()), 3)
+        peak_w = self._sides(anchor, [w * (1 + _vertex(*sums[:, column].tolist()) * (factor - 1))])
+        peak_h = self._sides(anchor, [h * (1 + _vertex(*sums[row].tolist()) * (factor - 1))])
+        peak = self._sums(anchor, peak_w, peak_h, near)
+        if peak[0, 0] > sums[row, column]:
+            self._move(anchor, peak_w[0], peak_h[0])
+            return float(peak[0, 0] - sums[1, 1])
+        if sums[row, column] > sums[1, 1]:
+            self._move(anchor, sides_w[row], sides_h[column])
+        return float(sums[row, column] - sums[1, 1])
 
-    def _tried(
-        self, anchor: int, sides_w: list[float], sides_h: list[float], near: list[tuple[Sizes, HostArray]]
-    ) -> tuple[HostArray, HostArray]:
-        """All pairs of these sides as places for one anchor, and their sums over the boxes within reach."""
-        least = self._bounds.least(self.anchors)[anchor]
-        w = np.maximum(np.array(sides_w, dtype=np.float32), least)
-        h = np.maximum(np.array(sides_h, dtype=np.float32), least)
-        sums = np.zeros(len(w) * len(h))
+    def _sides(self, anchor: int, sides: list[float]) -> HostArray:
+        """As float32, raised to the least side that the anchor may have."""
+        return np.maximum(np.array(sides, dtype=np.float32), self._bounds.least(self.anchors, anchor))
+
+    def _sums(
+        self, anchor: int, sides_w: HostArray, sides_h: HostArray, near: list[tuple[Sizes, HostArray]]
+    ) -> HostArray:
+        """What the boxes within reach would have with the anchor at each pair of sides, (W, H)."""
+        sums = np.zeros(len(sides_w) * len(sides_h))
         for chunk, others in near:
-            values = self._objective(chunk, w[:, None, None], h[None, :, None])  # (W, H, M)
+            values = self._objective(chunk, sides_w[:, None, None], sides_h[None, :, None])  # (W, H, M)
             np.maximum(values, others, out=values)
             sums += values.reshape(len(sums), -1).astype(np.float64) @ chunk.count
-        places = np.stack([np.repeat(w, len(h)), np.tile(h, len(w))], axis=1)
+        sums = sums.reshape(len(sides_w), len(sides_h))
         if self._bounds.min_side is not None:
             moved = self.anchors.copy()
-            for i, place in enumerate(places):
-                moved[anchor] = place
+            for row, column in np.ndindex(*sums.shape):
+                moved[anchor] = sides_w[row], sides_h[column]
                 if not self._bounds.allow(moved):
-                    sums[i] = -1  # below all sums
-        return places, sums
+                    sums[row, column] = -1  # below all sums
+        return sums
 
-    def _move(self, anchor: int, place: HostArray) -> None:
-        self.anchors[anchor] = place
+    def _move(self, anchor: int, w: np.float32, h: np.float32) -> None:
+        self.anchors[anchor] = w, h
         for block, values in self._blocks:
-            values[anchor] = self._objective.raw(block, place[:1], place[1:])
+            values[anchor] = self._objective.raw(block, w, h)
 
     def _within_reach(self, anchor: int, factor: float) -> list[tuple[Sizes, HostArray]]:
         """The boxes that the anchor serves, or could with sides up to `factor` off, and what others give them."""
@@ -214,6 +218,8 @@ class Ascent:
             others = np.maximum(before.max(axis=0, initial=0), after.max(axis=0, initial=0))
             near = np.flatnonzero(values[anchor] * reach > np.maximum(others, self._objective.limit))
             found.append((block.take(near), self._objective.kept(others[near])))
+        if len(found) == 1 and len(found[0][1]) <= _CHUNK:
+            return found
         sizes = joined([near for near, _ in found])
         others = np.concatenate([other for _, other in found])
         firsts = range(0, len(sizes), _CHUNK)

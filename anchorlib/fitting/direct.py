@@ -31,8 +31,8 @@ from anchorlib.fitting.grid import Resolutions, Sizes, columns
 from anchorlib.fitting.order import by_area
 from anchorlib.metrics import SizeTable
 
-_COARSE = 400  # cells to choose among; the work of an exchange grows with the square
-_RANDOM_STARTS = 8  # on _COARSE cells, and more on fewer
+_COARSE = 600  # cells to choose among; the work of an exchange grows with the square
+_RANDOM_STARTS = 12  # on _COARSE cells, and more on fewer
 _MOST_STARTS = 16
 _KEPT_STARTS = 12
 
@@ -49,7 +49,7 @@ class _Stage:
 
 
 _STAGES = (
-    _Stage(cells=2000, octaves=(1 / 8,), sweeps=1, small=2.0**-12, keep=4),
+    _Stage(cells=2000, octaves=(1 / 8,), sweeps=2, small=2.0**-12, keep=4),
     _Stage(cells=4000, octaves=(1 / 8, 1 / 32), sweeps=8, small=2.0**-15, keep=3),
     _Stage(cells=2**14, octaves=(1 / 32,), sweeps=6, small=2.0**-17, keep=1),
     _Stage(cells=2**19, octaves=(1 / 64,), sweeps=3, small=2.0**-19, keep=1),

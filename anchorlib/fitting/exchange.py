@@ -11,6 +11,7 @@ from anchorlib.fitting.ascent import Objective
 from anchorlib.fitting.grid import Resolutions
 
 _DETAIL = 2000  # cells that the value of a coarse cell is summed over
+_UNITS = 2.0**23
 _ROWS = 32  # places at a time, so that the values stay in the cache
 
 
@@ -18,8 +19,8 @@ class Places:
     """Every coarse cell as a place for an anchor, and what it is worth to every coarse cell.
 
     A worth is the sum over the finer cells in it, not the value at its centre: that would let an anchor in the
-    middle of a cell pass for perfect. All entries and sums are whole multiples of one power of two and exact in
-    float64, so a matrix product gives the same bits whatever its order of summing.
+    middle of a cell pass for perfect. It is a whole number of units, 2^23 for all boxes together, so that every
+    sum is exact in float32 and a matrix product gives the same bits whatever its order of summing.
     """
 
     def __init__(self, grid: Resolutions, fixed: HostArray, least: np.float32, objective: Objective) -> None:
@@ -28,14 +29,16 @@ class Places:
         self._drawn_to = np.cumsum(coarse.count)
         self._detail, self._first = grid.parts_of_coarse(max(_DETAIL, len(coarse)))
         self.worth = self._worth(self.anchors, objective)  # (P, M)
+        self._scratch = np.empty_like(self.worth)
         self.floor = np.max(self._worth(fixed, objective), axis=0, initial=0.0)  # (M,) what the fixed anchors give
 
     def _worth(self, anchors: HostArray, objective: Objective) -> HostArray:
-        worth = np.zeros((len(anchors), len(self._first)))
+        worth = np.zeros((len(anchors), len(self._first)), dtype=np.float32)
+        units = _UNITS / self._detail.count.sum()
         for row in range(0, len(anchors), _ROWS):
             some = anchors[row : row + _ROWS]
             values = objective(self._detail, some[:, :1], some[:, 1:]) * self._detail.count  # float64, exact
-            worth[row : row + _ROWS] = np.add.reduceat(values, self._first, axis=1)
+            worth[row : row + _ROWS] = np.floor(np.add.reduceat(values, self._first, axis=1) * units)
         return worth
 
     def greedy(self, n: int) -> list[int]:
@@ -61,16 +64,17 @@ class Places:
         """
         chosen = list(chosen)
         cells = np.arange(self.worth.shape[1])
+        ones = np.ones(len(cells), dtype=np.float32)
         while True:
             rows = self.worth[chosen]  # (n, M)
             nearest = rows.argmax(axis=0)
             best = np.maximum(rows[nearest, cells], self.floor)
             rows[nearest, cells] = 0
             second = np.maximum(rows.max(axis=0), self.floor)
-            belongs = np.zeros((len(cells), len(chosen)))
+            belongs = np.zeros((len(cells), len(chosen)), dtype=np.float32)
             belongs[cells, nearest] = 1
-            with_new = np.maximum(self.worth, second)  # (P, M)
-            all_gone = with_new.sum(axis=1)
+            with_new = np.maximum(self.worth, second, out=self._scratch)  # (P, M)
+            all_gone = with_new @ ones
             capped = np.minimum(with_new, best, out=with_new) @ belongs  # (P, n)
             gain = (all_gone - capped.sum(axis=1))[:, None] + (capped - best @ belongs)
             place, goes = divmod(int(gain.argmax()), len(chosen))

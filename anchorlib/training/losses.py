@@ -125,10 +125,9 @@ class QFocalLoss(FocalLoss):
 
 def one_hot(xp: Namespace, logits: Array, cls: Array, positive: float, negative: float) -> Array:
     """(M, C) like `logits`: `negative` everywhere, and `positive` at the class of the row."""
-    n_rows, n_classes = logits.shape
-    device = xp.device_of(logits)
-    is_class = xp.arange(n_classes, dtype=cls.dtype, device=device)[None, :] == cls[:, None]
-    return xp.astype(is_class, logits.dtype) * (positive - negative) + negative
+    classes = xp.arange(logits.shape[1], dtype=logits.dtype, device=xp.device_of(logits))
+    is_class = xp.astype(classes[None, :] == xp.astype(cls, logits.dtype)[:, None], logits.dtype)
+    return is_class if (positive, negative) == (1, 0) else is_class * (positive - negative) + negative
 
 
 def class_bce(logits: Array, cls: Array, positive: float, negative: float) -> tuple[Array, Array]:

@@ -118,6 +118,7 @@ def test_convert_keeps_values_shape_and_dtype_both_ways(backend, dtype):
 def test_convert_cuts_the_gradient(grad_backend):
     x = grad_backend.array([1.0]).requires_grad_()
     assert not backends.convert(x, like=x).requires_grad
+    assert not backends.convert(x, backend=grad_backend.name).requires_grad
     assert backends.convert(x, backend="numpy").tolist() == [1.0]
 
 
