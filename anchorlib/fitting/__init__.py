@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Optional
+from typing import Any, Optional, Union
 
 import numpy as np
 
 from anchorlib import backends
 from anchorlib.arrays import (
     Array,
+    HostArray,
     as_float,
     check_one_of,
     check_shape_wh,
     check_sizes,
     check_thr,
     check_weights,
+    to_framework,
 )
 from anchorlib.backends import namespace_of
 from anchorlib.errors import BadValueError
+from anchorlib.fitting import direct
 from anchorlib.fitting.evolve import evolve
 from anchorlib.fitting.kmeans import DISTANCES, INITS, UPDATES, kmeans
+from anchorlib.fitting.order import by_area
 from anchorlib.metrics import OBJECTIVES, AnchorScore, SizeTable
 
 __all__ = [
@@ -34,10 +39,9 @@ __all__ = [
     "evolve",
     "fit_anchors",
     "kmeans",
-    "usable_for_fit",
 ]
 
-METHODS = ("evolve", "kmeans")
+METHODS = ("direct", "evolve", "kmeans")
 MIN_FIT_SIDE = 2.0  # pixels: a box with both sides below is left out of the fit, not out of the score
 
 
@@ -49,6 +53,8 @@ class AnchorFit:
     score : AnchorScore on all boxes, those left out of the fit included
     method, seed : how they were found
     seconds : how long that took
+    counts : how many anchors each layer has, the layer of the smallest stride first
+    kept_start : are these the anchors that were to be improved, since no better ones were found?
     """
 
     anchors: Array
@@ -56,19 +62,25 @@ class AnchorFit:
     method: str
     seed: int
     seconds: float
+    counts: tuple[int, ...]
+    kept_start: bool = False
 
 
 def fit_anchors(
     boxes_wh: Array,
-    n: int = 9,
+    n: Union[int, Sequence[int]] = 9,
     *,
     thr: float = 4.0,
-    method: str = "evolve",
+    method: str = "direct",
     objective: str = "ratio",
     seed: int = 0,
     generations: int = 1000,
     weights: Optional[Array] = None,
     progress: bool = False,
+    start: Optional[Array] = None,
+    fixed: Optional[Array] = None,
+    min_side: Optional[Union[float, Sequence[float]]] = None,
+    time_budget: Optional[float] = None,
     distance: Optional[str] = None,
     update: str = "mean",
     init: str = "random",
@@ -79,13 +91,18 @@ def fit_anchors(
     ----------
     boxes_wh : (N, 2) float, pixels, sides >= 0, in any order. Boxes with both sides under 2 px, or a zero side,
         are left out of the fit but not out of the score.
-    n : how many anchors, at most the number of distinct sizes
+    n : how many anchors, at most the number of distinct sizes; or how many of each layer, as in [3, 3, 4]
     thr : ratio limit, > 1; YOLOv5's anchor_t
-    method : "evolve" (k-means, then `generations` of evolution) or "kmeans"
+    method : "direct" (a search over a grid of sizes, see docs/method.md), "evolve" (k-means, then `generations` of
+        evolution) or "kmeans"
     objective : "ratio" for fitness, "iou" for average IoU
     seed : for numpy.random.default_rng; one seed gives the same bits on every backend and device
     weights : (N,) >= 0, how often each box counts
-    progress : show a progress bar on standard error
+    progress : show a progress bar on standard error, where the method takes long
+    start : (n, 2), anchors to improve, for "direct" and "evolve": the result is never worse on the boxes of the fit
+    fixed : (m, 2), m < n, anchors that stay as they are, bit for bit in float32; "direct" only
+    min_side : pixels, the least side of a fitted anchor, one for all or one for each layer of `n`; "direct" only
+    time_budget : seconds after which the best so far is taken, which depends on the machine; "direct" only
     distance, update, init : of `kmeans`; the distance is "iou" for objective="iou" and else "euclidean" if not given
 
     Returns
@@ -95,7 +112,7 @@ def fit_anchors(
     Raises
     ------
     BadValueError : NaN, sides < 0, no box that can be fitted, n greater than the number of distinct sizes
-    ShapeError, BackendMixError, ArrayTypeError; ValueError for an unknown method or objective
+    ShapeError, BackendMixError, ArrayTypeError; ValueError for an unknown method, or an option it does not have
 
     Examples
     --------
@@ -107,48 +124,97 @@ def fit_anchors(
     started = time.perf_counter()
     check_one_of("method", method, METHODS)
     check_one_of("objective", objective, OBJECTIVES)
+    _check_options(method, start=start, fixed=fixed, min_side=min_side, time_budget=time_budget)
     check_shape_wh(boxes_wh=boxes_wh)
     like = as_float(boxes_wh)
     check_sizes(zero=True, boxes_wh=like)
     check_thr(thr)
     counts = check_weights(weights, boxes_wh.shape[0])
+    layers = (int(n),) if isinstance(n, (int, np.integer)) else tuple(int(count) for count in n)
+    total = sum(layers)
+    if not layers or min(layers) < 1:
+        raise BadValueError(f"n must be at least 1, got {n}.")
+    start = _given_anchors("start", start, total)
+    fixed = _given_anchors("fixed", fixed, None)
 
     (sizes,) = backends.on_host(like)
-    kept, kept_counts = usable_for_fit(sizes, counts)
-    if distance is None:
-        distance = "iou" if objective == "iou" else "euclidean"
-    anchors = kmeans(kept, n, distance=distance, update=update, init=init, seed=seed, weights=kept_counts)
-    if method == "evolve":
-        anchors = evolve(
-            kept,
-            anchors,
+    kept, kept_counts = _usable_for_fit(sizes, counts)
+    if method == "direct":
+        found = direct.search(
+            namespace_of(kept).to_numpy(as_float(kept, namespace_of(kept).float32)),
+            total,
             thr=thr,
             objective=objective,
-            generations=generations,
-            seed=seed,
             weights=kept_counts,
-            progress=progress,
+            seed=seed,
+            start=start,
+            fixed=fixed,
+            min_side=_least_sides(min_side, layers),
+            time_budget=time_budget,
         )
+        anchors = to_framework(found, kept)
+    else:
+        anchors = to_framework(start, kept) if start is not None else None
+        if anchors is None:
+            distance = distance or ("iou" if objective == "iou" else "euclidean")
+            anchors = kmeans(kept, total, distance=distance, update=update, init=init, seed=seed, weights=kept_counts)
+        if method == "evolve":
+            options = {"thr": thr, "objective": objective, "generations": generations, "seed": seed}
+            anchors = evolve(kept, anchors, weights=kept_counts, progress=progress, **options)
+    kept_start = start is not None and np.array_equal(
+        namespace_of(anchors).to_numpy(anchors), by_area(start).astype(np.float64)
+    )
     score = SizeTable(sizes, counts).score(anchors, thr)
     anchors = backends.from_host(anchors, like=like)
-    return AnchorFit(anchors, score, method, seed, time.perf_counter() - started)
+    return AnchorFit(anchors, score, method, seed, time.perf_counter() - started, layers, kept_start)
 
 
-def usable_for_fit(boxes_wh: Array, counts: Optional[np.ndarray] = None) -> tuple[Array, Optional[np.ndarray]]:
-    """The sizes that a fit looks at, with their counts: one side at least 2 px, and no side 0.
+def _check_options(method: str, **options: Any) -> None:
+    """An option that a method does not have is an error: it would do nothing."""
+    theirs = {"direct": set(options), "evolve": {"start"}, "kmeans": set()}[method]
+    for name, value in options.items():
+        if value is not None and name not in theirs:
+            raise ValueError(f"{name} has no meaning for method={method!r}; leave it out, or use method='direct'.")
 
-    Raises
-    ------
-    BadValueError : there is none
-    """
+
+def _given_anchors(name: str, anchors: Optional[Array], n: Optional[int]) -> Optional[HostArray]:
+    """Anchors of the caller's as (n, 2) float32 on the host."""
+    if anchors is None:
+        return None
+    check_shape_wh(**{name: anchors})
+    check_sizes(**{name: as_float(anchors)})
+    if n is not None and anchors.shape[0] != n:
+        raise BadValueError(f"{name} must have as many anchors as n={n}, got {anchors.shape[0]}.")
+    return namespace_of(anchors).to_numpy(anchors).astype(np.float32)
+
+
+def _least_sides(min_side: Optional[Union[float, Sequence[float]]], layers: tuple[int, ...]) -> Optional[HostArray]:
+    """One lower bound per anchor in the order of area, from one for all or one per layer."""
+    if min_side is None:
+        return None
+    per_layer = (
+        np.broadcast_to(np.asarray(min_side, np.float32), (len(layers),)) if np.ndim(min_side) == 0 else min_side
+    )
+    if len(per_layer) != len(layers):
+        raise BadValueError(f"min_side must be one number or one for each of {len(layers)} layers, got {min_side}.")
+    least = np.repeat(np.asarray(per_layer, np.float32), layers)
+    if not (np.isfinite(least).all() and (least >= 0).all()):
+        raise BadValueError(f"min_side must be finite and >= 0, got {min_side}.")
+    return least
+
+
+def _usable_for_fit(boxes_wh: Array, counts: Optional[HostArray]) -> tuple[Array, Optional[HostArray]]:
+    """The sizes that a fit looks at, with their counts: one side at least 2 px, no side 0, no count 0."""
     xp = namespace_of(boxes_wh)
     w, h = boxes_wh[:, 0], boxes_wh[:, 1]
     usable = (xp.maximum(w, h) >= MIN_FIT_SIDE) & (xp.minimum(w, h) > 0)
+    if counts is not None:  # a box that counts nothing must not be drawn, nor stretch a grid
+        usable = usable & xp.from_numpy(counts > 0, device=xp.device_of(boxes_wh))
+    if boxes_wh.shape[0] and bool(xp.all(usable)):
+        return boxes_wh, counts
     rows = xp.nonzero(usable)[0]
     if rows.shape[0] == 0:
         raise BadValueError(
             f"none of {boxes_wh.shape[0]} boxes has a side of {MIN_FIT_SIDE:g} px or more; sizes are in pixels."
         )
-    if rows.shape[0] == boxes_wh.shape[0]:
-        return boxes_wh, counts
     return xp.take(boxes_wh, rows, axis=0), None if counts is None else counts[xp.to_numpy(rows)]

@@ -12,7 +12,7 @@ from typing import Optional, Union
 
 import numpy as np
 
-from anchorlib.arrays import HostArray
+from anchorlib.arrays import Array, HostArray
 from anchorlib.fitting.grid import Sizes, joined
 
 _BLOCK = 2**14  # columns of 64 KB, which stay in the cache
@@ -29,7 +29,7 @@ class RatioObjective:
         self.limit = np.float32(1 / thr)
         self._rounder = _rounder(total)
 
-    def raw(self, sizes: Sizes, w: HostArray, h: HostArray) -> HostArray:
+    def raw(self, sizes: Sizes, w: Array, h: Array) -> HostArray:
         """The ratios themselves, for anchor sides that broadcast against the sizes."""
         ratio_w, ratio_h = sizes.w / w, sizes.h / h
         return np.minimum(np.minimum(ratio_w, 1 / ratio_w), np.minimum(ratio_h, 1 / ratio_h))
@@ -40,7 +40,7 @@ class RatioObjective:
         rounded *= values > self.limit
         return rounded
 
-    def __call__(self, sizes: Sizes, w: HostArray, h: HostArray) -> HostArray:
+    def __call__(self, sizes: Sizes, w: Array, h: Array) -> HostArray:
         """kept(raw(...)), done per side: a third less work for a grid of sides, and the same values."""
         ratio_w, ratio_h = sizes.w / w, sizes.h / h
         return np.minimum(self.kept(np.minimum(ratio_w, 1 / ratio_w)), self.kept(np.minimum(ratio_h, 1 / ratio_h)))
@@ -55,7 +55,7 @@ class IouObjective:
     def __init__(self, total: int) -> None:
         self._rounder = _rounder(total)
 
-    def raw(self, sizes: Sizes, w: HostArray, h: HostArray) -> HostArray:
+    def raw(self, sizes: Sizes, w: Array, h: Array) -> HostArray:
         """The IoUs themselves, for anchor sides that broadcast against the sizes."""
         inter = np.minimum(sizes.w, w) * np.minimum(sizes.h, h)
         union = sizes.w * sizes.h + w * h - inter
@@ -65,7 +65,7 @@ class IouObjective:
         """Rounded."""
         return (values + self._rounder) - self._rounder
 
-    def __call__(self, sizes: Sizes, w: HostArray, h: HostArray) -> HostArray:
+    def __call__(self, sizes: Sizes, w: Array, h: Array) -> HostArray:
         """kept(raw(...))."""
         return self.kept(self.raw(sizes, w, h))
 
@@ -190,12 +190,12 @@ class Ascent:
         self, anchor: int, sides_w: HostArray, sides_h: HostArray, near: list[tuple[Sizes, HostArray]]
     ) -> HostArray:
         """What the boxes within reach would have with the anchor at each pair of sides, (W, H)."""
-        sums = np.zeros(len(sides_w) * len(sides_h))
+        sums = np.zeros((len(sides_w), len(sides_h)))
         for chunk, others in near:
             values = self._objective(chunk, sides_w[:, None, None], sides_h[None, :, None])  # (W, H, M)
             np.maximum(values, others, out=values)
-            sums += values.reshape(len(sums), -1).astype(np.float64) @ chunk.count
-        sums = sums.reshape(len(sides_w), len(sides_h))
+            flat = values.reshape(sums.size, -1).astype(np.float64)  # for one product of a matrix and a vector
+            sums += (flat @ chunk.count).reshape(sums.shape)
         if self._bounds.min_side is not None:
             moved = self.anchors.copy()
             for row, column in np.ndindex(*sums.shape):

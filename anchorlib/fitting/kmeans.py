@@ -224,7 +224,9 @@ def _lloyd(space: _Space, centres: HostArray, update: str) -> HostArray:
             centres = np.stack([space.mean(totals[j]) if owned[j] else c for j, c in enumerate(centres)])
         if not owned.all():
             far_here = np.array(xp.to_numpy(far))
-            for centre in centres[owned]:  # sizes an ulp apart can be at distance 0 of each other: never the same one twice
+            for centre in centres[
+                owned
+            ]:  # sizes an ulp apart can be at distance 0 of each other: never the same one twice
                 far_here[(space.sizes == centre).all(axis=1)] = -1
             farthest = np.argsort(-far_here, kind="stable")  # of equals the first
             centres[~owned] = space.sizes[farthest[: n - owned.sum()]]

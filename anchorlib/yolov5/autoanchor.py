@@ -44,7 +44,7 @@ def check_anchors(
     thr: float = 4.0,
     imgsz: ImageSize = 640,
     *,
-    method: str = "evolve",
+    method: str = "direct",
     seed: int = 0,
     generations: int = 1000,
     jitter: float = 0.0,
@@ -92,7 +92,10 @@ def check_anchors(
             return AnchorCheck(before, None, False)
 
         LOGGER.info("AutoAnchor: the anchors fit the data set poorly, fitting %d new ones ...", detect.n_anchors)
-        fit = fit_anchors(sizes, detect.n_anchors, thr=thr, method=method, seed=seed, generations=generations)
+        start = detect.anchors_px().reshape(-1, 2) if method == "direct" else None
+        fit = fit_anchors(
+            sizes, detect.n_anchors, thr=thr, method=method, seed=seed, generations=generations, start=start
+        )
         LOGGER.info(_told(fit.score, thr))
         if fit.score.bpr <= before.bpr:
             LOGGER.info("AutoAnchor: the new anchors are no better, the old ones stay.")
@@ -116,7 +119,7 @@ def kmean_anchors(
     verbose: bool = True,
     *,
     path: Any = None,
-    method: str = "evolve",
+    method: str = "direct",
     seed: int = 0,
 ) -> HostArray:
     """Anchors fitted to a data set.

@@ -214,9 +214,15 @@ def test_least_sides_that_do_not_bind_change_nothing():
 
 # coco_like needs a logarithm to be made, whole_sizes does not.
 RECORDED = {
-    ("ratio", 3): "",
-    ("ratio", 9): "",
-    ("iou", 9): "",
+    ("ratio", 3): ("417ffddb417ffc59427e1d60426c13f4437c0115437fee1a"),
+    ("ratio", 9): (
+        "4115dc2c4149763641dfede5412dc8d841a4975441f7bc2a4269b18042049ea6422185ba"
+        "42b33fd742d66a9f429863c7438ade604309b034431a2998438f03ea43d9e75943e17be8"
+    ),
+    ("iou", 9): (
+        "40fe01e8412e024141c3fbf2414600394194034d41f2006c424df8414215fd1a4257e074"
+        "42e3fdf642e60465427ffb9c435004d4432dfca24337ffa143c7fe5943f3f16c43cc0003"
+    ),
 }
 
 

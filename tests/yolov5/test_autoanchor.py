@@ -1,3 +1,4 @@
+import dataclasses
 import logging
 from pathlib import Path
 from types import SimpleNamespace
@@ -125,7 +126,7 @@ def test_new_anchors_that_are_no_better_are_not_taken(backend, monkeypatch):
     model, detect = make_model(backend, FAR_OFF)
     before = backend.host(detect.anchors).copy()
     worse = autoanchor.fit_anchors(np.full((20, 2), 9e4) + np.arange(20)[:, None], 9, method="kmeans")
-    fit = type(worse)(worse.anchors, autoanchor.score(np.ones((1, 2)), worse.anchors), "kmeans", 0, 0.1)
+    fit = dataclasses.replace(worse, score=autoanchor.score(np.ones((1, 2)), worse.anchors))
     monkeypatch.setattr(autoanchor, "fit_anchors", lambda *args, **options: fit)
     assert not check_anchors(make_dataset(), model).replaced
     assert np.array_equal(backend.host(detect.anchors), before)
