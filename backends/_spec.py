@@ -116,8 +116,8 @@ EXTRAS = {
     "detach": "the same values, cut off from the gradient",
     "put_rows": "put_rows(x, rows, values): a copy of x (n, ...) with x[rows] = values; `rows` has no duplicates",
     "put_last": "put_last(x, rows, values): a copy of x (n,) with x[rows] = values; where rows repeat, the last wins",
-    "split_rows": "split_rows(x, rows, column, memory=None): x[rows, :column], x[:, column] and x[rows, column + 1:] of x "
-    "(n, m), for which backward makes one dense gradient; in the dict `memory`, if given, it is kept and used again",
+    "split_rows": "split_rows(x, rows, column, memory=None): x[rows, :column], x[:, column] and x[rows, column + 1:] "
+    "of x (n, m), for which backward makes one dense gradient; in the dict `memory`, if given, it is kept",
     "with_gradient": "with_gradient(function, x): the value () of `function(x)`, which gives value and gradient",
     "overwrite": "overwrite(x, values): x[...] = values, in the memory of x and without a gradient",
     "from_numpy": "from_numpy(array, device=None): may share memory on the CPU",

@@ -1,6 +1,7 @@
 """PyTorch, through array-api-compat, with what differs between 1.13 and today."""
 
 import builtins
+import math
 
 import array_api_compat.torch as _compat
 import numpy as np
@@ -44,14 +45,14 @@ def put_last(x, rows, values, /):
     return torch.where(winner >= 0, values[winner.clamp(min=0)], x) if rows.shape[0] else x.clone()
 
 
-class _SplitRows(torch.autograd.Function):
+class _SplitRows(torch.autograd.Function):  # type: ignore[misc]
     """Indexing three times would fill three arrays of the size of `x` in backward, and add them."""
 
     @staticmethod
     def forward(ctx, x, rows, column, memory):
         ctx.save_for_backward(rows)
         ctx.column, ctx.memory, ctx.shape = column, memory, x.shape
-        picked = x.index_select(0, rows)
+        picked = torch.index_select(x, 0, rows, out=_memory((rows.shape[0], x.shape[1]), x))
         return picked[:, :column].clone(), x[:, column].clone(), picked[:, column + 1 :]
 
     @staticmethod
@@ -69,22 +70,22 @@ class _SplitRows(torch.autograd.Function):
 def _cleared(memory, rows, like, shape):
     """Zeros, except in the column that is written as a whole; memory that is used again has only its rows cleared."""
     if memory is None:
-        return _zeros(shape, like)
+        return _memory(shape, like).zero_()
     gradient, old_rows = memory.get("gradient"), memory.get("rows")
     memory["rows"] = rows
     if gradient is None or gradient.shape != shape or gradient.dtype != like.dtype or gradient.device != like.device:
-        gradient = memory["gradient"] = _zeros(shape, like)
+        gradient = memory["gradient"] = _memory(shape, like).zero_()
     else:
         gradient.index_fill_(0, old_rows, 0)
     return gradient
 
 
-def _zeros(shape, like):
+def _memory(shape, like):
     """NumPy asks the system for huge pages and torch does not: on the CPU the first write is four times as fast."""
-    if like.device.type != "cpu":
-        return like.new_zeros(shape)
-    memory = np.empty(shape.numel() * like.element_size(), dtype=np.uint8)
-    return torch.from_numpy(memory).view(like.dtype).view(shape).zero_()
+    if like.device.type != "cpu" or 0 in shape:
+        return like.new_empty(shape)
+    memory = np.empty(math.prod(shape) * like.element_size(), dtype=np.uint8)
+    return torch.from_numpy(memory).view(like.dtype).view(shape)
 
 
 def split_rows(x, rows, column, /, *, memory=None):
@@ -92,7 +93,7 @@ def split_rows(x, rows, column, /, *, memory=None):
     return _SplitRows.apply(x, rows, column, memory)
 
 
-class _WithGradient(torch.autograd.Function):
+class _WithGradient(torch.autograd.Function):  # type: ignore[misc]
     @staticmethod
     def forward(ctx, x, function):
         value, gradient = function(x)

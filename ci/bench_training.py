@@ -140,7 +140,7 @@ def model_of(flow, anchors, stride):
 def medians(ways, repeat, clock):
     """The median of each way's times; the ways take turns."""
     times = {name: [] for name in ways}
-    for name, way in ways.items():
+    for way in ways.values():
         way()
     for _ in range(repeat):
         for name, way in ways.items():

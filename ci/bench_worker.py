@@ -54,7 +54,9 @@ def plain_evolution(job):
     """SPEC's evolution with the (N, K, 2) formulation written plainly in NumPy, from the same start."""
     from anchorlib import kmeans
 
-    def fitness(boxes_wh, anchors, limit=np.float32(0.25)):
+    limit = np.float32(0.25)
+
+    def fitness(boxes_wh, anchors):
         ratio = boxes_wh[:, None] / anchors[None]
         best = np.minimum(ratio, 1 / ratio).min(2).max(1)
         return (best * (best > limit)).mean()

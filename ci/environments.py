@@ -17,15 +17,14 @@ BIN = "Scripts" if os.name == "nt" else "bin"
 
 def make_environment(folder: Path, pythons: tuple[str, ...], *installs: tuple[str, ...], made_from: str) -> str:
     """An environment's Python; made anew, by these calls of `pip install`, unless it was made from the same."""
-    interpreter = find_python(pythons)
     python = str(folder / BIN / "python")
-    key = hashlib.sha256(repr((interpreter, installs, made_from)).encode()).hexdigest()
+    key = hashlib.sha256(repr((pythons, installs, made_from)).encode()).hexdigest()
     stamp = folder / "made-from"
     if stamp.exists() and stamp.read_text() == key:
         return python
     title(f"{folder.name}: making the environment")
     shutil.rmtree(folder, ignore_errors=True)
-    call([interpreter, "-m", "venv", str(folder)])
+    call([find_python(pythons), "-m", "venv", str(folder)])
     for install in (("--upgrade", "pip"), *installs):
         pip(python, *install)
     stamp.write_text(key)  # last, so that half an environment is made anew
@@ -35,12 +34,12 @@ def make_environment(folder: Path, pythons: tuple[str, ...], *installs: tuple[st
 def find_python(versions: tuple[str, ...]) -> str:
     pyenv = os.environ.get("PYENV_ROOT", os.path.expanduser("~/.pyenv"))
     for version in versions:
-        candidates = [shutil.which(f"python{version}"), shutil.which("python3"), sys.executable]
+        candidates = [shutil.which(f"python{version}"), shutil.which("python3"), shutil.which("python"), sys.executable]
         candidates += sorted(glob.glob(f"{pyenv}/versions/{version}.*/bin/python"))
-        for candidate in filter(None, candidates):
-            asked = "import sys; print('%d.%d' % sys.version_info[:2], sys.base_prefix)"
+        for candidate in filter(None, candidates):  # a shim of pyenv is on PATH and may still not run
+            asked = "import sys; print('%d.%d' % sys.version_info[:2])"
             found = subprocess.run([candidate, "-c", asked], capture_output=True, text=True)
-            if found.returncode == 0 and found.stdout.split()[0] == version:
+            if found.returncode == 0 and found.stdout.strip() == version and str(ENVS) not in candidate:
                 return candidate
     raise RuntimeError(f"needs Python {' or '.join(versions)}, on PATH or under pyenv; found neither.")
 

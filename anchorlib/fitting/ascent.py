@@ -141,28 +141,32 @@ class Ascent:
                     break
                 settled = 0 if self._step(anchor, factor) > small * self._count else settled + 1
 
-    def scan(self, octave: float, steps: int) -> None:
-        """Each side of each anchor goes to the best of `steps` places to either side of it.
+    def scan(self, octave: float, steps: int) -> float:
+        """Each anchor goes to the best of `steps` places to either side, by width, by height and along the diagonals.
 
         This finds what no ascent does: a side just past the point where many boxes of one size come within the
-        limit, as those that fill the image do.
+        limit, as those that fill the image do. Returns what all of it gains.
         """
         factors = [_power_of_two(octave)]
         while len(factors) < steps:
             factors.append(factors[-1] * factors[0])
-        line = [1 / factor for factor in reversed(factors)] + [1.0] + factors
+        down = [1 / factor for factor in reversed(factors)]
+        line = np.array([*down, 1.0, *factors])
+        same = np.ones_like(line)
+        gain = 0.0
         for anchor in self._movable:
-            for along_w in (True, False):
+            for along_w, along_h in ((line, same), (same, line), (line, line), (line, line[::-1])):
                 if time.monotonic() > self._deadline:
-                    return
+                    return gain
                 w, h = self.anchors[anchor].tolist()
+                sides_w, sides_h = self._sides(anchor, w * along_w), self._sides(anchor, h * along_h)
                 near = self._within_reach(anchor, factors[-1])
-                sides_w = self._sides(anchor, [w * factor for factor in line] if along_w else [w])
-                sides_h = self._sides(anchor, [h] if along_w else [h * factor for factor in line])
-                sums = self._sums(anchor, sides_w, sides_h, near).ravel()
+                sums = self._sums(anchor, sides_w[:, None], sides_h[:, None], near)[:, 0]
                 best = int(sums.argmax())
                 if sums[best] > sums[steps]:
-                    self._move(anchor, sides_w[best if along_w else 0], sides_h[0 if along_w else best])
+                    self._move(anchor, sides_w[best], sides_h[best])
+                    gain += float(sums[best] - sums[steps])
+        return gain
 
     def _step(self, anchor: int, factor: float) -> float:
         """One anchor to the best place within a step in each side; what that gains."""
@@ -170,11 +174,11 @@ class Ascent:
         near = self._within_reach(anchor, factor)
         sides_w = self._sides(anchor, [w / factor, w, w * factor])
         sides_h = self._sides(anchor, [h / factor, h, h * factor])
-        sums = self._sums(anchor, sides_w, sides_h, near)
+        sums = self._sums(anchor, sides_w[:, None], sides_h[None], near)
         row, column = divmod(int(sums.argmax()), 3)
         peak_w = self._sides(anchor, [w * (1 + _vertex(*sums[:, column].tolist()) * (factor - 1))])
         peak_h = self._sides(anchor, [h * (1 + _vertex(*sums[row].tolist()) * (factor - 1))])
-        peak = self._sums(anchor, peak_w, peak_h, near)
+        peak = self._sums(anchor, peak_w[:, None], peak_h[None], near)
         if peak[0, 0] > sums[row, column]:
             self._move(anchor, peak_w[0], peak_h[0])
             return float(peak[0, 0] - sums[1, 1])
@@ -182,26 +186,26 @@ class Ascent:
             self._move(anchor, sides_w[row], sides_h[column])
         return float(sums[row, column] - sums[1, 1])
 
-    def _sides(self, anchor: int, sides: list[float]) -> HostArray:
+    def _sides(self, anchor: int, sides: Union[list[float], HostArray]) -> HostArray:
         """As float32, raised to the least side that the anchor may have."""
         return np.maximum(np.array(sides, dtype=np.float32), self._bounds.least(self.anchors, anchor))
 
     def _sums(
         self, anchor: int, sides_w: HostArray, sides_h: HostArray, near: list[tuple[Sizes, HostArray]]
     ) -> HostArray:
-        """What the boxes within reach would have with the anchor at each pair of sides, (W, H)."""
-        sums = np.zeros((len(sides_w), len(sides_h)))
+        """What the boxes within reach would have with the anchor at these sides: (A, B), which they broadcast to."""
+        sums = np.zeros(np.broadcast_shapes(sides_w.shape, sides_h.shape))
         for chunk, others in near:
-            values = self._objective(chunk, sides_w[:, None, None], sides_h[None, :, None])  # (W, H, M)
+            values = self._objective(chunk, sides_w[..., None], sides_h[..., None])  # (A, B, M)
             np.maximum(values, others, out=values)
             flat = values.reshape(sums.size, -1).astype(np.float64)  # for one product of a matrix and a vector
             sums += (flat @ chunk.count).reshape(sums.shape)
         if self._bounds.min_side is not None:
             moved = self.anchors.copy()
-            for row, column in np.ndindex(*sums.shape):
-                moved[anchor] = sides_w[row], sides_h[column]
+            for place, sides in zip(np.ndindex(*sums.shape), np.broadcast(sides_w, sides_h)):
+                moved[anchor] = sides
                 if not self._bounds.allow(moved):
-                    sums[row, column] = -1  # below all sums
+                    sums[place] = -1  # below all sums
         return sums
 
     def _move(self, anchor: int, w: np.float32, h: np.float32) -> None:

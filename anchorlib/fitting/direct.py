@@ -58,8 +58,10 @@ _BOX_OCTAVES = (1 / 128, 1 / 512, 1 / 2048)
 _BOX_SWEEPS = 12  # at most, of each
 _BOX_SMALL = 2.0**-24
 _BOX_WORK = 2**22  # boxes times anchors times sweeps, 0.1 s; beyond it the cells are as good as the boxes
-_SCANNED = 4  # up to so many anchors, the limit cuts off many boxes, and what is cut off decides
+_FEW = 3  # up to so many anchors the limit cuts off many boxes, which makes many peaks of about one height
+_FEW_KEPT = 4
 _SCANS = ((1 / 128, 32), (1 / 1024, 48))  # octaves and steps
+_SCAN_ROUNDS = 2  # at most, of each
 
 
 def search(
@@ -128,10 +130,9 @@ def search(
             found.insert(0, start)
         found = [bounds.lift(anchors) for anchors in found]
         for stage in _STAGES:
-            found = _climbed(found, grid.at_most(max(stage.cells, n)), stage, measure, bounds, deadline)
-        best = found[0]
-        if time.monotonic() <= deadline:
-            best = _polished(best, boxes, measure, bounds, deadline)
+            keep = max(stage.keep, _FEW_KEPT) if n <= _FEW else stage.keep
+            found = _climbed(found, grid.at_most(max(stage.cells, n)), stage, measure, bounds, deadline)[:keep]
+        best = _polished(found, boxes, measure, bounds, deadline)
     if start is not None and bounds.allow(start):
         table = SizeTable(boxes_wh, weights)
         if table.fitness(start, thr, objective) >= table.fitness(best, thr, objective):
@@ -170,6 +171,8 @@ def _starts(
         chosen, total = places.exchanged(places.drawn(n_free, rng), deadline)
         solutions[chosen] = total
     best_first = sorted(solutions, key=lambda chosen: -solutions[chosen])
+    if n_free <= _FEW:
+        best_first += places.beside(best_first[0], _KEPT_STARTS)
     return [np.concatenate([places.anchors[list(chosen)], fixed]) for chosen in best_first[:_KEPT_STARTS]]
 
 
@@ -190,20 +193,28 @@ def _climbed(
         ascent.climb(stage.octaves, stage.sweeps, stage.small)
         climbed.append((ascent.total(), ascent.anchors))
     climbed.sort(key=lambda one: -one[0])
-    return [anchors for _, anchors in climbed[: stage.keep]]
+    return [anchors for _, anchors in climbed]
 
 
-def _polished(anchors: HostArray, boxes: Sizes, objective: Objective, bounds: Bounds, deadline: float) -> HostArray:
-    """The anchors after a last climb on the boxes, as far as their number allows."""
-    rounds = _BOX_WORK // (len(boxes) * len(anchors))
-    if not rounds:
-        return anchors
-    ascent = Ascent(boxes, anchors, objective, bounds, deadline)
+def _polished(found: list[HostArray], boxes: Sizes, objective: Objective, bounds: Bounds, deadline: float) -> HostArray:
+    """The best of the solutions after a last climb on the boxes, as far as their number allows."""
+    rounds = _BOX_WORK // (len(boxes) * len(found[0]))
     octaves = _BOX_OCTAVES[:rounds]
-    sweeps = min(_BOX_SWEEPS, rounds // len(octaves))
-    ascent.climb(octaves, sweeps, _BOX_SMALL)
-    if len(anchors) <= _SCANNED:
-        for octave, steps in _SCANS:
-            ascent.scan(octave, steps)
-            ascent.climb(octaves, sweeps, _BOX_SMALL)
-    return ascent.anchors
+    best, best_total = found[0], -1.0
+    for anchors in found:
+        if not rounds or time.monotonic() > deadline:
+            break
+        sweeps = min(_BOX_SWEEPS, rounds // len(octaves))
+        ascent = Ascent(boxes, anchors, objective, bounds, deadline)
+        ascent.climb(octaves, sweeps, _BOX_SMALL)
+        if len(anchors) <= _FEW:
+            for octave, steps in _SCANS:
+                for _ in range(_SCAN_ROUNDS):
+                    gain = ascent.scan(octave, steps)
+                    ascent.climb(octaves, sweeps, _BOX_SMALL)
+                    if not gain:
+                        break
+        total = ascent.total()
+        if total > best_total:
+            best, best_total = ascent.anchors, total
+    return best

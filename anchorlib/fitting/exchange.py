@@ -81,3 +81,13 @@ class Places:
             if gain[place, goes] <= 0 or time.monotonic() > deadline:
                 return tuple(sorted(chosen)), float(best.sum())
             chosen[goes] = place
+
+    def beside(self, chosen: tuple[int, ...], most: int) -> list[tuple[int, ...]]:
+        """The best solutions that are one exchange away, best first."""
+        totals = []
+        for goes in range(len(chosen)):
+            stay = self.worth[[*chosen[:goes], *chosen[goes + 1 :]]].max(axis=0, initial=0.0)
+            totals.append(np.maximum(self.worth, np.maximum(stay, self.floor)).sum(axis=1))
+        best_first = np.argsort(-np.concatenate(totals), kind="stable")[:most].tolist()
+        found = [divmod(index, len(self.anchors)) for index in best_first]
+        return [(*chosen[:goes], *chosen[goes + 1 :], place) for goes, place in found]

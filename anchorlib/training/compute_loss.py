@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from typing import Any, Optional
 
 from anchorlib import backends
-from anchorlib.arrays import Array, Namespace
+from anchorlib.arrays import Array, Namespace, check_shape
 from anchorlib.backends import namespace_of
 from anchorlib.boxes import box_iou_pairs
 from anchorlib.errors import ModelError, ShapeError
 from anchorlib.training.losses import BCEWithLogitsLoss, FocalLoss, class_bce, one_hot, smooth_bce, widened
-from anchorlib.training.targets import LayerTargets, build_targets
+from anchorlib.training.targets import LayerTargets, build_targets, check_targets
 
 _BALANCE_OF_3 = (4.0, 1.0, 0.4)  # P3 to P5
 _BALANCE = (4.0, 1.0, 0.25, 0.06, 0.02)  # P3 to P7
@@ -41,7 +41,7 @@ class ComputeLoss:
     ----------
     As forks read and set them: balance (list), ssi (index of stride 16), gr (share of the IoU in the objectness
     target), hyp, autobalance, cp, cn (class targets), BCEcls, BCEobj (callables), anchors (the model's own array), na,
-    nc, nl, device; sort_obj_iou (of the class: where several rows share a cell, the largest IoU wins, not the last row).
+    nc, nl, device; sort_obj_iou (of the class): where rows share a cell, the largest IoU wins and not the last row.
 
     Raises
     ------
@@ -60,9 +60,9 @@ class ComputeLoss:
         four_items: bool = False,
         reuse_grad_buffer: bool = False,
     ) -> None:
-        self.hyp = getattr(model, "hyp", None)
         detect = _detect(model)
-        missing = [key for key in _HYP if key not in (self.hyp or {})]
+        self.hyp: dict[str, Any] = getattr(model, "hyp", None) or {}
+        missing = [key for key in _HYP if key not in self.hyp]
         if missing:
             raise ModelError(f"model.hyp must have {', '.join(missing)}: it is the dict of the hyperparameters file.")
         self.anchors = detect.anchors
@@ -95,10 +95,10 @@ class ComputeLoss:
         items : (3,), box, objectness and class, each times its gain; without gradient
         """
         xp = namespace_of(targets=targets, **{f"p[{i}]": layer for i, layer in enumerate(p)})
-        layers = self._targets(p, targets)
+        layers = self._targets(p, targets, used=True)
         box_loss, obj_loss, cls_loss = [], [], []
         for i, (predicted, layer) in enumerate(zip(p, layers)):
-            images, n_anchors, ny, nx, columns = predicted.shape
+            _, n_anchors, ny, nx, columns = predicted.shape
             cells = ((layer.image * n_anchors + layer.anchor) * ny + layer.gj) * nx + layer.gi  # (M,)
             table = xp.reshape(predicted, (-1, columns))
             boxes, objectness, classes = xp.split_rows(table, cells, _OBJECTNESS, memory=self._memory[i])
@@ -135,24 +135,23 @@ class ComputeLoss:
             [layer.anchor_wh for layer in layers],
         )
 
-    def _targets(self, p: Sequence[Array], targets: Array) -> list[LayerTargets]:
-        for i, layer in enumerate(p):
-            if len(layer.shape) != 5 or layer.shape[1] != self.na:
-                raise ShapeError(
-                    f"p[{i}] must have shape (B, {self.na}, ny, nx, {5 + self.nc}), got {tuple(layer.shape)}."
-                )
+    def _targets(self, p: Sequence[Array], targets: Array, *, used: bool = False) -> list[LayerTargets]:
+        """What `build_targets` gives; where it is `used` to index, a number out of range must not get through."""
         if len(p) != self.nl:
             raise ShapeError(f"p must have one array for each of {self.nl} layers, got {len(p)}.")
-        shapes = [layer.shape[2:4] for layer in p]
-        return build_targets(
-            targets,
-            self.anchors,
-            shapes,
-            thr=self.hyp["anchor_t"],
-            validate=self.validate,
-            n_images=p[0].shape[0],
-            n_classes=self.nc,
-        )
+        for i, layer in enumerate(p):
+            wanted = (int(self.anchors[i].shape[0]), 5 + self.nc)
+            if len(layer.shape) != 5 or (layer.shape[1], layer.shape[4]) != wanted:
+                raise ShapeError(
+                    f"p[{i}] must have shape (B, {wanted[0]}, ny, nx, {wanted[1]}), got {tuple(layer.shape)}."
+                )
+        check_shape(("T", 6), hint="The columns are image, class, cx, cy, w, h.", targets=targets)
+        n_classes = self.nc if self.nc > 1 else None  # the class of a single-class model is not used
+        if self.validate:
+            check_targets(targets, p[0].shape[0], n_classes)
+        elif used and namespace_of(targets).in_host_memory(targets):
+            check_targets(targets[:, :2], p[0].shape[0], n_classes)
+        return build_targets(targets, self.anchors, [layer.shape[2:4] for layer in p], thr=self.hyp["anchor_t"])
 
     def _class_loss(self, xp: Namespace, logits: Array, cls: Array) -> Array:
         """The mean over (M, C): the target is `cn` everywhere, and `cp` at the class."""

@@ -62,7 +62,7 @@ class BCEBlurWithLogitsLoss:
     alpha : how sharply the weight falls to 0 as the prediction nears 1
 
     >>> float(BCEBlurWithLogitsLoss()(np.asarray([9.0]), np.asarray([0.0])).round(4))
-    0.0222
+    0.0221
     """
 
     def __init__(self, alpha: float = 0.05) -> None:
@@ -94,7 +94,7 @@ class FocalLoss:
         self.loss_fcn: Any = loss_fcn
         self.gamma = gamma
         self.alpha = alpha
-        self.reduction = self.loss_fcn.reduction
+        self.reduction: str = self.loss_fcn.reduction
         self.loss_fcn.reduction = "none"
 
     def __call__(self, pred: Array, true: Array) -> Array:

@@ -1,7 +1,7 @@
 """Which predictions answer for which object: YOLOv5's assignment of targets to cells and anchors.
 
-All layers are assigned together: a mask (layer, neighbour, anchor, target) says which rows there are, and its entries in
-row-major order are the rows in YOLOv5's order. What decides is exact in float32 (products, divisions, floors,
+All layers are assigned together: a mask (layer, neighbour, anchor, target) says which rows there are, and its entries
+in row-major order are the rows in YOLOv5's order. What decides is exact in float32 (products, divisions, floors,
 comparisons), so every backend and device gives the same bits.
 """
 
@@ -107,18 +107,19 @@ def build_targets(
     host = namespace_of(targets)
     targets, anchors = (x if x.dtype == host.float32 else host.astype(x, host.float32) for x in (targets, anchors))
     plan = _plan(host, host.device_of(targets), tuple(map(tuple, shapes)), int(anchors.shape[1]))
-    rows, ends = _assign(host, targets, anchors, plan, float(np.float32(thr)))
+    with np.errstate(divide="ignore", over="ignore", invalid="ignore"):  # boxes that are not finite match nothing
+        rows, ends = _assign(host, targets, anchors, plan, float(np.float32(thr)))
     if host is not xp:
         device = xp.device_of(like)
-        rows = [xp.from_numpy(column, device=device) for column in rows]
+        rows = LayerTargets(*[xp.from_numpy(column, device=device) for column in rows])
     return [LayerTargets(*[column[start:end] for column in rows]) for start, end in zip(ends, ends[1:])]
 
 
 def check_targets(targets: Array, n_images: Optional[int] = None, n_classes: Optional[int] = None) -> None:
-    """Every row of `targets` (T, 6) can be trained on; if not, an error that names the first that cannot."""
+    """Every row of `targets` (T, up to 6) can be trained on; if not, an error that names the first that cannot."""
     rows = namespace_of(targets).to_numpy(targets)
     limits = {"image": n_images, "class": n_classes}
-    for column, name in enumerate(_COLUMNS):
+    for column, name in enumerate(_COLUMNS[: rows.shape[1]]):
         values, wanted = rows[:, column], "a finite number"
         bad = ~np.isfinite(values)
         if name in limits:
@@ -130,7 +131,7 @@ def check_targets(targets: Array, n_images: Optional[int] = None, n_classes: Opt
             row = int(np.flatnonzero(bad)[0])
             raise BadValueError(
                 f"targets must have {wanted} as {name} (column {column}), got {values[row]:g} in row {row}: "
-                f"{rows[row].tolist()}; {int(bad.sum())} of {len(rows)} rows are like that. Look at the labels of that image."
+                f"{rows[row].tolist()}; {int(bad.sum())} of {len(rows)} rows are like that. Look at its labels."
             )
 
 
@@ -142,7 +143,9 @@ class _Plan(NamedTuple):
     layer: Array  # (codes,) int64
     anchor: Array  # (codes,) int64, in its layer
     row: Array  # (codes,) int64, of the anchor among those of all layers
-    step_last: Array  # (4, codes) float32: the neighbour's step in x and y, the last column and the last row of the grid
+    step_last: (
+        Array  # (4, codes) float32: the neighbour's step in x and y, the last column and the last row of the grid
+    )
 
 
 @lru_cache(maxsize=128)  # multi-scale training has some tens of shapes
@@ -169,9 +172,7 @@ def _least_ratio(thr: float) -> float:
     return float(ratio)
 
 
-def _assign(
-    xp: Namespace, targets: Array, anchors: Array, plan: _Plan, thr: float
-) -> tuple[LayerTargets, list[int]]:
+def _assign(xp: Namespace, targets: Array, anchors: Array, plan: _Plan, thr: float) -> tuple[LayerTargets, list[int]]:
     """The rows of all layers together, and where each layer's begin and end; from float32 arrays in one place.
 
     Coordinates lie in rows, (2, M) and (4, M): NumPy is several times slower along a last axis of 2 or 4.
@@ -207,11 +208,11 @@ def _assign(
 
 
 def _near(xp: Namespace, centre: Array, grid: Array) -> Array:
-    """(L, 5, T) bool: own cell, left, up, right, down; a neighbour where it is in the grid and nearer than half a cell."""
+    """(L, 5, T) bool: own cell, left, up, right, down: neighbours in the grid that are nearer than half a cell."""
     distance = xp.concat([centre, grid - centre], axis=0)  # (4, L, T): to the left, top, right and bottom border
     part = distance - xp.floor(distance)
-    own = part[:1] + part[1:2] >= 0  # not where the centre is infinite or NaN
-    return xp.permute_dims(xp.concat([own, (part < 0.5) & (distance > 1.0)], axis=0), (1, 0, 2))
+    own = part[:1] + part[1:2] >= 0  # not where the centre is infinite or NaN: infinity minus itself is NaN
+    return xp.permute_dims(xp.concat([own, own & (part < 0.5) & (distance > 1.0)], axis=0), (1, 0, 2))
 
 
 def _one_array(anchors: Union[Array, Sequence[Array]]) -> Array:

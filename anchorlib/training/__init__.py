@@ -1,0 +1,22 @@
+"""Targets and losses: which predictions answer for which object, and how far off they are."""
+
+from anchorlib.training.compute_loss import ComputeLoss
+from anchorlib.training.losses import (
+    BCEBlurWithLogitsLoss,
+    BCEWithLogitsLoss,
+    FocalLoss,
+    QFocalLoss,
+    smooth_bce,
+)
+from anchorlib.training.targets import LayerTargets, build_targets
+
+__all__ = [
+    "BCEBlurWithLogitsLoss",
+    "BCEWithLogitsLoss",
+    "ComputeLoss",
+    "FocalLoss",
+    "LayerTargets",
+    "QFocalLoss",
+    "build_targets",
+    "smooth_bce",
+]

@@ -1,0 +1,243 @@
+import itertools
+from pathlib import Path
+
+import numpy as np
+import oracle
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from anchorlib import backends
+from anchorlib.errors import BackendMixError, BadValueError, ShapeError
+from anchorlib.training import build_targets
+
+GOLDEN = Path(__file__).parent.parent / "data/golden"
+RECORDED = sorted(GOLDEN.glob("targets_*.npz"), key=lambda path: int(path.stem.split("_")[1]))
+GRID = np.array([[[2.0, 2.0], [4.0, 4.0]]], np.float32)
+
+
+def assert_same_bits(backend, layers, expected):
+    """Every column of every layer: dtype, shape and bits."""
+    assert len(layers) == len(expected)
+    for layer, wanted in zip(layers, expected):
+        for name, column in zip(layer._fields, layer):
+            got = backend.host(column)
+            assert (got.dtype, got.shape) == (wanted[name].dtype, wanted[name].shape), name
+            assert got.tobytes() == wanted[name].tobytes(), name
+
+
+def by_field(layers):
+    return [dict(layer, cls=layer["tcls"], box=layer["tbox"]) for layer in layers]
+
+
+def rows_of(backend, targets, anchors=GRID, shapes=((4, 4),), **options):
+    (layer,) = build_targets(backend.array(targets, np.float32), backend.array(anchors), list(shapes), **options)
+    columns = [backend.host(column) for column in (layer.image, layer.anchor, layer.gj, layer.gi)]
+    return np.stack(columns, axis=1).tolist()
+
+
+@pytest.mark.parametrize(
+    ("centre", "cells"),
+    [
+        ((0.625, 0.625), [[2, 2]]),  # the middle of a cell: no neighbour is nearer than half a cell
+        ((0.55, 0.6), [[2, 2], [2, 1], [1, 2]]),  # left of the middle, and above it
+        ((0.7, 0.7), [[2, 2], [2, 3], [3, 2]]),  # right, below
+        ((0.55, 0.7), [[2, 2], [2, 1], [3, 2]]),
+        ((0.1, 0.1), [[0, 0]]),  # the grid ends at the left and top
+        ((0.9, 0.9), [[3, 3]]),  # and at the right and bottom
+        ((0.25, 0.25), [[1, 1], [1, 1], [1, 1]]),  # on a border: its right and lower neighbours are cut to itself
+        ((0.5, 0.5), [[2, 2], [2, 1], [1, 2], [2, 2], [2, 2]]),  # on a border further in: all four
+        ((0.0, 0.0), [[0, 0], [0, 0], [0, 0]]),
+        ((1.0, 1.0), [[3, 3], [3, 3], [3, 3]]),  # beyond the last cell: clamped, with its two clamped neighbours
+    ],
+)
+def test_build_targets_known_cells(backend, path, centre, cells):
+    rows = rows_of(backend, [[0, 0, *centre, 0.5, 0.5]], np.array([[[2.0, 2.0]]], np.float32))
+    assert [row[2:] for row in rows] == cells
+
+
+@pytest.mark.parametrize(
+    ("side", "anchors"),
+    [(0.5, [0, 1]), (2.0, [1]), (0.125, []), (0.126, [0]), (7.9, []), (0.25, [0])],
+)
+def test_an_anchor_matches_strictly_within_the_limit(backend, side, anchors):
+    # sides in cells: 2, 8, 0.5, 0.504, 31.6, 1 against anchors of 2 and 4 cells
+    rows = rows_of(backend, [[0, 0, 0.625, 0.625, side, side]])
+    assert [row[1] for row in rows] == anchors
+
+
+def test_rows_come_by_neighbour_then_anchor_then_target(backend, path):
+    targets = [[1, 0, 0.55, 0.625, 0.5, 0.5], [0, 0, 0.625, 0.55, 0.5, 0.5]]
+    rows = rows_of(backend, targets)
+    assert rows == [[1, 0, 2, 2], [0, 0, 2, 2], [1, 1, 2, 2], [0, 1, 2, 2], [1, 0, 2, 1], [1, 1, 2, 1]] + [
+        [0, 0, 1, 2],
+        [0, 1, 1, 2],
+    ]
+
+
+def test_no_targets_give_empty_layers_of_the_right_kind(backend, path):
+    anchors = np.ones((2, 3, 2), np.float32)
+    layers = build_targets(backend.array(np.zeros((0, 6), np.float32)), backend.array(anchors), [(4, 6), (2, 3)])
+    assert_same_bits(backend, layers, by_field(oracle.build_targets(np.zeros((0, 6)), anchors, [(4, 6), (2, 3)], 4.0)))
+
+
+def test_boxes_without_a_size_match_nothing(backend, path):
+    sizes = [(0, 0.5), (0.5, 0), (-0.5, 0.5), (np.nan, 0.5), (np.inf, 0.5)]
+    assert rows_of(backend, [[0, 0, 0.5, 0.5, *size] for size in sizes]) == []
+
+
+def test_a_centre_that_is_not_finite_matches_nothing(backend, path):
+    bad = (np.nan, np.inf, -np.inf)
+    assert rows_of(backend, [[0, 0, *centre, 0.5, 0.5] for x in bad for centre in ((x, 0.5), (0.5, x))]) == []
+
+
+def test_layers_may_have_different_numbers_of_anchors(backend, path):
+    rng = np.random.default_rng(0)
+    anchors = [rng.uniform(0.5, 6, (n, 2)).astype(np.float32) for n in (3, 1, 2)]
+    shapes = [(8, 8), (4, 4), (2, 2)]
+    targets = np.concatenate([np.zeros((50, 2)), rng.uniform(0, 1, (50, 4))], axis=1).astype(np.float32)
+    layers = build_targets(backend.array(targets), [backend.array(layer) for layer in anchors], shapes)
+    assert_same_bits(backend, layers, by_field(oracle.build_targets(targets, anchors, shapes, 4.0)))
+
+
+@pytest.mark.parametrize("recorded", RECORDED, ids=lambda path: path.stem)
+def test_build_targets_meets_the_recordings_bit_for_bit(backend, path, recorded):
+    data = np.load(recorded)
+    anchors = data["anchors_px"] / data["stride"][:, None, None]
+    shapes = [tuple(shape[2:4]) for shape in data["shapes"].tolist()]
+    layers = build_targets(backend.array(data["targets"]), backend.array(anchors), shapes, thr=float(data["anchor_t"]))
+    expected = []
+    for i in range(len(shapes)):
+        image, anchor, gj, gi = data[f"indices_{i}"]
+        rows = {"image": image, "anchor": anchor, "gj": gj, "gi": gi}
+        expected.append({**rows, "cls": data[f"tcls_{i}"], "box": data[f"tbox_{i}"], "anchor_wh": data[f"anch_{i}"]})
+    assert_same_bits(backend, layers, expected)
+
+
+def test_all_recordings_are_there():
+    assert len(RECORDED) == 21
+
+
+@st.composite
+def cases(draw):
+    """Targets, anchors, shapes and a limit; centres on borders and half cells among them, and T up to 300."""
+    n_layers = draw(st.integers(1, 5))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    n_targets = draw(st.one_of(st.integers(0, 6), st.sampled_from([0, 1, 17, 60, 300])))
+    shapes = [(int(ny), int(nx)) for ny, nx in rng.integers(1, 21, (n_layers, 2))]
+    if n_targets > 60:
+        shapes = shapes[:2]
+    anchors = np.exp(rng.normal(1, 0.8, (len(shapes), draw(st.integers(1, 4)), 2))).astype(np.float32)
+    targets = np.concatenate(
+        [
+            rng.integers(0, 4, (n_targets, 2)),
+            rng.uniform(0, 1, (n_targets, 2)),
+            np.exp(rng.normal(-2, 1, (n_targets, 2))),
+        ],
+        axis=1,
+    ).astype(np.float32)
+    kind = draw(st.sampled_from(["anywhere", "borders", "matching sizes"]))
+    if kind == "borders" and n_targets:
+        ny, nx = shapes[0]
+        targets[:, 2] = (rng.integers(0, 2 * nx + 1, n_targets) / (2 * nx)).astype(np.float32)
+        targets[:, 3] = (rng.integers(0, 2 * ny + 1, n_targets) / (2 * ny)).astype(np.float32)
+    if kind == "matching sizes" and n_targets:  # ratios of exactly 4 and 1/4 among them
+        ny, nx = shapes[-1]
+        factor = rng.choice([0.25, 0.5, 1, 2, 4], (n_targets, 1))
+        targets[:, 4:] = anchors[-1][rng.integers(0, len(anchors[-1]), n_targets)] * factor / [nx, ny]
+    return targets, anchors, shapes, draw(st.sampled_from([4.0, 2.0, 2.91, 1.5, 8.0]))
+
+
+def check(backend, case):
+    targets, anchors, shapes, thr = case
+    layers = build_targets(backend.array(targets), backend.array(anchors), shapes, thr=thr)
+    assert_same_bits(backend, layers, by_field(oracle.build_targets(targets, anchors, shapes, thr)))
+
+
+SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.function_scoped_fixture]
+
+
+@settings(max_examples=2000, deadline=None, suppress_health_check=SLOW)
+@given(case=cases())
+def test_build_targets_matches_the_loop_bit_for_bit(backend, case):
+    check(backend, case)
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=SLOW)
+@given(case=cases())
+def test_build_targets_on_the_array_matches_the_loop_bit_for_bit(backend, monkeypatch, case):
+    monkeypatch.setattr(backends, "on_host", lambda *arrays: arrays)
+    check(backend, case)
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "message"),
+    [
+        (0, 4, r"whole number in \[0, 4\) as image .* got 4 in row 2"),
+        (0, -1, "as image"),
+        (0, 0.5, "as image"),
+        (1, 3, r"whole number in \[0, 3\) as class .* got 3 in row 2"),
+        (1, np.nan, "as class"),
+        (2, np.nan, "finite number as cx .* got nan in row 2"),
+        (5, np.inf, "finite number as h"),
+    ],
+)
+def test_validate_names_the_row_and_the_column(backend, column, value, message):
+    targets = np.tile(np.array([0, 0, 0.5, 0.5, 0.5, 0.5], np.float32), (5, 1))
+    targets[2, column] = value
+    with pytest.raises(BadValueError, match=message):
+        rows_of(backend, targets, validate=True, n_images=4, n_classes=3)
+    targets[2, column] = 0
+    rows_of(backend, targets, validate=True, n_images=4, n_classes=3)
+
+
+@pytest.mark.parametrize("shape", [(6,), (3, 5), (3, 7), (1, 2, 6)])
+def test_targets_of_another_shape_are_refused(backend, shape):
+    with pytest.raises(ShapeError, match=r"targets must have shape \(T, 6\)"):
+        rows_of(backend, np.zeros(shape))
+
+
+def test_a_shape_for_each_layer_is_needed(backend):
+    with pytest.raises(ShapeError, match="shapes must have one"):
+        rows_of(backend, np.zeros((1, 6)), shapes=[(4, 4), (2, 2)])
+    with pytest.raises(ShapeError, match=r"anchors must have shape \(L, A, 2\)"):
+        rows_of(backend, np.zeros((1, 6)), anchors=GRID[0])
+
+
+@pytest.mark.parametrize("thr", [0.25, 1.0, -4.0])
+def test_a_limit_of_1_or_less_is_refused(backend, thr):
+    with pytest.raises(BadValueError, match="thr must be greater than 1"):
+        rows_of(backend, np.zeros((1, 6)), thr=thr)
+
+
+def test_two_frameworks_are_refused(grad_backend):
+    with pytest.raises(BackendMixError, match="different frameworks"):
+        build_targets(np.zeros((1, 6), np.float32), grad_backend.array(GRID), [(4, 4)])
+
+
+def test_the_inputs_stay_as_they_are(backend, path):
+    targets = np.array([[0, 0, 0.55, 0.6, 0.5, 0.5]], np.float32)
+    given_targets, given_anchors = backend.array(targets), backend.array(GRID)
+    build_targets(given_targets, given_anchors, [(4, 4)])
+    assert np.array_equal(backend.host(given_targets), targets)
+    assert np.array_equal(backend.host(given_anchors), GRID)
+
+
+def test_the_limits_of_the_ratio_are_those_of_the_division():
+    from anchorlib.training.targets import _least_ratio
+
+    for thr in (1.5, 2.0, 2.91, 3.0, 4.0, 7.3, 100.0):
+        least = np.float32(_least_ratio(thr))
+        below = np.nextafter(least, np.float32(0))
+        assert np.float32(1) / least < np.float32(thr) <= np.float32(1) / below
+
+
+@pytest.mark.parametrize("thr", [2.0, 4.0])
+def test_sizes_around_the_limit_match_as_the_division_says(backend, thr):
+    anchor = np.float32(3.0)
+    sides = [np.float32(anchor * thr), np.float32(anchor / thr)]
+    sides += [np.nextafter(side, np.float32(end)) for side, end in itertools.product(sides, (0, 99))]
+    targets = np.array([[0, 0, 0.5, 0.5, side, side] for side in sides], np.float32)
+    anchors = np.full((1, 1, 2), anchor)
+    layers = build_targets(backend.array(targets), backend.array(anchors), [(1, 1)], thr=thr)
+    assert_same_bits(backend, layers, by_field(oracle.build_targets(targets, anchors, [(1, 1)], thr)))
