@@ -18,7 +18,7 @@ from anchorlib import backends
 from anchorlib._version import __version__
 from anchorlib.arrays import HostArray
 from anchorlib.datasets import BoxSizes, read_boxes
-from anchorlib.errors import AnchorlibError, BackendError
+from anchorlib.errors import AnchorlibError, BackendError, BadValueError
 from anchorlib.fitting import DISTANCES, INITS, METHODS, UPDATES, fit_anchors
 from anchorlib.metrics import OBJECTIVES, AnchorScore, SizeTable
 from anchorlib.modelfiles import FORMATS, format_of_new_file, read_anchors, split_layers, write_anchors
@@ -56,6 +56,7 @@ def _fit(options: argparse.Namespace) -> int:
         format_of_new_file(options.out, options.format)
     boxes = _read(options)
     wh = _on_backend(boxes.wh, options)
+    old = read_anchors(options.anchors) if options.anchors else None
     fit = fit_anchors(
         wh,
         options.n,
@@ -68,10 +69,15 @@ def _fit(options: argparse.Namespace) -> int:
         distance=options.distance,
         update=options.update,
         init=options.init,
+        start=_to_improve(old, options, like=wh),
+        fixed=_on_backend(_sides(options.fixed), options) if options.fixed else None,
+        min_side=options.min_side[0] if options.min_side and len(options.min_side) == 1 else options.min_side,
+        time_budget=options.time_budget,
     )
-    layers = split_layers(backends.namespace_of(fit.anchors).to_numpy(fit.anchors))
+    counts = fit.counts if len(fit.counts) > 1 else None
+    layers = split_layers(backends.namespace_of(fit.anchors).to_numpy(fit.anchors), counts)
     table = SizeTable(wh)
-    before, before_name = _compared_with(table, options)
+    before, before_name = _compared_with(table, old, sum(fit.counts), options.thr)
     report = Report(
         data=options.data,
         boxes=boxes,
@@ -82,7 +88,7 @@ def _fit(options: argparse.Namespace) -> int:
         layers=measure_layers(table, layers, options.thr),
         before=before,
         before_name=before_name,
-        fitted={"seconds": fit.seconds, "method": fit.method, "seed": fit.seed},
+        fitted={"seconds": fit.seconds, "method": fit.method, "seed": fit.seed, "kept_start": fit.kept_start},
     )
     if options.out:
         written = write_anchors(options.out, layers, options.format)
@@ -139,13 +145,28 @@ def _on_backend(wh: HostArray, options: argparse.Namespace) -> Any:
         raise BackendError(f"{options.backend} has no device {options.device!r}: {error}") from error
 
 
-def _compared_with(table: SizeTable, options: argparse.Namespace) -> tuple[Optional[AnchorScore], str]:
-    if options.anchors:
-        return table.score(np.concatenate(read_anchors(options.anchors)), options.thr), "before"
-    if options.n in KNOWN_ANCHORS:
-        known = np.asarray(KNOWN_ANCHORS[options.n], np.float32).reshape(-1, 2)
-        return table.score(known, options.thr), "COCO's"
+def _to_improve(old: Optional[list[HostArray]], options: argparse.Namespace, like: Any) -> Any:
+    """The anchors of --anchors as the start of a fit that can improve on them: as many, by a method that takes some."""
+    if old is None or options.method == "kmeans" or options.fixed or sum(map(len, old)) != sum(options.n):
+        return None
+    return backends.convert(np.concatenate(old), like=like)
+
+
+def _compared_with(
+    table: SizeTable, old: Optional[list[HostArray]], n: int, thr: float
+) -> tuple[Optional[AnchorScore], str]:
+    if old is not None:
+        return table.score(np.concatenate(old), thr), "before"
+    if n in KNOWN_ANCHORS:
+        return table.score(_sides(KNOWN_ANCHORS[n]), thr), "COCO's"
     return None, ""
+
+
+def _sides(flat: Sequence[float]) -> HostArray:
+    """w h w h ... to (K, 2)."""
+    if len(flat) % 2:
+        raise BadValueError(f"anchors are pairs of width and height, got {len(flat)} numbers.")
+    return np.asarray(flat, np.float32).reshape(-1, 2)
 
 
 def _image_size_text(options: argparse.Namespace) -> str:
@@ -186,7 +207,7 @@ def _parser() -> argparse.ArgumentParser:
         commands, "fit", _fit, "fit anchors to a data set", "anchorlib fit data.yaml --n 9 --out anchors.yaml"
     )
     _add_data_options(fit)
-    fit.add_argument("--n", type=int, default=9, help="how many anchors (9)")
+    fit.add_argument("--n", type=int, nargs="+", default=[9], help="how many anchors (9), or how many of each layer")
     fit.add_argument("--method", choices=METHODS, default=METHODS[0], help=f"({METHODS[0]})")
     fit.add_argument("--objective", choices=OBJECTIVES, default=OBJECTIVES[0], help="what is made large (ratio)")
     fit.add_argument("--distance", choices=DISTANCES, help="of k-means (euclidean; iou for --objective iou)")
@@ -194,7 +215,10 @@ def _parser() -> argparse.ArgumentParser:
     fit.add_argument("--init", choices=INITS, default=INITS[0], help="of k-means (random)")
     fit.add_argument("--generations", type=int, default=1000, help="of --method evolve (1000)")
     fit.add_argument("--seed", type=int, default=0, help="one seed, one answer (0)")
-    fit.add_argument("--anchors", metavar="FILE", help="compare with the anchors in this file")
+    fit.add_argument("--anchors", metavar="FILE", help="anchors to compare with and, if they are n, to improve")
+    fit.add_argument("--fixed", type=float, nargs="+", metavar="PX", help="w h of anchors that stay; of direct")
+    fit.add_argument("--min-side", type=float, nargs="+", metavar="PX", help="least side, or one a layer; of direct")
+    fit.add_argument("--time-budget", type=float, metavar="S", help="seconds, then the best so far; of direct")
     fit.add_argument("--out", metavar="FILE", help="write the anchors to a new file; its suffix says the format")
     fit.add_argument("--format", choices=FORMATS, help="of --out, where the suffix does not say it")
 

@@ -146,3 +146,30 @@ def test_non_square_input_scales_by_the_smaller_ratio(capsys):
     _, wide, _ = run("fit", BCCD, "--method", "kmeans", "--json", "--imgsz", "640", "240", capsys=capsys)
     _, half, _ = run("fit", BCCD, "--method", "kmeans", "--json", "--imgsz", "320", capsys=capsys)
     assert json.loads(wide)["anchors"] == json.loads(half)["anchors"]
+
+
+def test_counts_a_layer_fixed_anchors_and_least_sides(capsys):
+    options = ["--n", "2", "3", "--fixed", "85", "90", "--min-side", "30", "60", "--json"]
+    _, out, _ = run("fit", BCCD, *options, capsys=capsys)
+    anchors = np.asarray(json.loads(out)["anchors"])
+    assert anchors.shape == (5, 2)
+    assert [85, 90] in anchors.tolist()
+    assert (anchors >= 30).all()
+    assert (anchors[2:] >= 60).all()
+    _, out, _ = run("fit", BCCD, *options[:-1], capsys=capsys)
+    assert "\n  1 " in out
+    assert "\n  2 " in out
+    assert "\n  3 " not in out
+
+
+def test_anchors_that_are_already_better_are_kept_and_the_report_says_so(tmp_path, capsys):
+    path = str(tmp_path / "best.json")
+    run("fit", BCCD, "--out", path, capsys=capsys)
+    _, out, _ = run("fit", BCCD, "--method", "evolve", "--generations", "0", "--anchors", path, capsys=capsys)
+    assert "The anchors given were already the best found, and are kept." in out
+
+
+def test_an_option_that_a_method_does_not_have_is_refused(capsys):
+    code, _, err = run("fit", BCCD, "--method", "kmeans", "--time-budget", "1", capsys=capsys)
+    assert code == 2
+    assert "time_budget has no meaning for method='kmeans'" in err

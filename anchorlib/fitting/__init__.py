@@ -111,8 +111,9 @@ def fit_anchors(
 
     Raises
     ------
-    BadValueError : NaN, sides < 0, no box that can be fitted, n greater than the number of distinct sizes
-    ShapeError, BackendMixError, ArrayTypeError; ValueError for an unknown method, or an option it does not have
+    BadValueError : NaN, sides < 0, no box that can be fitted, n greater than the number of distinct sizes, or an
+        option that the method does not have
+    ShapeError, BackendMixError, ArrayTypeError; ValueError for an unknown method
 
     Examples
     --------
@@ -136,6 +137,10 @@ def fit_anchors(
         raise BadValueError(f"n must be at least 1, got {n}.")
     start = _given_anchors("start", start, total)
     fixed = _given_anchors("fixed", fixed, None)
+    if fixed is not None and len(fixed) >= total:
+        raise BadValueError(f"fixed must leave at least one of n={total} anchors to fit, got {len(fixed)}.")
+    if time_budget is not None and not time_budget >= 0:
+        raise BadValueError(f"time_budget must be >= 0 seconds, got {time_budget}.")
 
     (sizes,) = backends.on_host(like)
     kept, kept_counts = _usable_for_fit(sizes, counts)
@@ -159,8 +164,16 @@ def fit_anchors(
             distance = distance or ("iou" if objective == "iou" else "euclidean")
             anchors = kmeans(kept, total, distance=distance, update=update, init=init, seed=seed, weights=kept_counts)
         if method == "evolve":
-            options = {"thr": thr, "objective": objective, "generations": generations, "seed": seed}
-            anchors = evolve(kept, anchors, weights=kept_counts, progress=progress, **options)
+            anchors = evolve(
+                kept,
+                anchors,
+                thr=thr,
+                objective=objective,
+                generations=generations,
+                seed=seed,
+                weights=kept_counts,
+                progress=progress,
+            )
     kept_start = start is not None and np.array_equal(
         namespace_of(anchors).to_numpy(anchors), by_area(start).astype(np.float64)
     )
@@ -174,7 +187,7 @@ def _check_options(method: str, **options: Any) -> None:
     theirs = {"direct": set(options), "evolve": {"start"}, "kmeans": set()}[method]
     for name, value in options.items():
         if value is not None and name not in theirs:
-            raise ValueError(f"{name} has no meaning for method={method!r}; leave it out, or use method='direct'.")
+            raise BadValueError(f"{name} has no meaning for method={method!r}; leave it out, or use method='direct'.")
 
 
 def _given_anchors(name: str, anchors: Optional[Array], n: Optional[int]) -> Optional[HostArray]:
@@ -192,12 +205,10 @@ def _least_sides(min_side: Optional[Union[float, Sequence[float]]], layers: tupl
     """One lower bound per anchor in the order of area, from one for all or one per layer."""
     if min_side is None:
         return None
-    per_layer = (
-        np.broadcast_to(np.asarray(min_side, np.float32), (len(layers),)) if np.ndim(min_side) == 0 else min_side
-    )
-    if len(per_layer) != len(layers):
+    per_layer = np.asarray(min_side, np.float32)
+    if per_layer.shape not in ((), (len(layers),)):
         raise BadValueError(f"min_side must be one number or one for each of {len(layers)} layers, got {min_side}.")
-    least = np.repeat(np.asarray(per_layer, np.float32), layers)
+    least = np.repeat(np.broadcast_to(per_layer, (len(layers),)), layers)
     if not (np.isfinite(least).all() and (least >= 0).all()):
         raise BadValueError(f"min_side must be finite and >= 0, got {min_side}.")
     return least

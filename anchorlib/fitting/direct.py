@@ -60,6 +60,7 @@ _BOX_SMALL = 2.0**-24
 _BOX_WORK = 2**22  # boxes times anchors times sweeps, 0.1 s; beyond it the cells are as good as the boxes
 _FEW = 3  # up to so many anchors the limit cuts off many boxes, which makes many peaks of about one height
 _FEW_KEPT = 4
+_FEW_WORK = 2**18  # boxes that are climbed for few anchors, over all the peaks: a second or so
 _SCANS = ((1 / 128, 32), (1 / 1024, 48))  # octaves and steps
 _SCAN_ROUNDS = 2  # at most, of each
 
@@ -201,7 +202,7 @@ def _polished(found: list[HostArray], boxes: Sizes, objective: Objective, bounds
     rounds = _BOX_WORK // (len(boxes) * len(found[0]))
     octaves = _BOX_OCTAVES[:rounds]
     best, best_total = found[0], -1.0
-    for anchors in found:
+    for anchors in found[: max(1, _FEW_WORK // len(boxes))]:
         if not rounds or time.monotonic() > deadline:
             break
         sweeps = min(_BOX_SWEEPS, rounds // len(octaves))

@@ -105,6 +105,8 @@ class Report:
         text = f"{n} anchors, {said}."
         if self.fitted:
             text += " {method}, seed {seed}, {seconds:.2f} s".format(**self.fitted) + f" on {self.backend}."
+        if self.fitted.get("kept_start"):
+            text += " The anchors given were already the best found, and are kept."
         return text
 
 

@@ -74,7 +74,7 @@ class BCEBlurWithLogitsLoss:
         loss = self.loss_fcn(pred, true)
         xp = namespace_of(loss)
         excess = xp.sigmoid(widened(pred)) - true
-        return xp.mean(loss * (1 - xp.exp((excess - 1) * (1 / (self.alpha + 1e-4)))))
+        return _reduced(loss * (1 - xp.exp((excess - 1) * (1 / (self.alpha + 1e-4)))), "mean")
 
 
 class FocalLoss:
@@ -137,18 +137,19 @@ def class_bce(logits: Array, cls: Array, positive: float, negative: float) -> tu
     """
     xp = namespace_of(logits)
     block = _ROWS_ON_HOST if xp.in_host_memory(logits) else logits.shape[0]
+    share = 1 / (logits.shape[0] * logits.shape[1])
     total, gradients = None, []
     for first in range(0, logits.shape[0], block):
         part = logits[first : first + block]
         target = one_hot(xp, part, cls[first : first + block], positive, negative)
         loss = xp.sum(xp.bce_with_logits(part, target))
         total = loss if total is None else total + loss
-        gradients.append((xp.sigmoid(part) - target) * (1 / (logits.shape[0] * logits.shape[1])))
-    return total * (1 / (logits.shape[0] * logits.shape[1])), xp.concat(gradients, axis=0)
+        gradients.append((xp.sigmoid(part) - target) * share)
+    return xp.reshape(total * share, ()), xp.concat(gradients, axis=0)
 
 
 def _reduced(loss: Array, reduction: str) -> Array:
     xp = namespace_of(loss)
-    if reduction == "mean":
-        return xp.mean(loss)
-    return xp.sum(loss) if reduction == "sum" else loss
+    if reduction == "none":
+        return loss
+    return xp.reshape(xp.mean(loss) if reduction == "mean" else xp.sum(loss), ())  # NumPy makes scalars of sums

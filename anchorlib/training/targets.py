@@ -166,9 +166,10 @@ def _plan(xp: Namespace, device: str, shapes: tuple[tuple[int, int], ...], n_anc
 @lru_cache(maxsize=16)
 def _least_ratio(thr: float) -> float:
     """The least float32 r with 1 / r < thr: a comparison in place of a division and a comparison."""
-    ratio = np.nextafter(np.float32(1 / thr), np.float32(0))
-    while not 1 / ratio < np.float32(thr):
-        ratio = np.nextafter(ratio, np.float32(1))
+    one, limit = np.float32(1), np.float32(thr)
+    ratio = np.nextafter(one / limit, np.float32(0))
+    while not one / ratio < limit:
+        ratio = np.nextafter(ratio, one)
     return float(ratio)
 
 

@@ -89,3 +89,60 @@ def test_dtype_and_device_are_kept(backend, dtype):
 def test_what_cannot_be_fitted_is_an_error(backend, boxes_wh, options, error, message):
     with pytest.raises(error, match=message):
         fit_anchors(backend.array(boxes_wh, np.float32), **options)
+
+
+def test_counts_a_layer_are_kept_with_the_fit(backend):
+    fit = fit_anchors(backend.array(sizes(500)), [2, 3, 4])
+    assert tuple(fit.anchors.shape) == (9, 2)
+    assert fit.counts == (2, 3, 4)
+    assert hexes(backend.host(fit.anchors)) == hexes(fit_anchors(sizes(500), 9).anchors)
+
+
+@pytest.mark.parametrize("method", ["direct", "evolve"])
+def test_anchors_given_to_improve_are_never_made_worse(backend, method):
+    boxes_wh = sizes(500)
+    best = fit_anchors(boxes_wh, 9)
+    again = fit_anchors(backend.array(boxes_wh), 9, method=method, start=backend.array(best.anchors), generations=5)
+    assert again.score.fitness >= best.score.fitness
+    assert again.kept_start == (hexes(backend.host(again.anchors)) == hexes(best.anchors))
+    poor = np.full((9, 2), 500, np.float32)
+    better = fit_anchors(backend.array(boxes_wh), 9, method=method, start=backend.array(poor), generations=200)
+    assert better.score.fitness > score(boxes_wh, poor).fitness
+    assert not better.kept_start
+
+
+def test_fixed_anchors_stay_bit_for_bit_and_least_sides_hold_by_layer(backend):
+    fixed = np.asarray([[33.3, 61.7]], np.float32)
+    fit = fit_anchors(backend.array(sizes(800)), [3, 3], fixed=backend.array(fixed), min_side=[4, 40])
+    anchors = backend.host(fit.anchors)
+    assert fixed[0].tolist() in anchors.tolist()
+    free = anchors[(anchors != fixed).any(axis=1)]
+    assert (free >= 4).all()
+    ranks = [i for i, row in enumerate(anchors.tolist()) if row != fixed[0].tolist()]
+    assert all(anchors[i].min() >= (40 if i >= 3 else 4) for i in ranks)
+
+
+def test_a_time_budget_ends_the_search_with_anchors_that_can_be_used():
+    fit = fit_anchors(sizes(20_000), 9, time_budget=0.0)
+    assert fit.anchors.shape == (9, 2)
+    assert fit.score.bpr > 0.5
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"method": "evolve", "fixed": np.ones((1, 2))}, "fixed has no meaning for method='evolve'"),
+        ({"method": "kmeans", "start": np.ones((9, 2))}, "start has no meaning for method='kmeans'"),
+        ({"start": np.ones((3, 2))}, "start must have as many anchors as n=9, got 3"),
+        ({"start": np.zeros((9, 2))}, "start has 9 of 9 rows with a side <= 0"),
+        ({"fixed": np.ones((9, 2))}, "fixed must leave at least one of n=9 anchors to fit, got 9"),
+        ({"min_side": [1, 2]}, "min_side must be one number or one for each of 1 layers"),
+        ({"min_side": float("nan")}, "min_side must be finite"),
+        ({"n": []}, "n must be at least 1"),
+        ({"n": [3, 0]}, "n must be at least 1"),
+        ({"time_budget": -1.0}, "time_budget must be >= 0"),
+    ],
+)
+def test_options_that_do_not_fit_are_errors(options, message):
+    with pytest.raises(BadValueError, match=message):
+        fit_anchors(sizes(50), **options)

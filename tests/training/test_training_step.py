@@ -1,0 +1,70 @@
+"""A small convolutional detector, trained for 20 steps with SGD on each framework from the same weights."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from anchorlib.training import ComputeLoss
+
+STRIDES = (8, 16)
+N_CLASSES, N_ANCHORS = 3, 2
+HYP = {"box": 0.05, "cls": 0.5, "cls_pw": 1.0, "obj": 1.0, "obj_pw": 1.0, "anchor_t": 4.0, "fl_gamma": 0.0}
+
+
+def weights():
+    rng = np.random.default_rng(0)
+    columns = N_ANCHORS * (5 + N_CLASSES)
+    shapes = {"stem": (8, 3, 8, 8), "down": (8, 8, 2, 2), "head0": (columns, 8, 1, 1), "head1": (columns, 8, 1, 1)}
+    return {name: (rng.normal(0, 1, s) / np.sqrt(np.prod(s[1:]))).astype(np.float32) for name, s in shapes.items()}
+
+
+def batches(n):
+    rng = np.random.default_rng(1)
+    for _ in range(n):
+        columns = [rng.integers(0, 2, (10, 1)), rng.integers(0, N_CLASSES, (10, 1)), rng.uniform(0, 1, (10, 2))]
+        targets = np.concatenate([*columns, np.exp(rng.normal(-1.2, 0.5, (10, 2)))], axis=1)
+        yield rng.normal(0, 1, (2, 3, 64, 64)).astype(np.float32), targets.astype(np.float32)
+
+
+def forward(functional, w, images):
+    first = functional.relu(functional.conv2d(images, w["stem"], stride=8))
+    second = functional.relu(functional.conv2d(first, w["down"], stride=2))
+    p = []
+    for features, head in ((first, w["head0"]), (second, w["head1"])):
+        out = functional.conv2d(features, head)
+        b, c, ny, nx = out.shape
+        p.append(out.reshape(b, N_ANCHORS, c // N_ANCHORS, ny, nx).permute(0, 1, 3, 4, 2).contiguous())
+    return p
+
+
+def train(name, framework, steps=20, lr=0.05):
+    from conftest import Backend
+
+    backend = Backend(name)
+    anchors = np.array([[[1.5, 2], [3, 2]], [[2, 1], [3, 3.5]]], np.float32)
+    detect = SimpleNamespace(
+        anchors=backend.array(anchors), stride=list(STRIDES), na=N_ANCHORS, nl=len(STRIDES), nc=N_CLASSES
+    )
+    compute_loss = ComputeLoss(SimpleNamespace(model=[detect], hyp=HYP))
+    w = {key: framework.nn.Parameter(backend.array(value)) for key, value in weights().items()}
+    optimizer = framework.optim.SGD(list(w.values()), lr=lr, momentum=0.9)
+    curve = []
+    for images, targets in batches(steps):
+        loss, _ = compute_loss(forward(framework.nn.functional, w, backend.array(images)), backend.array(targets))
+        optimizer.zero_grad()
+        loss.sum().backward()
+        optimizer.step()
+        curve.append(float(backend.host(loss)[0]))
+    return np.array(curve)
+
+
+def test_the_loss_falls(grad_backend):
+    curve = train(grad_backend.name, __import__(grad_backend.name))
+    assert np.isfinite(curve).all()
+    assert curve[-3:].mean() < 0.7 * curve[:3].mean()
+
+
+def test_the_loss_curves_of_two_frameworks_agree():
+    torch, oneflow = pytest.importorskip("torch"), pytest.importorskip("oneflow")
+    np.testing.assert_allclose(train("oneflow", oneflow), train("torch", torch), rtol=1e-4)
