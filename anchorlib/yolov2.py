@@ -12,7 +12,7 @@ from anchorlib.arrays import Array, Namespace, as_float, check_shape, check_shap
 from anchorlib.backends import namespace_of
 from anchorlib.boxes import cxcywh_to_xyxy, size_iou, xyxy_to_cxcywh
 from anchorlib.errors import BadValueError, ShapeError
-from anchorlib.training.losses import one_hot, widened
+from anchorlib.training.losses import as_array, one_hot, widened
 
 _MIN_SIDE = 1e-4  # of the input: a smaller object is skipped
 _COLUMNS = 11  # objectness, class, tx, ty, tw, th, weight, x1, y1, x2, y2
@@ -189,7 +189,7 @@ def loss(
     (place,) = xp.nonzero(xp.reshape(objectness == 1.0, (-1,)))
     if not place.shape[0]:
         zero = conf * 0
-        return _as_arrays(xp, conf, conf, zero, zero, zero, zero)
+        return Yolov2Loss(*map(as_array, (conf, conf, zero, zero, zero, zero)))
     target = xp.take(xp.reshape(targets, (-1, _COLUMNS)), place, axis=0)  # (P, 11)
     classes = xp.take(xp.reshape(cls_logits, (images * rows, -1)), place, axis=0)  # (P, C)
     box = xp.take(xp.reshape(box_logits, (-1, 4)), place, axis=0)  # (P, 4)
@@ -205,12 +205,7 @@ def loss(
         missing = xp.abs(1 - xp.take(xp.reshape(iou, (-1,)), place))
         smooth = xp.where(missing < 1, missing * missing * 0.5, missing - 0.5)
         overlap = xp.sum(smooth) * share
-    return _as_arrays(xp, conf + cls + xy + wh + overlap, conf, cls, xy, wh, overlap)
-
-
-def _as_arrays(xp: Namespace, *parts: Array) -> Yolov2Loss:
-    """NumPy's sums are scalars, not arrays."""
-    return Yolov2Loss(*(xp.reshape(part, ()) for part in parts))
+    return Yolov2Loss(*map(as_array, (conf + cls + xy + wh + overlap, conf, cls, xy, wh, overlap)))
 
 
 def _assign(

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Any, Callable, Optional, Union
 
+import numpy as np
+
 from anchorlib.arrays import Array, Namespace
 from anchorlib.backends import namespace_of
 
@@ -145,11 +147,18 @@ def class_bce(logits: Array, cls: Array, positive: float, negative: float) -> tu
         loss = xp.sum(xp.bce_with_logits(part, target))
         total = loss if total is None else total + loss
         gradients.append((xp.sigmoid(part) - target) * share)
-    return xp.reshape(total * share, ()), xp.concat(gradients, axis=0)
+    return as_array(total * share), xp.concat(gradients, axis=0)
+
+
+def as_array(value: Array) -> Array:
+    """A sum as an array (): NumPy makes a scalar of it."""
+    if isinstance(value, np.generic):
+        return np.asarray(value)
+    return value
 
 
 def _reduced(loss: Array, reduction: str) -> Array:
     xp = namespace_of(loss)
     if reduction == "none":
         return loss
-    return xp.reshape(xp.mean(loss) if reduction == "mean" else xp.sum(loss), ())  # NumPy makes scalars of sums
+    return as_array(xp.mean(loss) if reduction == "mean" else xp.sum(loss))

@@ -140,7 +140,7 @@ class _Plan(NamedTuple):
 
     grid: Array  # (4, L, 1) float32: nx, ny, nx, ny
     zero: Array  # (1, 1) float32
-    layer: Array  # (codes,) int64
+    before: Array  # (codes,) int64: the code less its layer
     anchor: Array  # (codes,) int64, in its layer
     row: Array  # (codes,) int64, of the anchor among those of all layers
     step_last: (
@@ -155,7 +155,7 @@ def _plan(xp: Namespace, device: str, shapes: tuple[tuple[int, int], ...], n_anc
     tables = _Plan(
         grid=np.tile(sizes, 2).T[:, :, None],
         zero=np.zeros((1, 1), dtype=np.float32),
-        layer=layer.astype(np.int64),
+        before=(np.arange(len(layer)) - layer).astype(np.int64),
         anchor=anchor.astype(np.int64),
         row=(layer * n_anchors + anchor).astype(np.int64),
         step_last=np.concatenate([np.asarray(_STEPS, dtype=np.float32)[neighbour], sizes[layer] - 1], axis=1).T,
@@ -178,7 +178,7 @@ def _assign(xp: Namespace, targets: Array, anchors: Array, plan: _Plan, thr: flo
 
     Coordinates lie in rows, (2, M) and (4, M): NumPy is several times slower along a last axis of 2 or 4.
     """
-    n_layers, n_targets = anchors.shape[0], targets.shape[0]
+    n_layers, n_targets = int(anchors.shape[0]), int(targets.shape[0])
     columns = xp.reshape(xp.permute_dims(targets, (1, 0)), (6, 1, n_targets))
     boxes = columns[2:] * plan.grid  # (4, L, T)
     ratio = boxes[2:, :, None, :] / xp.permute_dims(anchors, (2, 0, 1))[:, :, :, None]  # (2, L, A, T)
@@ -187,11 +187,11 @@ def _assign(xp: Namespace, targets: Array, anchors: Array, plan: _Plan, thr: flo
     near = _near(xp, boxes[:2], plan.grid[:2])  # (L, 5, T)
     mask = matches[:, None, :, :] & near[:, :, None, :]  # (L, 5, A, T)
     (found,) = xp.nonzero(xp.reshape(mask, (-1,)))  # (M,)
-    counts = xp.to_numpy(xp.sum(xp.reshape(mask, (n_layers, -1)), axis=1)).tolist()
 
     code = xp.floor_divide(found, xp.full_like(found[:1], max(n_targets, 1)))
     target = found - code * n_targets
-    box = xp.take(xp.reshape(boxes, (4, -1)), plan.layer[code] * n_targets + target, axis=1)  # (4, M)
+    place = found - (plan.before * n_targets)[code]  # in (L, T)
+    box = xp.take(xp.reshape(boxes, (4, -1)), place, axis=1)  # (4, M)
     step_last = xp.take(plan.step_last, code, axis=1)  # (4, M)
     cell = xp.minimum(xp.maximum(xp.trunc(box[:2] - step_last[:2]), plan.zero), step_last[2:])  # (2, M): x, y
     gi_gj = xp.astype(cell, xp.int64)
@@ -205,7 +205,9 @@ def _assign(xp: Namespace, targets: Array, anchors: Array, plan: _Plan, thr: flo
         gi=gi_gj[0],
         anchor_wh=xp.take(xp.take(xp.reshape(anchors, (-1, 2)), plan.row, axis=0), code, axis=0),
     )
-    return rows, [sum(counts[:i]) for i in range(n_layers + 1)]
+    per_layer = mask.shape[1] * mask.shape[2] * n_targets
+    inner = xp.stack([xp.sum(found < per_layer * (i + 1)) for i in range(n_layers)])
+    return rows, [0, *xp.to_numpy(inner).tolist()]
 
 
 def _near(xp: Namespace, centre: Array, grid: Array) -> Array:

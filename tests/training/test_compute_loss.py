@@ -422,3 +422,22 @@ def test_a_model_without_the_parts_is_refused(backend):
 
 def test_one_yolov5_flag_changes_nothing(backend):
     assert run(backend, small_case(), bbox_iou_optim=True)[0] == run(backend, small_case())[0]
+
+
+def test_it_is_right_under_torch_compile(grad_backend):
+    if grad_backend.name != "torch":
+        pytest.skip("torch's")
+    import torch
+
+    if not hasattr(torch, "compile"):
+        pytest.skip("torch >= 2")
+    case = small_case(20, dtype=np.float32)
+    compute_loss = ComputeLoss(model_of(grad_backend, case[0], case[1], 3))
+    p, targets = logits_of(grad_backend, case[2]), grad_backend.array(case[3])
+    compiled = torch.compile(lambda p, targets: compute_loss([layer * 1.0 for layer in p], targets)[0], backend="eager")
+    loss = compiled(p, targets)
+    loss.sum().backward()
+    expected = run(grad_backend, case)
+    np.testing.assert_allclose(grad_backend.host(loss.detach()), expected[0], rtol=1e-6)
+    for layer, gradient in zip(p, expected[2]):
+        np.testing.assert_allclose(grad_backend.host(layer.grad), gradient, rtol=1e-5, atol=1e-9)
