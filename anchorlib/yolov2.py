@@ -189,7 +189,7 @@ def loss(
     (place,) = xp.nonzero(xp.reshape(objectness == 1.0, (-1,)))
     if not place.shape[0]:
         zero = conf * 0
-        return Yolov2Loss(*map(as_array, (conf, conf, zero, zero, zero, zero)))
+        return Yolov2Loss(*(as_array(part, targets.dtype) for part in (conf, conf, zero, zero, zero, zero)))
     target = xp.take(xp.reshape(targets, (-1, _COLUMNS)), place, axis=0)  # (P, 11)
     classes = xp.take(xp.reshape(cls_logits, (images * rows, -1)), place, axis=0)  # (P, C)
     box = xp.take(xp.reshape(box_logits, (-1, 4)), place, axis=0)  # (P, 4)
@@ -205,7 +205,8 @@ def loss(
         missing = xp.abs(1 - xp.take(xp.reshape(iou, (-1,)), place))
         smooth = xp.where(missing < 1, missing * missing * 0.5, missing - 0.5)
         overlap = xp.sum(smooth) * share
-    return Yolov2Loss(*map(as_array, (conf + cls + xy + wh + overlap, conf, cls, xy, wh, overlap)))
+    parts = (conf + cls + xy + wh + overlap, conf, cls, xy, wh, overlap)
+    return Yolov2Loss(*(as_array(part, targets.dtype) for part in parts))
 
 
 def _assign(

@@ -14,6 +14,7 @@ import numpy as np
 
 from anchorlib.arrays import Array, HostArray
 from anchorlib.fitting.grid import Sizes, joined
+from anchorlib.fitting.order import area_rank
 
 _BLOCK = 2**14  # columns of 64 KB, which stay in the cache
 _CHUNK = 2**12  # nine values an item and more
@@ -103,9 +104,7 @@ class Bounds:
     def _by_rank(self, anchors: HostArray) -> HostArray:
         """The least side of each anchor, (n,) float32; 0 for those that do not move."""
         assert self.min_side is not None
-        sides = anchors.astype(np.float64)
-        rank = np.argsort(np.lexsort((sides[:, 0], sides[:, 0] * sides[:, 1])))
-        return np.where(self.movable, self.min_side[rank], np.float32(0))
+        return np.where(self.movable, self.min_side[area_rank(anchors)], np.float32(0))
 
 
 class Ascent:

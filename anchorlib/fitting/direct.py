@@ -57,6 +57,7 @@ _STAGES = (
 _BOX_OCTAVES = (1 / 128, 1 / 512, 1 / 2048)
 _BOX_SWEEPS = 12  # at most, of each
 _BOX_SMALL = 2.0**-24
+_MOST_BOXES = 2**28  # a larger sum of counts is one of weights
 _BOX_WORK = 2**22  # boxes times anchors times sweeps, 0.1 s; beyond it the cells are as good as the boxes
 _FEW = 3  # up to so many anchors the limit cuts off many boxes, which makes many peaks of about one height
 _FEW_KEPT = 4
@@ -133,7 +134,7 @@ def search(
         for stage in _STAGES:
             keep = max(stage.keep, _FEW_KEPT) if n <= _FEW else stage.keep
             found = _climbed(found, grid.at_most(max(stage.cells, n)), stage, measure, bounds, deadline)[:keep]
-        best = _polished(found, boxes, measure, bounds, deadline)
+        best = _polished(found, boxes, total, measure, bounds, deadline)
     if start is not None and bounds.allow(start):
         table = SizeTable(boxes_wh, weights)
         if table.fitness(start, thr, objective) >= table.fitness(best, thr, objective):
@@ -197,12 +198,19 @@ def _climbed(
     return [anchors for _, anchors in climbed]
 
 
-def _polished(found: list[HostArray], boxes: Sizes, objective: Objective, bounds: Bounds, deadline: float) -> HostArray:
-    """The best of the solutions after a last climb on the boxes, as far as their number allows."""
-    rounds = _BOX_WORK // (len(boxes) * len(found[0]))
+def _polished(
+    found: list[HostArray], boxes: Sizes, total: int, objective: Objective, bounds: Bounds, deadline: float
+) -> HostArray:
+    """The best of the solutions after a last climb on the boxes, as far as their number allows.
+
+    Their number is the sum of their counts, so that boxes joined by size are fitted as they are one by one; a sum that
+    no data set has comes of weights that are no counts.
+    """
+    n_boxes = total if total < _MOST_BOXES else len(boxes)
+    rounds = _BOX_WORK // (n_boxes * len(found[0]))
     octaves = _BOX_OCTAVES[:rounds]
     best, best_total = found[0], -1.0
-    for anchors in found[: max(1, _FEW_WORK // len(boxes))]:
+    for anchors in found[: max(1, _FEW_WORK // n_boxes)]:
         if not rounds or time.monotonic() > deadline:
             break
         sweeps = min(_BOX_SWEEPS, rounds // len(octaves))
@@ -215,7 +223,6 @@ def _polished(found: list[HostArray], boxes: Sizes, objective: Objective, bounds
                     ascent.climb(octaves, sweeps, _BOX_SMALL)
                     if not gain:
                         break
-        total = ascent.total()
-        if total > best_total:
-            best, best_total = ascent.anchors, total
+        if ascent.total() > best_total:
+            best, best_total = ascent.anchors, ascent.total()
     return best

@@ -97,8 +97,11 @@ def joined(parts: list[Sizes]) -> Sizes:
 
 def distinct(sizes: Sizes) -> Sizes:
     """Each size once, by width and height, with the sum of its counts."""
-    key, place = np.unique(_key(sizes, 0, 0), return_inverse=True)
-    count = np.bincount(place.reshape(-1), sizes.count, len(key))
+    key = _key(sizes, 0, 0)  # positive floats sort like their bits, and one number sorts faster than a pair
+    order = np.argsort(key, kind="stable")
+    key = key[order]
+    first = np.flatnonzero(np.diff(key, prepend=-1))
+    key, count = key[first], np.add.reduceat(sizes.count[order], first) if len(first) else sizes.count
     return Sizes((key >> 32).astype(np.uint32).view(np.float32), key.astype(np.uint32).view(np.float32), count)
 
 

@@ -26,6 +26,7 @@ from anchorlib.arrays import (
 from anchorlib.backends import namespace_of
 from anchorlib.boxes import size_iou
 from anchorlib.errors import BadValueError
+from anchorlib.fitting.grid import columns, distinct
 from anchorlib.fitting.order import by_area
 from anchorlib.metrics import side_ratio
 
@@ -90,9 +91,9 @@ def kmeans(
     counts = check_weights(weights, boxes_wh.shape[0])
     (view,) = backends.on_host(like)
     xp = namespace_of(view)
-    sizes, counts = distinct_sizes(
-        xp.to_numpy(view), counts
-    )  # order and counts come from the host, whatever the device
+    once = distinct(columns(xp.to_numpy(as_float(view, xp.float32)), counts))  # on the host, whatever the device
+    once = once.take(np.flatnonzero(once.count))
+    sizes, counts = np.stack([once.w, once.h], axis=1), once.count.astype(np.int64)
     check_enough_sizes(n, len(sizes))
 
     space = _Space(xp, sizes, counts, distance, xp.device_of(view))
@@ -100,25 +101,6 @@ def kmeans(
     rows = _draw_random(rng, counts, n) if init == "random" else _draw_far_apart(rng, space, n)
     centres = _lloyd(space, sizes[rows], update)
     return to_framework(by_area(centres), like)
-
-
-def distinct_sizes(boxes_wh: HostArray, counts: Optional[HostArray]) -> tuple[HostArray, HostArray]:
-    """The distinct sizes, sorted by width, then height: (U, 2) float32, and how often each occurs: (U,) int64."""
-    columns = np.ascontiguousarray(boxes_wh, dtype=np.float32)
-    # Positive floats sort like their bits, so a pair sorts as one 64-bit number: faster by far than by rows.
-    bits = columns.view(np.uint32).astype(np.uint64)
-    keys = (bits[:, 0] << np.uint64(32)) | bits[:, 1]
-    order = np.argsort(keys, kind="stable")
-    keys = keys[order]
-    first = np.flatnonzero(np.concatenate([np.ones(min(1, len(keys)), np.bool_), keys[1:] != keys[:-1]]))
-    if counts is None:
-        totals = np.diff(np.append(first, len(keys)))
-    else:
-        totals = np.add.reduceat(counts[order], first) if len(first) else counts[:0]
-    keys = keys[first]
-    sizes = np.stack([keys >> np.uint64(32), keys & np.uint64(0xFFFFFFFF)], axis=1).astype(np.uint32).view(np.float32)
-    kept = totals > 0  # a size of weight 0 is not there
-    return np.ascontiguousarray(sizes[kept]), totals[kept].astype(np.int64)
 
 
 def check_enough_sizes(n: int, n_distinct: int) -> None:

@@ -11,8 +11,17 @@ from anchorlib.arrays import HostArray
 
 def by_area(anchors: HostArray) -> HostArray:
     """Sorted by area, then width: (K, 2) to (K, 2)."""
+    return anchors[_area_order(anchors)]
+
+
+def area_rank(anchors: HostArray) -> HostArray:
+    """The place of each anchor in that order: (K,) int64."""
+    return np.argsort(_area_order(anchors))
+
+
+def _area_order(anchors: HostArray) -> HostArray:
     sides = anchors.astype(np.float64)  # in float64 the area of float32 sides is exact
-    return anchors[np.lexsort((sides[:, 0], sides[:, 0] * sides[:, 1]))]
+    return np.lexsort((sides[:, 0], sides[:, 0] * sides[:, 1]))
 
 
 def layers_disagree(mean_areas: Sequence[float], strides: Sequence[float]) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Optional
 
 from anchorlib import backends
-from anchorlib.arrays import Array, Namespace, check_shape
+from anchorlib.arrays import Array, Namespace, as_float, check_shape
 from anchorlib.backends import namespace_of
 from anchorlib.boxes import box_iou_pairs
 from anchorlib.errors import ModelError, ShapeError
@@ -119,9 +119,10 @@ class ComputeLoss:
             sum(losses, zero) * self.hyp[gain]
             for losses, gain in ((box_loss, "box"), (obj_loss, "obj"), (cls_loss, "cls"))
         ]
-        total = xp.reshape((parts[0] + parts[1] + parts[2]) * p[0].shape[0], (1,))
-        items = parts + [parts[0] + parts[1] + parts[2]] if self.four_items else parts
-        return total, xp.detach(xp.stack(items))
+        everything = parts[0] + parts[1] + parts[2]
+        items = xp.stack([*parts, everything] if self.four_items else parts)
+        total = xp.reshape(everything * int(p[0].shape[0]), (1,))
+        return as_float(total, iou.dtype), xp.detach(as_float(items, iou.dtype))  # NumPy 1 makes float64 of scalars
 
     def build_targets(
         self, p: Sequence[Array], targets: Array

@@ -5,7 +5,7 @@ Logits of 16 bits are computed with in float32.
 
 from __future__ import annotations
 
-from typing import Any, Callable, Optional, Union
+from typing import Any, Optional, Union
 
 import numpy as np
 
@@ -92,8 +92,8 @@ class FocalLoss:
     0.0613
     """
 
-    def __init__(self, loss_fcn: Callable[[Array, Array], Array], gamma: float = 1.5, alpha: float = 0.25) -> None:
-        self.loss_fcn: Any = loss_fcn
+    def __init__(self, loss_fcn: Any, gamma: float = 1.5, alpha: float = 0.25) -> None:
+        self.loss_fcn = loss_fcn
         self.gamma = gamma
         self.alpha = alpha
         self.reduction: str = self.loss_fcn.reduction
@@ -147,18 +147,16 @@ def class_bce(logits: Array, cls: Array, positive: float, negative: float) -> tu
         loss = xp.sum(xp.bce_with_logits(part, target))
         total = loss if total is None else total + loss
         gradients.append((xp.sigmoid(part) - target) * share)
-    return as_array(total * share), xp.concat(gradients, axis=0)
+    return as_array(total * share, logits.dtype), xp.concat(gradients, axis=0)
 
 
-def as_array(value: Array) -> Array:
-    """A sum as an array (): NumPy makes a scalar of it."""
-    if isinstance(value, np.generic):
-        return np.asarray(value)
-    return value
+def as_array(value: Array, dtype: Any) -> Array:
+    """A sum as an array () of `dtype`: NumPy makes a scalar of it, and before version 2 a float64 of its products."""
+    return np.asarray(value, dtype=dtype) if isinstance(value, np.generic) else value
 
 
 def _reduced(loss: Array, reduction: str) -> Array:
     xp = namespace_of(loss)
     if reduction == "none":
         return loss
-    return as_array(xp.mean(loss) if reduction == "mean" else xp.sum(loss))
+    return as_array(xp.mean(loss) if reduction == "mean" else xp.sum(loss), loss.dtype)

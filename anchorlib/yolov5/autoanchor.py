@@ -56,8 +56,8 @@ def check_anchors(
     ----------
     dataset : has `shapes` (images, 2) as (w, h), and `labels`, for each image (k, 5): class, xc, yc, w, h in [0, 1]
     model : its last module, `model.model[-1]` or `model.module.model[-1]`, has `anchors` (L, A, 2) in units of its
-        layer's stride, and `stride` (L,); torch or OneFlow tensors. `anchors` is written in place and stays the same object;
-        an `anchor_grid` is brought up to date. Nothing is changed unless the new anchors' BPR is greater.
+        layer's stride, and `stride` (L,); torch or OneFlow tensors. `anchors` is written in place and stays the same
+        object; an `anchor_grid` is brought up to date. Nothing is changed unless the new anchors' BPR is greater.
     thr : ratio limit, > 1; the hyperparameter anchor_t
     imgsz : the long side of an image in training, pixels, or (w, h)
     method, seed, generations : of `fit_anchors`

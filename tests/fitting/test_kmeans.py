@@ -6,7 +6,7 @@ from hypothesis.extra.numpy import arrays
 
 from anchorlib import kmeans, wh_iou
 from anchorlib.errors import BadValueError, ShapeError
-from anchorlib.fitting.kmeans import DISTANCES, INITS, UPDATES, distinct_sizes
+from anchorlib.fitting.kmeans import DISTANCES, INITS, UPDATES
 
 WAYS = [(d, u, i) for d in DISTANCES for u in UPDATES for i in INITS]
 
@@ -168,12 +168,6 @@ def test_the_result_is_a_fixed_point_of_a_plain_loop(distance, update):
 def test_dtype_and_device_are_kept(backend, dtype):
     result = kmeans(backend.array(sizes(50), dtype), 3)
     assert backend.host(result).dtype == dtype
-
-
-def test_distinct_sizes_are_sorted_with_their_counts():
-    found, counts = distinct_sizes(np.asarray([[3, 1], [1, 9], [3, 1], [1, 2]], np.float32), None)
-    assert found.tolist() == [[1, 2], [1, 9], [3, 1]]
-    assert counts.tolist() == [1, 1, 2]
 
 
 def test_a_million_boxes_give_n_anchors():
