@@ -44,6 +44,32 @@ def anchorlib_evolve(job):
     return lambda boxes_wh: fit_anchors(boxes_wh, job["n"], method="evolve", seed=job["seed"]).anchors
 
 
+def anchorlib_direct_iou(job):
+    return anchorlib_direct({**job, "objective": "iou"})
+
+
+def plain_iou_kmeans(job):
+    """1 - IoU k-means with medians as it is usually written: (N, K) at a time, until no box changes its cluster."""
+
+    def fit(boxes_wh):
+        rng = np.random.default_rng(job["seed"])
+        clusters = boxes_wh[rng.choice(len(boxes_wh), job["n"], replace=False)]
+        before = np.full(len(boxes_wh), -1)
+        for _ in range(1000):
+            inter = np.minimum(boxes_wh[:, None], clusters[None]).prod(2)
+            union = boxes_wh.prod(1)[:, None] + clusters.prod(1)[None] - inter
+            owner = (1 - inter / union).argmin(1)
+            if (owner == before).all():
+                break
+            for j in range(job["n"]):
+                if (owner == j).any():
+                    clusters[j] = np.median(boxes_wh[owner == j], axis=0)
+            before = owner
+        return clusters
+
+    return fit
+
+
 def anchorlib_iou_kmeans(job):
     from anchorlib import kmeans
 
@@ -144,6 +170,8 @@ WAYS = {
     "anchorlib direct": anchorlib_direct,
     "anchorlib evolve": anchorlib_evolve,
     "anchorlib 1 - IoU k-means": anchorlib_iou_kmeans,
+    "anchorlib direct, IoU": anchorlib_direct_iou,
+    "plain 1 - IoU k-means": plain_iou_kmeans,
     "plain evolution": plain_evolution,
     "yolov5 7.0.14": yolov5,
     "scipy kmeans": scipy_kmeans,

@@ -17,6 +17,7 @@ from anchorlib.fitting.grid import Sizes, joined
 from anchorlib.fitting.order import area_rank
 
 _BLOCK = 2**14  # columns of 64 KB, which stay in the cache
+_WANDERERS = 12  # sides drawn at a time; each width is tried with each height
 _CHUNK = 2**12  # nine values an item and more
 _EXACT = 52  # bits of a sum in float64, one to spare
 
@@ -166,6 +167,27 @@ class Ascent:
                     self._move(anchor, sides_w[best], sides_h[best])
                     gain += float(sums[best] - sums[steps])
         return gain
+
+    def wander(self, rng: np.random.Generator, rounds: int) -> None:
+        """Each anchor to the best of many places around it, drawn at all scales.
+
+        A single anchor gains or loses a box at every hair's breadth, and no regular step meets the best of the peaks
+        that this makes.
+        """
+        for _ in range(rounds):
+            if time.monotonic() > self._deadline:
+                return
+            reach = 2.0 ** -float(rng.integers(5, 14))
+            for anchor in self._movable:
+                w, h = self.anchors[anchor].tolist()
+                off_w, off_h = 1 + reach * rng.uniform(-1, 1, (2, _WANDERERS))
+                off_w[0] = off_h[0] = 1
+                near = self._within_reach(anchor, 1 + 2 * reach)
+                sides_w, sides_h = self._sides(anchor, w * off_w), self._sides(anchor, h * off_h)
+                sums = self._sums(anchor, sides_w[:, None], sides_h[None, :], near)
+                row, column = divmod(int(sums.argmax()), _WANDERERS)
+                if sums[row, column] > sums[0, 0]:
+                    self._move(anchor, sides_w[row], sides_h[column])
 
     def _step(self, anchor: int, factor: float) -> float:
         """One anchor to the best place within a step in each side; what that gains."""

@@ -63,6 +63,7 @@ _FEW = 3  # up to so many anchors the limit cuts off many boxes, which makes man
 _FEW_KEPT = 4
 _FEW_WORK = 2**18  # boxes that are climbed for few anchors, over all the peaks: a second or so
 _SCANS = ((1 / 128, 32), (1 / 1024, 48))  # octaves and steps
+_WANDERINGS = 60  # of a single anchor
 _SCAN_ROUNDS = 2  # at most, of each
 
 
@@ -134,7 +135,7 @@ def search(
         for stage in _STAGES:
             keep = max(stage.keep, _FEW_KEPT) if n <= _FEW else stage.keep
             found = _climbed(found, grid.at_most(max(stage.cells, n)), stage, measure, bounds, deadline)[:keep]
-        best = _polished(found, boxes, total, measure, bounds, deadline)
+        best = _polished(found, boxes, total, measure, bounds, seed, deadline)
     if start is not None and bounds.allow(start):
         table = SizeTable(boxes_wh, weights)
         if table.fitness(start, thr, objective) >= table.fitness(best, thr, objective):
@@ -199,7 +200,13 @@ def _climbed(
 
 
 def _polished(
-    found: list[HostArray], boxes: Sizes, total: int, objective: Objective, bounds: Bounds, deadline: float
+    found: list[HostArray],
+    boxes: Sizes,
+    total: int,
+    objective: Objective,
+    bounds: Bounds,
+    seed: int,
+    deadline: float,
 ) -> HostArray:
     """The best of the solutions after a last climb on the boxes, as far as their number allows.
 
@@ -225,4 +232,8 @@ def _polished(
                         break
         if ascent.total() > best_total:
             best, best_total = ascent.anchors, ascent.total()
+    if rounds and bounds.movable.sum() == 1:
+        ascent = Ascent(boxes, best, objective, bounds, deadline)
+        ascent.wander(np.random.default_rng(seed), _WANDERINGS)
+        best = ascent.anchors
     return best
