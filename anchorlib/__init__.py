@@ -9,14 +9,17 @@ from anchorlib.boxes import box_iou_pairs, wh_iou
 from anchorlib.datasets import BoxSizes, read_boxes
 from anchorlib.fitting import AnchorFit, evolve, fit_anchors, kmeans
 from anchorlib.metrics import AnchorScore, score, size_ratio
+from anchorlib.training import LayerTargets, build_targets
 
 __all__ = [
     "AnchorFit",
     "AnchorScore",
     "BoxSizes",
+    "LayerTargets",
     "__version__",
     "backends",
     "box_iou_pairs",
+    "build_targets",
     "evolve",
     "fit_anchors",
     "kmeans",

@@ -14,6 +14,7 @@ Array = Any  # numpy.ndarray, torch.Tensor or oneflow.Tensor: there is no common
 Namespace = Any  # the array's namespace, an adaptor of anchorlib.backends
 HostArray = np.ndarray[Any, Any]
 
+MIN_SIDE, MAX_SIDE = 1e-15, 1e15  # pixels: areas and their sums stay within float32
 MAX_THR = 65536.0  # a ratio above 2^-17 is a whole number of 2^-40: see anchorlib.metrics
 
 
@@ -50,7 +51,8 @@ def as_float(array: Array, dtype: Any = None) -> Array:
     xp = namespace_of(array)
     if dtype is None:
         dtype = array.dtype if xp.isdtype(array.dtype, "real floating") else xp.float32
-    return array if array.dtype == dtype else xp.astype(array, dtype)
+    with np.errstate(over="ignore"):  # beyond float32 is infinite, which the checks of values refuse
+        return array if array.dtype == dtype else xp.astype(array, dtype)
 
 
 def to_framework(result: HostArray, like: Array) -> Array:
@@ -60,19 +62,22 @@ def to_framework(result: HostArray, like: Array) -> Array:
     return array if array.dtype == like.dtype else xp.astype(array, like.dtype)
 
 
-def check_sizes(*, zero: bool = False, **named: HostArray | Array) -> None:
-    """Every side is finite and > 0 (or >= 0 where `zero`); the message counts the bad rows and shows the first."""
+def check_sizes(*, zero: bool = False, **named: Array) -> None:
+    """Every side is finite and > 0 (or >= 0 where `zero`), its area a float32; the message shows the first bad row."""
     for name, array in named.items():
         xp = namespace_of(array)
-        # One reduction decides in the good case: NaN fails every comparison, and min and max carry it along.
         if array.shape[0] == 0:
             continue
+        array = as_float(array, xp.float32)  # what is measured: a float64 may be 0 or infinite there
+        # One reduction decides in the good case: NaN fails every comparison, and min and max carry it along.
         low, high = float(xp.min(array)), float(xp.max(array))
-        if (low >= 0 if zero else low > 0) and high < math.inf:
+        if (low >= 0 if zero else low >= MIN_SIDE) and high <= MAX_SIDE:
             continue
         rows = np.asarray(xp.to_numpy(array))
         _complain_of_rows(name, rows, ~np.isfinite(rows), "a side that is not a finite number")
         _complain_of_rows(name, rows, rows < 0 if zero else rows <= 0, f"a side {'<' if zero else '<='} 0")
+        odd = (rows > MAX_SIDE) | ((rows < MIN_SIDE) & (rows > 0 if zero else rows >= 0))
+        _complain_of_rows(name, rows, odd, f"a side that is no number of pixels, beyond {MIN_SIDE:g} to {MAX_SIDE:g}")
 
 
 def _complain_of_rows(name: str, rows: HostArray, bad: HostArray, what: str) -> None:
@@ -81,29 +86,37 @@ def _complain_of_rows(name: str, rows: HostArray, bad: HostArray, what: str) -> 
         first = int(bad_rows[0])
         raise BadValueError(
             f"{name} has {len(bad_rows)} of {len(rows)} rows with {what} "
-            f"(first: row {first}, {rows[first].tolist()}). Use boxes.drop_degenerate."
+            f"(first: row {first}, {rows[first].tolist()}). "
+            f"{'Use boxes.drop_degenerate.' if name == 'boxes_wh' else 'Correct it.'}"
         )
 
 
 def check_one_of(name: str, value: str, known: tuple[str, ...]) -> None:
     """An option has one of its values."""
     if value not in known:
-        raise ValueError(f"{name} must be one of {', '.join(known)}, got {value!r}.")
+        raise BadValueError(f"{name} must be one of {', '.join(known)}, got {value!r}.")
+
+
+def check_seed(seed: int) -> int:
+    """A seed that numpy.random.default_rng takes."""
+    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
+        raise BadValueError(f"seed must be a whole number >= 0, got {seed!r}.")
+    return int(seed)
 
 
 def check_thr(thr: float) -> float:
     """A ratio limit: greater than 1."""
     thr = float(thr)
-    if not 1 < thr <= MAX_THR:
+    if not 1 < np.float32(thr) <= MAX_THR:  # as it is compared
         hint = f" A limit below 1 is a reciprocal in older code: pass {1 / thr:g}." if 0 < thr < 1 else ""
         raise BadValueError(f"thr must be greater than 1 and at most {MAX_THR:g}, got {thr:g}.{hint}")
     return thr
 
 
 def check_weights(weights: Optional[Array], n_boxes: int) -> Optional[HostArray]:
-    """Weights as whole numbers on the host: int64 (N,) with a sum below 2^36, or None.
+    """Weights as whole numbers on the host: int64 (N,) with a sum of about 2^36 at most, or None.
 
-    Whole numbers stay as they are. Others are counted in units of a power of two, about 2^-35 of their sum, so that
+    Whole numbers stay as they are. Others are counted in units of a power of two, 2^-35 of their sum or less, so that
     sums of them are the same bits in any order.
     """
     if weights is None:
@@ -111,11 +124,13 @@ def check_weights(weights: Optional[Array], n_boxes: int) -> Optional[HostArray]
     namespace_of(weights=weights)
     check_shape((n_boxes,), weights=weights)
     values = namespace_of(weights).to_numpy(weights).astype(np.float64)
-    if not (np.isfinite(values).all() and (values >= 0).all() and values.sum() > 0):
-        raise BadValueError("weights must be finite, >= 0 and not all zero.")
-    if not (np.all(values == np.floor(values)) and values.sum() < 2.0**36):
-        largest_sum = max(float(values.max()) * n_boxes, np.finfo(np.float64).tiny)  # the same for any order of boxes
-        values = np.rint(np.ldexp(values, 35 - math.frexp(largest_sum)[1]))
-        if not values.sum() > 0:
-            raise BadValueError("weights are too far apart: all vanish beside the largest.")
+    bad = ~(np.isfinite(values) & (values >= 0))
+    if bad.any() or not values.any():
+        first = int(np.flatnonzero(bad)[0]) if bad.any() else 0
+        got = f"{values[first]:g} in row {first}" if len(values) else "none"
+        raise BadValueError(f"weights must be finite, >= 0 and not all zero, got {got}.")
+    if not (values.max() < 2.0**36 and np.all(values == np.floor(values)) and values.sum() < 2.0**36):
+        shares = values / values.max()
+        total = math.fsum(shares)  # exact, and so the same for any order of the boxes
+        values = np.rint(np.ldexp(shares, 35 - math.frexp(total)[1]))
     return values.astype(np.int64)

@@ -54,6 +54,9 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
 def _fit(options: argparse.Namespace) -> int:
     if options.out:
         format_of_new_file(options.out, options.format)
+    if options.generations is not None and options.method != "evolve":
+        raise BadValueError("--generations has no meaning without --method evolve.")
+    options.generations = 1000 if options.generations is None else options.generations
     boxes = _read(options)
     wh = _on_backend(boxes.wh, options)
     old = read_anchors(options.anchors) if options.anchors else None
@@ -90,10 +93,10 @@ def _fit(options: argparse.Namespace) -> int:
         before_name=before_name,
         fitted={"seconds": fit.seconds, "method": fit.method, "seed": fit.seed, "kept_start": fit.kept_start},
     )
+    _show(report, options)
     if options.out:
         written = write_anchors(options.out, layers, options.format)
-        _say(options, f"wrote {options.out} ({written})\n")
-    _show(report, options)
+        _say(options, f"Wrote {options.out} ({written}).")
     return GOOD if fit.score.is_good else POOR
 
 
@@ -211,9 +214,9 @@ def _parser() -> argparse.ArgumentParser:
     fit.add_argument("--method", choices=METHODS, default=METHODS[0], help=f"({METHODS[0]})")
     fit.add_argument("--objective", choices=OBJECTIVES, default=OBJECTIVES[0], help="what is made large (ratio)")
     fit.add_argument("--distance", choices=DISTANCES, help="of k-means (euclidean; iou for --objective iou)")
-    fit.add_argument("--update", choices=UPDATES, default=UPDATES[0], help="of k-means (mean)")
-    fit.add_argument("--init", choices=INITS, default=INITS[0], help="of k-means (random)")
-    fit.add_argument("--generations", type=int, default=1000, help="of --method evolve (1000)")
+    fit.add_argument("--update", choices=UPDATES, help="of k-means (mean)")
+    fit.add_argument("--init", choices=INITS, help="of k-means (random)")
+    fit.add_argument("--generations", type=int, help="of --method evolve (1000)")
     fit.add_argument("--seed", type=int, default=0, help="one seed, one answer (0)")
     fit.add_argument("--anchors", metavar="FILE", help="anchors to compare with and, if they are n, to improve")
     fit.add_argument("--fixed", type=float, nargs="+", metavar="PX", help="w h of anchors that stay; of direct")

@@ -8,6 +8,7 @@ change a digit.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Optional
@@ -65,14 +66,17 @@ def size_ratio(boxes_wh: Array, anchors: Array, /) -> Array:
 
 @dataclass(frozen=True)
 class AnchorScore:
-    """How well a set of anchors fits a set of boxes. Python floats, each the exact value correctly rounded.
+    """How well a set of anchors fits a set of boxes. Python floats, the same bits everywhere.
+
+    bpr, aat and fitness are the exact values correctly rounded; so are mean_best and avg_iou but for what is cut off
+    ratios and IoUs below 2^-17.
 
     bpr : best possible recall, the share of boxes with a ratio > 1 / thr to some anchor
     aat : anchors above threshold, the mean number of anchors with a ratio > 1 / thr to a box
     fitness : the mean over boxes of the best ratio, where that is > 1 / thr, else 0
     mean_best : the mean over boxes of the best ratio
     avg_iou : the mean over boxes of the best IoU of sizes (the measure of YOLO9000)
-    n_boxes : how many boxes; the sum of the weights where there are weights
+    n_boxes : how many boxes; the sum of the weights, rounded, where there are weights
     """
 
     bpr: float
@@ -131,6 +135,8 @@ def score(boxes_wh: Array, anchors: Array, thr: float = 4.0, *, weights: Optiona
     check_shape_wh(boxes_wh=boxes_wh, anchors=anchors)
     check_sizes(zero=True, boxes_wh=boxes_wh)
     check_sizes(anchors=anchors)
+    if anchors.shape[0] == 0:
+        raise BadValueError("anchors must have at least one row, got none.")
     return SizeTable(boxes_wh, weights).score(anchors, thr)
 
 
@@ -157,7 +163,8 @@ class SizeTable:
         columns = [xp.astype(boxes_wh[:, side], xp.float32, copy=True) for side in (0, 1)]  # contiguous
         if counts is not None:
             columns.append(xp.from_numpy(counts, device=self._device))
-        self.n_boxes = int(boxes_wh.shape[0] if counts is None else counts.sum())
+        self._total = int(boxes_wh.shape[0] if counts is None else counts.sum())
+        self.n_boxes = self._total if weights is None else round(math.fsum(namespace_of(weights).to_numpy(weights)))
         size = _BLOCK_ON_HOST if xp.in_host_memory(boxes_wh) else _BLOCK_ON_DEVICE
         self._blocks = [
             (*(column[first : first + size] for column in columns), *([None] if counts is None else []))
@@ -208,8 +215,8 @@ class SizeTable:
                 best_sum += _units(xp, best, weight)
                 iou_sum += _units(xp, best_iou, weight)
         return AnchorScore(
-            bpr=recalled / self.n_boxes,
-            aat=above / self.n_boxes,
+            bpr=recalled / self._total,
+            aat=above / self._total,
             fitness=self._mean(kept),
             mean_best=self._mean(best_sum),
             avg_iou=self._mean(iou_sum),
@@ -232,7 +239,7 @@ class SizeTable:
                     matched[j] += _count(xp, xp.astype(ratio > limit, xp.int64), weight)
                 for j in range(len(nearest)):
                     nearest[j] += _count(xp, xp.astype(owner == float(j), xp.int64), weight)
-        return [AnchorUse(m / self.n_boxes, n / self.n_boxes) for m, n in zip(matched, nearest)]
+        return [AnchorUse(m / self._total, n / self._total) for m, n in zip(matched, nearest)]
 
     def _here(self, anchors: Array) -> Array:
         """The anchors as float32, where the columns lie."""
@@ -242,7 +249,7 @@ class SizeTable:
         return as_float(anchors, self._xp.float32)
 
     def _mean(self, units: int) -> float:
-        return units / (self.n_boxes << 40)  # Python divides whole numbers with one correct rounding
+        return units / (self._total << 40)  # Python divides whole numbers with one correct rounding
 
 
 def side_ratio(xp: Namespace, w: Array, h: Array, anchor_w: Array, anchor_h: Array) -> Array:

@@ -8,7 +8,7 @@ from typing import NamedTuple, Optional, Union
 import numpy as np
 
 from anchorlib import backends
-from anchorlib.arrays import Array, Namespace, as_float, check_shape, check_shape_wh
+from anchorlib.arrays import Array, HostArray, Namespace, as_float, check_shape, check_shape_wh, check_sizes
 from anchorlib.backends import namespace_of
 from anchorlib.boxes import cxcywh_to_xyxy, size_iou, xyxy_to_cxcywh
 from anchorlib.errors import BadValueError, ShapeError
@@ -72,6 +72,7 @@ def build_targets(
         raise BadValueError("labels must have an array for each image, got none.")
     xp = namespace_of(anchors=anchors, **{f"labels[{i}]": rows for i, rows in enumerate(labels)})
     check_shape_wh(anchors=anchors)
+    check_sizes(anchors=anchors)
     check_shape(
         ("n", 5), hint="The columns are class, cx, cy, w, h.", **{f"labels[{i}]": r for i, r in enumerate(labels)}
     )
@@ -188,18 +189,20 @@ def loss(
 
     (place,) = xp.nonzero(xp.reshape(objectness == 1.0, (-1,)))
     if not place.shape[0]:
-        zero = conf * 0
+        zero = xp.zeros_like(conf)
         return Yolov2Loss(*(as_array(part, targets.dtype) for part in (conf, conf, zero, zero, zero, zero)))
     target = xp.take(xp.reshape(targets, (-1, _COLUMNS)), place, axis=0)  # (P, 11)
     classes = xp.take(xp.reshape(cls_logits, (images * rows, -1)), place, axis=0)  # (P, C)
     box = xp.take(xp.reshape(box_logits, (-1, 4)), place, axis=0)  # (P, 4)
+    if xp.in_host_memory(target):
+        _check_classes(xp.to_numpy(target[:, 1]), int(classes.shape[1]))
     wanted = one_hot(xp, classes, target[:, 1], 1.0, 0.0)
     weight = target[:, 6:7]
     cls = -xp.sum(xp.log_softmax(classes, axis=1) * wanted) * share
     xy = xp.sum(xp.bce_with_logits(box[:, :2], target[:, 2:4]) * weight) * share
     difference = box[:, 2:] - target[:, 4:6]
     wh = xp.sum(difference * difference * weight) * share
-    overlap = conf * 0
+    overlap = xp.zeros_like(conf)
     if iou is not None:
         check_shape((images, rows), iou=iou)
         missing = xp.abs(1 - xp.take(xp.reshape(iou, (-1,)), place))
@@ -207,6 +210,15 @@ def loss(
         overlap = xp.sum(smooth) * share
     parts = (conf + cls + xy + wh + overlap, conf, cls, xy, wh, overlap)
     return Yolov2Loss(*(as_array(part, targets.dtype) for part in parts))
+
+
+def _check_classes(classes: HostArray, n_classes: int) -> None:
+    bad = np.flatnonzero(~((classes >= 0) & (classes < n_classes)))
+    if len(bad):
+        raise BadValueError(
+            f"targets must have classes in [0, {n_classes}), got {classes[bad[0]]:g} in {len(bad)} of {len(classes)} "
+            "positives. Look at the labels, or at the number of classes in cls_logits."
+        )
 
 
 def _assign(

@@ -11,6 +11,7 @@ Nothing is imported before an array of it is seen or its name is asked for, and 
 
 from __future__ import annotations
 
+import functools
 import importlib
 import importlib.util
 from dataclasses import dataclass
@@ -40,6 +41,7 @@ Namespace = Any  # an adaptor module: _numpy, _torch or _oneflow
 _BACKEND_OF_TYPE: dict[type, str] = {}  # a type is looked at once; types do not change their framework
 
 
+@functools.cache  # an error is not remembered
 def load(name: str) -> Namespace:
     """The adaptor of a backend, by name; its framework is imported if it was not.
 

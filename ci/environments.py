@@ -1,4 +1,4 @@
-"""Finding Pythons and making environments: what ci/test, ci/bench and ci/matrix share."""
+"""Finding Pythons and making environments: what ci/test and ci/bench share."""
 
 from __future__ import annotations
 

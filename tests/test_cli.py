@@ -20,7 +20,7 @@ def run(*arguments, capsys):
 
 
 def test_fit_prints_a_table_and_ends_with_0(capsys):
-    code, out, err = run("fit", BCCD, "--split", "all", "--generations", "20", capsys=capsys)
+    code, out, err = run("fit", BCCD, "--split", "all", capsys=capsys)
     assert (code, err) == (0, "")
     for told in (
         "364 images, 4 888 boxes",
@@ -63,7 +63,7 @@ def test_fit_in_json_is_the_fit_of_the_library(backend, capsys):
 @pytest.mark.parametrize("suffix", [".yaml", ".cfg", ".py", ".json"])
 def test_what_fit_writes_check_reads(tmp_path, suffix, capsys):
     path = str(tmp_path / f"anchors{suffix}")
-    _, out, _ = run("fit", BCCD, "--generations", "5", "--json", "--out", path, capsys=capsys)
+    _, out, _ = run("fit", BCCD, "--json", "--out", path, capsys=capsys)
     fitted = json.loads(out)
     code, out, _ = run("check", BCCD, "--anchors", path, "--json", capsys=capsys)
     checked = json.loads(out)
@@ -90,6 +90,9 @@ def test_a_poor_fit_ends_with_1(tmp_path, capsys):
         (["fit", BCCD, "--n", "100000"], "needs at least 100000 distinct box sizes"),
         (["fit", BCCD, "--thr", "0.25"], "pass 4"),
         (["fit", BCCD, "--imgsz", "0"], "imgsz must be"),
+        (["fit", BCCD, "--seed", "-1"], "seed must be a whole number >= 0"),
+        (["fit", BCCD, "--generations", "5"], "--generations has no meaning without --method evolve"),
+        (["fit", BCCD, "--out", "nosuch/anchors.yaml"], "there is no folder nosuch"),
         (["fit", BCCD, "--device", "cuda"], "CPU only"),
         (["fit", BCCD, "--out", str(ROOT / "pyproject.toml"), "--format", "json"], "exists already"),
         (["check", BCCD, "--anchors", "nowhere.yaml"], "nowhere.yaml"),
@@ -172,4 +175,4 @@ def test_anchors_that_are_already_better_are_kept_and_the_report_says_so(tmp_pat
 def test_an_option_that_a_method_does_not_have_is_refused(capsys):
     code, _, err = run("fit", BCCD, "--method", "kmeans", "--time-budget", "1", capsys=capsys)
     assert code == 2
-    assert "time_budget has no meaning for method='kmeans'" in err
+    assert "time_budget has no meaning for method 'kmeans'" in err

@@ -136,7 +136,14 @@ def test_huge_weights_do_not_overflow():
 
 def test_fractional_weights_count_in_proportion():
     boxes_wh = np.asarray([[10, 13], [1000, 10]], np.float32)
-    assert score(boxes_wh, ANCHORS, weights=np.asarray([0.75, 0.25])).bpr == 0.75
+    result = score(boxes_wh, ANCHORS, weights=np.asarray([0.75, 0.25]))
+    assert result.bpr == pytest.approx(0.75, rel=1e-9)
+    assert result.n_boxes == 1
+    for scale in (1e-300, 0.01, 100.0, 1e300):  # what counts is the proportion
+        assert score(boxes_wh, ANCHORS, weights=np.asarray([0.75, 0.25]) * scale).bpr == pytest.approx(0.75, rel=1e-9)
+    many = np.concatenate([[1000.0], np.full(200_000, 0.01)])
+    boxes_wh = np.concatenate([[[10, 13]], np.full((200_000, 2), 2000)])
+    assert score(boxes_wh, ANCHORS, weights=many).bpr == pytest.approx(1 / 3, rel=1e-5)
 
 
 def test_a_box_with_a_zero_side_matches_nothing_without_a_warning(backend, path, recwarn):
@@ -151,6 +158,7 @@ def test_a_box_with_a_zero_side_matches_nothing_without_a_warning(backend, path,
         (np.zeros((0, 2)), BadValueError, "at least one row"),
         ([[1, np.nan]], BadValueError, "1 of 1 rows with a side that is not a finite number"),
         ([[1, np.inf]], BadValueError, "not a finite number"),
+        ([[1, 1e20]], BadValueError, "no number of pixels, beyond 1e-15 to 1e\\+15"),
         (
             [[3, 4], [1, -2], [-1, 1]],
             BadValueError,
@@ -200,3 +208,18 @@ def test_the_limit_is_compared_in_float32():
     third = np.float32(1 / 3)
     assert metrics._limit(3.0) == float(third)
     assert score(np.asarray([[3, 1]], np.float32), np.asarray([[1, 1]], np.float32), thr=3.0).bpr == 0.0
+
+
+def test_sizes_that_float32_cannot_hold_are_refused(backend):
+    boxes = backend.array([[1e39, 10], [20, 20]], np.float64)
+    with pytest.raises(BadValueError, match="not a finite number"):
+        score(boxes, backend.array(ANCHORS))
+    with pytest.raises(BadValueError, match="anchors has 1 of 1 rows with a side <= 0"):
+        score(backend.array(sizes(3)), backend.array([[1e-50, 10]], np.float64))
+    with pytest.raises(BadValueError, match="anchors must have at least one row"):
+        score(backend.array(sizes(3)), backend.array(np.zeros((0, 2)), np.float32))
+
+
+def test_a_limit_of_one_in_float32_is_refused():
+    with pytest.raises(BadValueError, match="greater than 1"):
+        score(sizes(3), ANCHORS, 1.00000001)

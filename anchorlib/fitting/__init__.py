@@ -11,10 +11,12 @@ import numpy as np
 
 from anchorlib import backends
 from anchorlib.arrays import (
+    MIN_SIDE,
     Array,
     HostArray,
     as_float,
     check_one_of,
+    check_seed,
     check_shape_wh,
     check_sizes,
     check_thr,
@@ -82,8 +84,8 @@ def fit_anchors(
     min_side: Optional[Union[float, Sequence[float]]] = None,
     time_budget: Optional[float] = None,
     distance: Optional[str] = None,
-    update: str = "mean",
-    init: str = "random",
+    update: Optional[str] = None,
+    init: Optional[str] = None,
 ) -> AnchorFit:
     """The anchors that fit box sizes best.
 
@@ -99,11 +101,13 @@ def fit_anchors(
     seed : for numpy.random.default_rng; one seed gives the same bits on every backend and device
     weights : (N,) >= 0, how often each box counts
     progress : show a progress bar on standard error, where the method takes long
-    start : (n, 2), anchors to improve, for "direct" and "evolve": the result is never worse on the boxes of the fit
+    start : (n, 2), anchors to improve, taken as float32, for "direct" and "evolve": the result is never worse on the
+        boxes of the fit, unless they break `min_side`
     fixed : (m, 2), m < n, anchors that stay as they are, bit for bit in float32; "direct" only
     min_side : pixels, the least side of a fitted anchor, one for all or one for each layer of `n`; "direct" only
     time_budget : seconds after which the best so far is taken, which depends on the machine; "direct" only
-    distance, update, init : of `kmeans`; the distance is "iou" for objective="iou" and else "euclidean" if not given
+    distance, update, init : of `kmeans`, for "kmeans" and an "evolve" without a start; if not given the distance is
+        "iou" for objective="iou" and else "euclidean", and the others are those of `kmeans`
 
     Returns
     -------
@@ -125,16 +129,18 @@ def fit_anchors(
     started = time.perf_counter()
     check_one_of("method", method, METHODS)
     check_one_of("objective", objective, OBJECTIVES)
-    _check_options(method, start=start, fixed=fixed, min_side=min_side, time_budget=time_budget)
+    for_kmeans = {"distance": distance, "update": update, "init": init}
+    _check_options(
+        method, start is not None, start=start, fixed=fixed, min_side=min_side, time_budget=time_budget, **for_kmeans
+    )
+    check_seed(seed)
     check_shape_wh(boxes_wh=boxes_wh)
+    check_sizes(zero=True, boxes_wh=boxes_wh)
     like = as_float(boxes_wh)
-    check_sizes(zero=True, boxes_wh=like)
     check_thr(thr)
     counts = check_weights(weights, boxes_wh.shape[0])
-    layers = (int(n),) if isinstance(n, (int, np.integer)) else tuple(int(count) for count in n)
+    layers = _counts(n)
     total = sum(layers)
-    if not layers or min(layers) < 1:
-        raise BadValueError(f"n must be at least 1, got {n}.")
     start = _given_anchors("start", start, total)
     fixed = _given_anchors("fixed", fixed, None)
     if fixed is not None and len(fixed) >= total:
@@ -161,8 +167,9 @@ def fit_anchors(
     else:
         anchors = to_framework(start, kept) if start is not None else None
         if anchors is None:
-            distance = distance or ("iou" if objective == "iou" else "euclidean")
-            anchors = kmeans(kept, total, distance=distance, update=update, init=init, seed=seed, weights=kept_counts)
+            given = {name: value for name, value in for_kmeans.items() if value is not None}
+            options: dict[str, Any] = {"distance": "iou" if objective == "iou" else "euclidean", **given}
+            anchors = kmeans(kept, total, seed=seed, weights=kept_counts, **options)
         if method == "evolve":
             anchors = evolve(
                 kept,
@@ -177,17 +184,34 @@ def fit_anchors(
     kept_start = start is not None and np.array_equal(
         namespace_of(anchors).to_numpy(anchors), by_area(start).astype(np.float64)
     )
-    score = SizeTable(sizes, counts).score(anchors, thr)
+    score = SizeTable(sizes, weights).score(anchors, thr)
     anchors = backends.from_host(anchors, like=like)
     return AnchorFit(anchors, score, method, seed, time.perf_counter() - started, layers, kept_start)
 
 
-def _check_options(method: str, **options: Any) -> None:
+def _check_options(method: str, has_start: bool, **options: Any) -> None:
     """An option that a method does not have is an error: it would do nothing."""
-    theirs = {"direct": set(options), "evolve": {"start"}, "kmeans": set()}[method]
+    kmeans_has = {"distance", "update", "init"}
+    theirs = {
+        "direct": {"start", "fixed", "min_side", "time_budget"},
+        "evolve": {"start"} if has_start else kmeans_has,
+        "kmeans": kmeans_has,
+    }
     for name, value in options.items():
-        if value is not None and name not in theirs:
-            raise BadValueError(f"{name} has no meaning for method={method!r}; leave it out, or use method='direct'.")
+        if value is not None and name not in theirs[method]:
+            others = [other for other, names in theirs.items() if name in names] or ["evolve, without a start"]
+            raise BadValueError(f"{name} has no meaning for method {method!r}; leave it out, or use {others[0]}.")
+
+
+def _counts(n: Union[int, Sequence[int]]) -> tuple[int, ...]:
+    """How many anchors each layer has."""
+    counts = [n] if isinstance(n, (int, np.integer)) else n
+    whole = isinstance(counts, (list, tuple, np.ndarray)) and all(
+        isinstance(count, (int, np.integer)) and not isinstance(count, bool) and count >= 1 for count in counts
+    )
+    if not whole or not len(counts):
+        raise BadValueError(f"n must be at least 1, a whole number or one for each layer, got {n!r}.")
+    return tuple(int(count) for count in counts)
 
 
 def _given_anchors(name: str, anchors: Optional[Array], n: Optional[int]) -> Optional[HostArray]:
@@ -195,7 +219,7 @@ def _given_anchors(name: str, anchors: Optional[Array], n: Optional[int]) -> Opt
     if anchors is None:
         return None
     check_shape_wh(**{name: anchors})
-    check_sizes(**{name: as_float(anchors)})
+    check_sizes(**{name: anchors})
     if n is not None and anchors.shape[0] != n:
         raise BadValueError(f"{name} must have as many anchors as n={n}, got {anchors.shape[0]}.")
     return namespace_of(anchors).to_numpy(anchors).astype(np.float32)
@@ -218,7 +242,7 @@ def _usable_for_fit(boxes_wh: Array, counts: Optional[HostArray]) -> tuple[Array
     """The sizes that a fit looks at, with their counts: one side at least 2 px, no side 0, no count 0."""
     xp = namespace_of(boxes_wh)
     w, h = boxes_wh[:, 0], boxes_wh[:, 1]
-    usable = (xp.maximum(w, h) >= MIN_FIT_SIDE) & (xp.minimum(w, h) > 0)
+    usable = (xp.maximum(w, h) >= MIN_FIT_SIDE) & (xp.minimum(w, h) >= MIN_SIDE)
     if counts is not None:  # a box that counts nothing must not be drawn, nor stretch a grid
         usable = usable & xp.from_numpy(counts > 0, device=xp.device_of(boxes_wh))
     if boxes_wh.shape[0] and bool(xp.all(usable)):

@@ -12,6 +12,7 @@ from anchorlib.arrays import (
     HostArray,
     as_float,
     check_one_of,
+    check_seed,
     check_shape_wh,
     check_sizes,
     check_thr,
@@ -73,9 +74,10 @@ def evolve(
     """
     namespace_of(boxes_wh=boxes_wh, anchors=anchors)
     check_shape_wh(boxes_wh=boxes_wh, anchors=anchors)
-    check_sizes(boxes_wh=as_float(boxes_wh), anchors=as_float(anchors))
+    check_sizes(boxes_wh=boxes_wh, anchors=anchors)
     check_thr(thr)
     check_one_of("objective", objective, OBJECTIVES)
+    check_seed(seed)
     if generations < 0 or anchors.shape[0] < 1:
         raise BadValueError(
             f"evolve needs generations >= 0 and at least 1 anchor, got {generations} and {anchors.shape[0]}."

@@ -78,7 +78,7 @@ class Places:
             capped = np.minimum(with_new, best, out=with_new) @ belongs  # (P, n)
             gain = (all_gone - capped.sum(axis=1))[:, None] + (capped - best @ belongs)
             place, goes = divmod(int(gain.argmax()), len(chosen))
-            if gain[place, goes] <= 0 or time.monotonic() > deadline:
+            if not gain[place, goes] > 0 or time.monotonic() > deadline:
                 return tuple(sorted(chosen)), float(best.sum())
             chosen[goes] = place
 

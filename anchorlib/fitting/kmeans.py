@@ -18,6 +18,7 @@ from anchorlib.arrays import (
     Namespace,
     as_float,
     check_one_of,
+    check_seed,
     check_shape_wh,
     check_sizes,
     check_weights,
@@ -85,9 +86,10 @@ def kmeans(
     check_one_of("distance", distance, DISTANCES)
     check_one_of("update", update, UPDATES)
     check_one_of("init", init, INITS)
+    check_seed(seed)
     like = as_float(boxes_wh)
     check_shape_wh(boxes_wh=boxes_wh)
-    check_sizes(boxes_wh=like)
+    check_sizes(boxes_wh=boxes_wh)
     counts = check_weights(weights, boxes_wh.shape[0])
     (view,) = backends.on_host(like)
     xp = namespace_of(view)
@@ -121,9 +123,9 @@ class _Space:
         self._columns = [
             xp.from_numpy(np.ascontiguousarray(column), device=device) for column in (sizes / self.scale).T
         ]
-        # What means are taken of, as whole numbers times counts: every sum below 2^53 is exact in any order.
+        # What means are taken of, as whole numbers times counts: every sum stays below 2^62, exact in any order.
         values = np.log(sizes.astype(np.float64)) if distance == "ratio" else sizes.astype(np.float64)
-        self._bits = 52 - math.frexp(float(counts.sum()))[1] - math.frexp(float(np.abs(values).max()))[1]
+        self._bits = 61 - math.frexp(float(counts.sum()))[1] - math.frexp(float(np.abs(values).max()))[1]
         units = np.rint(np.ldexp(values, self._bits)).astype(np.int64) * counts[:, None]
         self._sums = [xp.from_numpy(np.ascontiguousarray(column), device=device) for column in (*units.T, counts)]
 

@@ -78,6 +78,8 @@ def format_of_new_file(path: _PathLike, form: Optional[str] = None) -> str:
         raise ModelError(f"{path}: the format must be named, or the suffix be one of {', '.join(_SUFFIXES)}.")
     if path.exists():
         raise ModelError(f"{path} exists already and is left as it is. Name a new file.")
+    if not path.parent.is_dir():
+        raise ModelError(f"{path}: there is no folder {path.parent}. Make it first.")
     return form
 
 
@@ -153,7 +155,8 @@ def _read_darknet(text: str) -> Any:
     lines = re.findall(r"^\s*anchors\s*=\s*(.+)$", text, re.MULTILINE)
     if not lines:
         raise ValueError("there is no line 'anchors = ...'")
-    sides = [float(side) for side in lines[-1].split(",") if side.strip()]
+    cell = 32.0 if re.search(r"^\s*\[region\]", text, re.MULTILINE) else 1.0  # YOLOv2 counts in cells of 32 pixels
+    sides = [cell * float(side) for side in lines[-1].split(",") if side.strip()]
     anchors = np.asarray(sides).reshape(-1, 2)
     masks = [[int(i) for i in mask.split(",") if i.strip()] for mask in re.findall(r"^\s*mask\s*=\s*(.+)$", text, re.M)]
     if any(not 0 <= i < len(anchors) for mask in masks for i in mask):

@@ -100,7 +100,7 @@ class Report:
             said = "a good fit"
         else:
             missed = round((1 - self.score.bpr) * self.score.n_boxes)
-            said = f"a poor fit: {_grouped(missed)} boxes match no anchor; try more anchors (--n) or a larger --imgsz"
+            said = f"a poor fit: {_grouped(missed)} boxes match no anchor; more anchors help (fit --n)"
         n = sum(len(layer.anchors) for layer in self.layers)
         text = f"{n} anchors, {said}."
         if self.fitted:

@@ -74,7 +74,12 @@ class ComputeLoss:
         if self.hyp["fl_gamma"] > 0:
             self.BCEcls, self.BCEobj = (FocalLoss(bce, self.hyp["fl_gamma"]) for bce in (self.BCEcls, self.BCEobj))
         self.balance = list(_BALANCE_OF_3 if self.nl == 3 else _BALANCE)
-        self.ssi = [float(stride) for stride in detect.stride].index(16.0) if autobalance else 0
+        if self.nl > len(self.balance):
+            raise ModelError(f"the balance of the layers is known for up to {len(self.balance)}, got {self.nl}.")
+        strides = [float(stride) for stride in detect.stride]
+        if autobalance and 16.0 not in strides:
+            raise ModelError(f"autobalance needs a layer of stride 16, got strides {strides}. Leave it off.")
+        self.ssi = strides.index(16.0) if autobalance else 0
         self.gr = 1.0
         self.autobalance = autobalance
         self.validate = validate
@@ -114,9 +119,9 @@ class ComputeLoss:
         if self.autobalance:
             self.balance = [weight / self.balance[self.ssi] for weight in self.balance]
 
-        zero = xp.detach(obj_loss[0]) * 0
+        zero = xp.zeros_like(xp.detach(obj_loss[0]))
         parts = [
-            sum(losses, zero) * self.hyp[gain]
+            sum(losses, zero) * float(self.hyp[gain])
             for losses, gain in ((box_loss, "box"), (obj_loss, "obj"), (cls_loss, "cls"))
         ]
         everything = parts[0] + parts[1] + parts[2]
@@ -156,9 +161,11 @@ class ComputeLoss:
 
     def _class_loss(self, xp: Namespace, logits: Array, cls: Array) -> Array:
         """The mean over (M, C): the target is `cn` everywhere, and `cp` at the class."""
-        if type(self.BCEcls) is BCEWithLogitsLoss and self.BCEcls.pos_weight == 1:
+        bce = self.BCEcls
+        plain = type(bce) is BCEWithLogitsLoss and bce.reduction == "mean"
+        if plain and (bce.pos_weight is None or (isinstance(bce.pos_weight, float) and bce.pos_weight == 1)):
             return xp.with_gradient(lambda x: class_bce(x, cls, self.cp, self.cn), logits)
-        return self.BCEcls(logits, one_hot(xp, logits, cls, self.cp, self.cn))
+        return bce(logits, one_hot(xp, logits, cls, self.cp, self.cn))
 
     def _objectness_targets(self, xp: Namespace, iou: Array, cells: Array, n_cells: int) -> Array:
         """(n_cells,): the IoU where a row has its cell, else 0."""

@@ -20,7 +20,6 @@ from anchorlib.errors import BadValueError, ShapeError
 
 #: Own cell, then left, up, right and down: the (x, y) that is taken off the centre before it is cut to a cell.
 _STEPS = ((0.0, 0.0), (0.5, 0.0), (0.0, 0.5), (-0.5, 0.0), (0.0, -0.5))
-_FEW = 1000  # targets: above, a layer at a time takes less memory
 _COLUMNS = ("image", "class", "cx", "cy", "w", "h")
 
 

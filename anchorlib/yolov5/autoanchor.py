@@ -86,22 +86,23 @@ def check_anchors(
         detect = Detect(model)
         sizes = _jittered(from_dataset(dataset, imgsz=imgsz), jitter, seed)
         before = score(sizes, detect.anchors_px().reshape(-1, 2), thr)
-        LOGGER.info(_told(before, thr))
+        log = _listened_to()
+        log.info(_told(before, thr))
         if before.is_good:
-            LOGGER.info("AutoAnchor: the anchors fit the data set and stay as they are.")
+            log.info("AutoAnchor: the anchors fit the data set and stay as they are.")
             return AnchorCheck(before, None, False)
 
-        LOGGER.info("AutoAnchor: the anchors fit the data set poorly, fitting %d new ones ...", detect.n_anchors)
+        log.info("AutoAnchor: the anchors fit the data set poorly, fitting %d new ones ...", detect.n_anchors)
         start = detect.anchors_px().reshape(-1, 2) if method == "direct" else None
         fit = fit_anchors(
             sizes, detect.n_anchors, thr=thr, method=method, seed=seed, generations=generations, start=start
         )
-        LOGGER.info(_told(fit.score, thr))
+        log.info(_told(fit.score, thr))
         if fit.score.bpr <= before.bpr:
-            LOGGER.info("AutoAnchor: the new anchors are no better, the old ones stay.")
+            log.info("AutoAnchor: the new anchors are no better, the old ones stay.")
             return AnchorCheck(before, fit.score, False)
         detect.write(detect.in_layers(fit.anchors))
-        LOGGER.info("AutoAnchor: the model has new anchors. To keep them, put them into its yaml file.")
+        log.info("AutoAnchor: the model has new anchors. To keep them, put them into its yaml file.")
         return AnchorCheck(before, fit.score, True)
     except Exception as error:
         if raise_errors:
@@ -159,8 +160,9 @@ def kmean_anchors(
         boxes = read_boxes(dataset, imgsz=img_size)
     fit = fit_anchors(boxes.wh, n, thr=thr, method=method, seed=seed, generations=gen)
     if verbose:
-        LOGGER.info(_told(fit.score, thr))
-        LOGGER.info("AutoAnchor: anchors %s", ", ".join(f"{w:.4g},{h:.4g}" for w, h in fit.anchors))
+        log = _listened_to()
+        log.info(_told(fit.score, thr))
+        log.info("AutoAnchor: anchors %s", ", ".join(f"{w:.4g},{h:.4g}" for w, h in fit.anchors))
     return fit.anchors
 
 
@@ -171,7 +173,8 @@ def check_anchor_order(m: Any) -> bool:
     ----------
     m : has `anchors` (L, A, 2) in **pixels** and `stride` (L,); in units of the stride the layers cannot be told apart.
         If the mean areas of the first and last layer run against the strides, the layers are reversed; the order inside
-        a layer stays. An `anchor_grid` of one tensor is reversed with it.
+        a layer stays. An `anchor_grid` of one tensor (YOLOv5 up to 5.0, YOLOv7) is in pixels whatever `anchors` is in:
+        it tells the order then, and is reversed with it.
 
     Returns
     -------
@@ -189,11 +192,10 @@ def check_anchor_order(m: Any) -> bool:
     (True, array([[10., 10.]]))
     """
     detect = Detect(detect=m)
-    anchors = detect.as_stored()
-    if not layers_disagree(_mean_areas(anchors), detect.strides):
+    if not layers_disagree(_mean_areas(detect.for_order()), detect.strides):
         return False
-    LOGGER.info("AutoAnchor: reversing the order of the anchors, which runs against the strides.")
-    detect.write(anchors[::-1], in_pixels=True)
+    _listened_to().info("AutoAnchor: reversing the order of the anchors, which runs against the strides.")
+    detect.reverse()
     return True
 
 
@@ -221,8 +223,11 @@ class Detect:
             raise ModelError(
                 f"anchors must have shape ({len(self.strides)}, A, 2), a layer for each stride, got {shape}."
             )
+        if not self._xp.isdtype(detect.anchors.dtype, "real floating"):
+            raise ModelError(f"anchors must be floating point, got {detect.anchors.dtype}: new ones would be cut.")
         self._detect = detect
         self.n_anchors = shape[0] * shape[1]
+        self._grid()  # refuses one of another length before anything is done
 
     def as_stored(self) -> HostArray:
         """A copy of `anchors` as it is: (L, A, 2)."""
@@ -237,19 +242,44 @@ class Detect:
         layers = anchors.reshape(self._detect.anchors.shape)
         return layers[::-1] if layers_disagree(_mean_areas(layers), self.strides) else layers
 
-    def write(self, layers: HostArray, *, in_pixels: bool = False) -> None:
-        """Write pixels (L, A, 2) into `anchors`, divided by the strides unless `in_pixels`, and into `anchor_grid`."""
+    def for_order(self) -> HostArray:
+        """What tells the order of the layers: (L, A, 2), the grid of one tensor where there is one."""
+        grid = self._grid()
+        if grid is None or isinstance(grid, (list, tuple)):
+            return self.as_stored()
+        return np.array(self._xp.to_numpy(grid)).reshape(tuple(self._detect.anchors.shape))
+
+    def reverse(self) -> None:
+        """The layers of `anchors`, and of a grid, in reverse."""
+        stored, grid = self.as_stored()[::-1], self._grid()
+        writes = [(self._detect.anchors, self._like(stored, self._detect.anchors))]
+        if grid is not None and not isinstance(grid, (list, tuple)):
+            writes.append((grid, self._like(np.array(self._xp.to_numpy(grid))[::-1], grid)))
+        self._commit(writes, self._cache(stored))
+
+    def write(self, layers: HostArray) -> None:
+        """Write layers of pixels (L, A, 2) into `anchors`, divided by the strides, and into `anchor_grid`."""
         strides = np.asarray(self.strides, np.float32)[:, None, None]
-        target, grid = self._detect.anchors, getattr(self._detect, "anchor_grid", None)
-        writes = [(target, self._like(layers if in_pixels else layers.astype(np.float32) / strides, target))]
-        cache: Optional[list[Array]] = None
-        if isinstance(
-            grid, (list, tuple)
-        ):  # YOLOv5 6.0 and later: made anew per layer, (1, A, ny, nx, 2) pixels or empty
-            cache = [self._filled(old, layer) for old, layer in zip(grid, layers)]
-        elif grid is not None:  # YOLOv5 up to 5.0 and YOLOv7: a buffer (L, 1, A, 1, 1, 2), pixels
+        target, grid = self._detect.anchors, self._grid()
+        writes = [(target, self._like(layers.astype(np.float32) / strides, target))]
+        if grid is not None and not isinstance(grid, (list, tuple)):  # a buffer (L, 1, A, 1, 1, 2), pixels
             writes.append((grid, self._like(layers.reshape(tuple(grid.shape)), grid)))
-        self._commit(writes, cache)
+        self._commit(writes, self._cache(layers))
+
+    def _grid(self) -> Any:
+        grid = getattr(self._detect, "anchor_grid", None)
+        if isinstance(grid, (list, tuple)) and len(grid) != len(self.strides):
+            raise ModelError(
+                f"anchor_grid must have an entry for each of {len(self.strides)} strides, got {len(grid)}."
+            )
+        return grid
+
+    def _cache(self, layers: HostArray) -> Optional[list[Array]]:
+        """YOLOv5 6.0 and later keep a list, made anew by a forward pass: (1, A, ny, nx, 2) pixels, or a stand-in."""
+        grid = self._grid()
+        if not isinstance(grid, (list, tuple)):
+            return None
+        return [self._filled(old, layer) for old, layer in zip(grid, layers)]
 
     def _commit(self, writes: list[tuple[Array, Array]], cache: Optional[list[Array]]) -> None:
         """All of it, or on any error, an interrupt too, none of it."""
@@ -272,10 +302,18 @@ class Detect:
         return xp.astype(xp.from_numpy(np.ascontiguousarray(values), device=xp.device_of(like)), like.dtype)
 
     def _filled(self, old: Array, layer: HostArray) -> Array:
-        """A cache entry of the old one's shape: anchor a everywhere in [0, a, ...]; empty stays empty."""
-        if 0 in old.shape:
+        """A cache entry of the old one's shape: anchor a everywhere in [0, a, ...]; a stand-in stays as it is."""
+        if len(old.shape) != 5:  # torch.zeros(1) or empty: no forward pass was made
             return old
         return self._like(np.broadcast_to(layer[None, :, None, None, :], tuple(old.shape)), old)
+
+
+def _listened_to() -> logging.Logger:
+    """The logger; where nobody has set up logging, the lines that people look for go to standard error all the same."""
+    if not LOGGER.hasHandlers():
+        LOGGER.addHandler(logging.StreamHandler())
+        LOGGER.setLevel(logging.INFO)
+    return LOGGER
 
 
 def _mean_areas(layers: HostArray) -> list[float]:

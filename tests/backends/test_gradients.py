@@ -19,7 +19,7 @@ def rows(xp, like):
     return xp.asarray([1, 0], dtype=xp.int64, device=xp.device_of(like))
 
 
-def both_parts(xp, parts):
+def squared_parts(xp, parts):
     return xp.concat([xp.square(xp.reshape(part, (-1,))) for part in parts])
 
 
@@ -38,8 +38,9 @@ LOSSES = {
     "take": lambda xp, x, y: xp.take(x, rows(xp, x), axis=0) * y,
     "put_rows": lambda xp, x, y: xp.square(xp.put_rows(x, rows(xp, x), y * 2)),
     "put_rows in part": lambda xp, x, y: xp.square(xp.put_rows(x, rows(xp, x)[:1], y[:1])),
-    "rows_and_column": lambda xp, x, y: both_parts(xp, xp.rows_and_column(x * y, rows(xp, x), 1)),
-    "rows_and_column of one row": lambda xp, x, y: both_parts(xp, xp.rows_and_column(x, rows(xp, x)[:1], 2)),
+    "split_rows": lambda xp, x, y: squared_parts(xp, xp.split_rows(x * y, rows(xp, x), 1)),
+    "split_rows of one row": lambda xp, x, y: squared_parts(xp, xp.split_rows(x, rows(xp, x)[:1], 2)),
+    "with_gradient": lambda xp, x, y: xp.with_gradient(lambda z: (xp.sum(z * z * z), 3 * z * z), x * y),
     "sigmoid": lambda xp, x, y: xp.sigmoid(x * 3) * y,
     "exp": lambda xp, x, y: xp.exp(x) * y,
     "log": lambda xp, x, y: xp.log(x * x + 1) * xp.log1p(y * y),

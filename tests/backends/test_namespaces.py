@@ -319,11 +319,19 @@ def test_order_and_rows_are_numpys(backend, name, args, kwargs, expected):
 
 
 @pytest.mark.parametrize("rows", [[1, 0, 1], []], ids=["rows", "no rows"])
-def test_rows_and_column_are_those_of_indexing(backend, rows):
-    TESTED.add("rows_and_column")
-    found = backend.xp.rows_and_column(backend.array(arr(GRID)), backend.array(arr(rows, I64)), 2)
-    for one, expected in zip(found, (arr(GRID)[arr(rows, I64)], arr([3.0, 6.0]))):
+def test_split_rows_is_a_column_and_what_stands_before_and_behind_it_in_rows(backend, rows):
+    TESTED.add("split_rows")
+    found = backend.xp.split_rows(backend.array(arr(GRID)), backend.array(arr(rows, I64)), 1)
+    chosen = arr(GRID)[arr(rows, I64)]
+    for one, expected in zip(found, (chosen[:, :1], arr([2.0, 5.0]), chosen[:, 2:])):
         assert_same(backend.host(one), expected)
+
+
+def test_with_gradient_is_the_value_of_the_function(backend):
+    TESTED.add("with_gradient")
+    x = backend.array(arr([1.0, 2.0]))
+    found = backend.xp.with_gradient(lambda x: (backend.xp.sum(x * x), 2 * x), x)
+    assert float(found) == 5.0
 
 
 @pytest.mark.parametrize(

@@ -131,8 +131,11 @@ def test_a_time_budget_ends_the_search_with_anchors_that_can_be_used():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"method": "evolve", "fixed": np.ones((1, 2))}, "fixed has no meaning for method='evolve'"),
-        ({"method": "kmeans", "start": np.ones((9, 2))}, "start has no meaning for method='kmeans'"),
+        (
+            {"method": "evolve", "fixed": np.ones((1, 2))},
+            "fixed has no meaning for method 'evolve'; leave it out, or use direct",
+        ),
+        ({"method": "kmeans", "start": np.ones((9, 2))}, "start has no meaning for method 'kmeans'"),
         ({"start": np.ones((3, 2))}, "start must have as many anchors as n=9, got 3"),
         ({"start": np.zeros((9, 2))}, "start has 9 of 9 rows with a side <= 0"),
         ({"fixed": np.ones((9, 2))}, "fixed must leave at least one of n=9 anchors to fit, got 9"),
@@ -140,6 +143,11 @@ def test_a_time_budget_ends_the_search_with_anchors_that_can_be_used():
         ({"min_side": float("nan")}, "min_side must be finite"),
         ({"n": []}, "n must be at least 1"),
         ({"n": [3, 0]}, "n must be at least 1"),
+        ({"n": 3.0}, "n must be at least 1, a whole number"),
+        ({"n": True}, "n must be at least 1, a whole number"),
+        ({"seed": -1}, "seed must be a whole number >= 0, got -1"),
+        ({"init": "k-means++"}, "init has no meaning for method 'direct'; leave it out, or use evolve"),
+        ({"method": "evolve", "start": np.ones((9, 2)), "update": "mean"}, "update has no meaning"),
         ({"time_budget": -1.0}, "time_budget must be >= 0"),
     ],
 )

@@ -48,6 +48,7 @@ def rows_of(backend, targets, anchors=GRID, shapes=((4, 4),), **options):
         ((0.25, 0.25), [[1, 1], [1, 1], [1, 1]]),  # on a border: its right and lower neighbours are cut to itself
         ((0.5, 0.5), [[2, 2], [2, 1], [1, 2], [2, 2], [2, 2]]),  # on a border further in: all four
         ((0.0, 0.0), [[0, 0], [0, 0], [0, 0]]),
+        ((-0.5, 0.6), [[2, 0], [1, 0], [2, 0]]),  # outside: clamped
         ((1.0, 1.0), [[3, 3], [3, 3], [3, 3]]),  # beyond the last cell: clamped, with its two clamped neighbours
     ],
 )

@@ -39,7 +39,7 @@ def forward(functional, w, images):
 
 
 def train(name, framework, steps=20, lr=0.05):
-    from conftest import Backend
+    from support import Backend
 
     backend = Backend(name)
     anchors = np.array([[[1.5, 2], [3, 2]], [[2, 1], [3, 3.5]]], np.float32)

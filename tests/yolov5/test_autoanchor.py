@@ -1,5 +1,7 @@
 import dataclasses
 import logging
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -71,12 +73,43 @@ def test_there_are_five_recordings_of_the_order():
     assert len(ORDERS) == 5
 
 
-def test_check_anchor_order_reverses_a_grid_buffer_too(backend):
-    _, detect = make_model(backend, COCO[::-1], strides=(1, 1.5, 2), grid="buffer")
-    detect.anchors = writable(backend, COCO[::-1].copy())
+def test_check_anchor_order_reads_the_order_from_a_grid_buffer_and_reverses_both(backend):
+    # YOLOv5 up to 5.0 calls it when `anchors` is in units of the strides already: here those say nothing of the order
+    _, detect = make_model(backend, COCO[::-1], grid="buffer")
+    grid, stored = backend.host(detect.anchor_grid).copy(), backend.host(detect.anchors).copy()
     assert check_anchor_order(detect)
-    assert np.array_equal(backend.host(detect.anchors), COCO)
-    assert np.array_equal(backend.host(detect.anchor_grid)[:, 0, :, 0, 0], COCO)
+    assert np.array_equal(backend.host(detect.anchors), stored[::-1])
+    assert np.array_equal(backend.host(detect.anchor_grid), grid[::-1])
+    assert not check_anchor_order(detect)
+
+
+def test_a_cache_that_no_forward_pass_has_made_stays_as_it_is(backend):
+    model, detect = make_model(backend, FAR_OFF)
+    detect.anchor_grid = [writable(backend, np.zeros(1, np.float32))] * 3
+    before = list(detect.anchor_grid)
+    assert check_anchors(make_dataset(), model).replaced
+    assert all(one is other for one, other in zip(detect.anchor_grid, before))
+    detect.anchor_grid = before[:2]
+    with pytest.raises(ModelError, match="an entry for each of 3 strides, got 2"):
+        check_anchors(make_dataset(), make_model(backend, FAR_OFF)[0].__class__(model=[detect]), raise_errors=True)
+
+
+def test_whole_number_anchors_are_refused(backend):
+    detect = SimpleNamespace(anchors=backend.array(np.full((3, 3, 2), 60)), stride=backend.array([8.0, 16, 32]))
+    with pytest.raises(ModelError, match="anchors must be floating point"):
+        check_anchors(make_dataset(), SimpleNamespace(model=[detect]), raise_errors=True)
+
+
+def test_the_lines_are_seen_where_nobody_has_set_up_logging():
+    code = (
+        "import numpy as np, types; from anchorlib.yolov5 import kmean_anchors\n"
+        "labels = np.random.default_rng(0).uniform(0.1, 0.4, (50, 5))\n"
+        "kmean_anchors(types.SimpleNamespace(shapes=np.asarray([[640, 480]]), labels=[labels]), n=3)\n"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=DATA.parent.parent)
+    assert "anchors/target" in result.stderr
+    assert "Best Possible Recall (BPR)" in result.stderr
+    assert result.stdout == ""
 
 
 @pytest.mark.parametrize("wrapped", [False, True])
