@@ -121,9 +121,10 @@ def overwrite(x, values, /):
 def from_numpy(array, /, *, device=None):
     """torch.from_numpy refuses negative strides and warns about read-only arrays: those are copied."""
     array = np.asarray(array)
-    if not array.flags.writeable or builtins.any(stride < 0 for stride in array.strides):
+    if not array.flags.writeable or builtins.min(array.strides, default=0) < 0:
         array = array.copy()
-    return torch.from_numpy(array).to(device or "cpu")
+    tensor = torch.from_numpy(array)
+    return tensor if device in (None, "cpu") else tensor.to(device)
 
 
 def to_numpy(x, /):

@@ -20,6 +20,7 @@ from anchorlib.errors import BadValueError, ShapeError
 
 #: Own cell, then left, up, right and down: the (x, y) that is taken off the centre before it is cut to a cell.
 _STEPS = ((0.0, 0.0), (0.5, 0.0), (0.0, 0.5), (-0.5, 0.0), (0.0, -0.5))
+_BLOCK = 2**12  # rows made at a time on the host: fresh memory costs more there than what is computed in it
 _COLUMNS = ("image", "class", "cx", "cy", "w", "h")
 
 
@@ -187,26 +188,48 @@ def _assign(xp: Namespace, targets: Array, anchors: Array, plan: _Plan, thr: flo
     mask = matches[:, None, :, :] & near[:, :, None, :]  # (L, 5, A, T)
     (found,) = xp.nonzero(xp.reshape(mask, (-1,)))  # (M,)
 
-    code = xp.floor_divide(found, xp.full_like(found[:1], max(n_targets, 1)))
-    target = found - code * n_targets
-    place = found - (plan.before * n_targets)[code]  # in (L, T)
-    box = xp.take(xp.reshape(boxes, (4, -1)), place, axis=1)  # (4, M)
-    step_last = xp.take(plan.step_last, code, axis=1)  # (4, M)
-    cell = xp.minimum(xp.maximum(xp.trunc(box[:2] - step_last[:2]), plan.zero), step_last[2:])  # (2, M): x, y
-    gi_gj = xp.astype(cell, xp.int64)
-    image_cls = xp.take(xp.astype(columns[:2, 0], xp.int64), target, axis=1)
+    tables = (xp.reshape(boxes, (4, -1)), xp.astype(columns[:2, 0], xp.int64), _anchor_sides(xp, anchors, plan))
+    length = int(found.shape[0])
+    size = _BLOCK if xp.in_host_memory(found) else max(length, 1)
+    device = xp.device_of(found)
+    whole = xp.empty((5, length), dtype=xp.int64, device=device)  # image, class, gi, gj, anchor
+    real = xp.empty((6, length), dtype=xp.float32, device=device)  # box, anchor's sides
+    for first in range(0, length, size):
+        part = slice(first, first + size)
+        whole[:, part], real[:, part] = _rows(xp, found[part], n_targets, tables, plan)
     rows = LayerTargets(
-        cls=image_cls[1],
-        box=xp.permute_dims(xp.concat([box[:2] - cell, box[2:]], axis=0), (1, 0)),
-        image=image_cls[0],
-        anchor=plan.anchor[code],
-        gj=gi_gj[1],
-        gi=gi_gj[0],
-        anchor_wh=xp.take(xp.take(xp.reshape(anchors, (-1, 2)), plan.row, axis=0), code, axis=0),
+        cls=whole[1],
+        box=xp.permute_dims(real[:4], (1, 0)),
+        image=whole[0],
+        anchor=whole[4],
+        gj=whole[3],
+        gi=whole[2],
+        anchor_wh=xp.permute_dims(real[4:], (1, 0)),
     )
     per_layer = mask.shape[1] * mask.shape[2] * n_targets
     inner = xp.stack([xp.sum(found < per_layer * (i + 1)) for i in range(n_layers)])
     return rows, [0, *xp.to_numpy(inner).tolist()]
+
+
+def _rows(
+    xp: Namespace, found: Array, n_targets: int, tables: tuple[Array, Array, Array], plan: _Plan
+) -> tuple[Array, Array]:
+    """Of some places in the mask: image, class, gi, gj and anchor (5, m); box and the sides of its anchor (6, m)."""
+    boxes, image_cls, anchor_sides = tables
+    code = xp.floor_divide(found, xp.full_like(found[:1], max(n_targets, 1)))
+    target = found - code * n_targets
+    place = found - (plan.before * n_targets)[code]  # in (L, T)
+    box = xp.take(boxes, place, axis=1)  # (4, m)
+    step_last = xp.take(plan.step_last, code, axis=1)  # (4, m)
+    cell = xp.minimum(xp.maximum(xp.trunc(box[:2] - step_last[:2]), plan.zero), step_last[2:])  # (2, m): x, y
+    anchor = xp.expand_dims(plan.anchor[code], axis=0)
+    whole = xp.concat([xp.take(image_cls, target, axis=1), xp.astype(cell, xp.int64), anchor], axis=0)
+    return whole, xp.concat([box[:2] - cell, box[2:], xp.take(anchor_sides, code, axis=1)], axis=0)
+
+
+def _anchor_sides(xp: Namespace, anchors: Array, plan: _Plan) -> Array:
+    """(2, codes): the sides of each code's anchor."""
+    return xp.permute_dims(xp.take(xp.reshape(anchors, (-1, 2)), plan.row, axis=0), (1, 0))
 
 
 def _near(xp: Namespace, centre: Array, grid: Array) -> Array:
