@@ -192,3 +192,18 @@ def test_the_loss_refuses_arrays_that_do_not_fit(backend):
             yolov2.loss(*cut, backend.array(targets))
     with pytest.raises(ShapeError, match="iou must have shape"):
         yolov2.loss(*(backend.array(a) for a in arrays), backend.array(targets), iou=backend.array(iou[:, :-1]))
+
+
+def test_a_class_beyond_the_logits_is_refused(backend):
+    labels = [backend.array(np.asarray([[9.0, 0.5, 0.5, 0.25, 0.25]], np.float32))]
+    targets = yolov2.build_targets(labels, backend.array(np.asarray([[1.0, 1.0]], np.float32)), input_size=64).values
+    shapes = ((1, 4), (1, 4, 3), (1, 4, 4))
+    zeros = [backend.array(np.zeros(shape, np.float32)) for shape in shapes]
+    with pytest.raises(BadValueError, match=r"classes in \[0, 3\), got 9 in 1 of 1 positives"):
+        yolov2.loss(*zeros, targets)
+
+
+def test_anchors_that_are_none_are_refused(backend):
+    labels = [backend.array(np.asarray([[0.0, 0.5, 0.5, 0.25, 0.25]], np.float32))]
+    with pytest.raises(BadValueError, match="anchors has 1 of 1 rows with a side <= 0"):
+        yolov2.build_targets(labels, backend.array(np.asarray([[0.0, 1.0]], np.float32)), input_size=64)

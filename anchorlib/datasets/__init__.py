@@ -97,9 +97,10 @@ def read_boxes(
 def _read(path: str, split: str, progress: bool) -> Labels:
     if os.path.isdir(path):
         yamls = [name for name in sorted(os.listdir(path)) if name.endswith((".yaml", ".yml"))]
-        if "data.yaml" in yamls or len(yamls) == 1:
+        is_voc = os.path.isdir(os.path.join(path, "Annotations"))  # which a stray .yaml does not make a YOLO set
+        if "data.yaml" in yamls or (len(yamls) == 1 and not is_voc):
             return read_yolo(os.path.join(path, "data.yaml" if "data.yaml" in yamls else yamls[0]), split, progress)
-        if os.path.isdir(os.path.join(path, "Annotations")):
+        if is_voc:
             return read_voc(path, split, progress)
         there = yamls or sorted(os.listdir(path))[:8]
         raise DatasetError(

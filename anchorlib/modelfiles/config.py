@@ -190,11 +190,8 @@ def _write_json(layers: _Texts) -> str:
 
 def _read_json(text: str) -> Any:
     anchors = _named(json.loads(text))
-    try:
-        depth = np.ndim(anchors)
-    except ValueError:  # layers of different lengths
-        depth = 3
-    return anchors if depth == 3 else [anchors]
+    in_layers = isinstance(anchors[0], list) and anchors[0] and isinstance(anchors[0][0], list)
+    return anchors if in_layers else [anchors]
 
 
 def _named(content: Any) -> Any:

@@ -217,3 +217,9 @@ def test_ids_of_different_types_are_one(tmp_path):
     path = make_coco(tmp_path / "a.json", [{"image_id": 1.0, "bbox": [0, 0, 10, 10]}], images)
     assert json.loads(path.read_text())["images"][0]["id"] == "1"
     assert len(read_boxes(path)) == 1
+
+
+def test_a_stray_yaml_does_not_make_a_voc_folder_a_yolo_set(tmp_path):
+    folder = make_voc(tmp_path, BOX)
+    (tmp_path / "notes.yaml").write_text("author: me\n")
+    assert len(read_boxes(folder)) == 1

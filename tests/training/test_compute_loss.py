@@ -9,7 +9,7 @@ import pytest
 from anchorlib import backends
 from anchorlib import boxes as boxes_of
 from anchorlib.errors import BackendMixError, BadValueError, ModelError, ShapeError
-from anchorlib.training import ComputeLoss
+from anchorlib.training import BCEWithLogitsLoss, ComputeLoss
 from anchorlib.training import compute_loss as compute_loss_module
 
 GOLDEN = Path(__file__).parent.parent / "data/golden"
@@ -205,7 +205,7 @@ def test_torch_gradcheck_passes(grad_backend, monkeypatch, hyp):
 def test_two_frameworks_agree_in_float64():
     pytest.importorskip("torch")
     pytest.importorskip("oneflow")
-    from conftest import Backend
+    from support import Backend
 
     for hyp in ({}, {"fl_gamma": 1.5}, {"label_smoothing": 0.1, "cls_pw": 0.7}):
         one, two = (run(Backend(name), small_case(60), hyp={**HYP, **hyp}) for name in ("torch", "oneflow"))
@@ -441,3 +441,39 @@ def test_it_is_right_under_torch_compile(grad_backend):
     np.testing.assert_allclose(grad_backend.host(loss.detach()), expected[0], rtol=1e-6)
     for layer, gradient in zip(p, expected[2]):
         np.testing.assert_allclose(grad_backend.host(layer.grad), gradient, rtol=1e-5, atol=1e-9)
+
+
+def test_autobalance_without_a_stride_of_16_is_refused(backend):
+    anchors, _, _, _ = small_case()
+    with pytest.raises(ModelError, match=r"autobalance needs a layer of stride 16, got strides \[8.0, 32.0, 64.0\]"):
+        ComputeLoss(model_of(backend, anchors, (8, 32, 64), 3), autobalance=True)
+
+
+def test_more_layers_than_there_are_balances_for_is_refused(backend):
+    with pytest.raises(ModelError, match="known for up to 5, got 6"):
+        ComputeLoss(model_of(backend, np.ones((6, 2, 2)), (4, 8, 16, 32, 64, 128), 3))
+
+
+@pytest.mark.parametrize(("options", "factor"), [({}, 1.0), ({"pos_weight": None}, 1.0), ({"reduction": "sum"}, None)])
+def test_a_bce_of_other_options_in_place_of_bcecls_is_used_as_it_is(backend, options, factor):
+    case = small_case()
+    anchors, strides, p, targets = case
+    ours = ComputeLoss(model_of(backend, anchors, strides, 3))
+    expected = backend.host(ours(logits_of(backend, p), backend.array(targets))[1])
+    ours.BCEcls = BCEWithLogitsLoss(**{"pos_weight": 1.0, **options})
+    got = backend.host(ours(logits_of(backend, p), backend.array(targets))[1])
+    np.testing.assert_allclose(got[:2], expected[:2], rtol=1e-12)
+    if factor:
+        np.testing.assert_allclose(got[2], expected[2] * factor, rtol=1e-12)
+    else:
+        assert got[2] > 10 * expected[2]  # a sum over rows and classes is not their mean
+
+
+def test_nan_in_the_objectness_does_not_hide_in_the_other_items(backend):
+    anchors, strides, p, targets = small_case(n_targets=0)
+    p[0][..., 4] = np.nan
+    items = backend.host(
+        ComputeLoss(model_of(backend, anchors, strides, 3))(logits_of(backend, p), backend.array(targets))[1]
+    )
+    assert np.isnan(items[1])
+    assert (items[[0, 2]] == 0).all()
