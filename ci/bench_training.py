@@ -1,6 +1,6 @@
 """How long targets and losses take, against the obvious way to write them and against YOLOv5's own package.
 
-    python ci/bench_training.py [--framework torch|oneflow] [--repeat 15] [--json FILE]
+    python ci/bench_training.py [targets] [loss] [--framework torch|oneflow] [--repeat 15] [--json FILE]
 
 Prints a table of medians in milliseconds. The ways take turns in one process on one thread, so that only ratios of one
 run are to be compared. YOLOV5_WHEEL_DIR may name a folder with the unpacked yolov5 7.0.14 wheel.
@@ -30,6 +30,7 @@ from anchorlib.training.compute_loss import ComputeLoss
 ANCHORS = [[[10, 13], [16, 30], [33, 23]], [[30, 61], [62, 45], [59, 119]], [[116, 90], [156, 198], [373, 326]]]
 STRIDES = (8, 16, 32)
 HYP = {"box": 0.05, "cls": 0.5, "cls_pw": 1.0, "obj": 1.0, "obj_pw": 1.0, "anchor_t": 4.0, "fl_gamma": 0.0}
+COUNTS = (20, 112, 1000, 10000)
 N_IMAGES, N_CLASSES, SIZE = 16, 80, 640
 
 
@@ -150,7 +151,7 @@ def medians(ways, repeat, clock):
     return {name: 1e3 * statistics.median(values) for name, values in times.items()}
 
 
-def bench(framework="torch", repeat=15, counts=(20, 112, 1000, 10000), loss_counts=(112, 1000, 10000)):
+def bench(framework="torch", repeat=15, counts=COUNTS, loss_counts=COUNTS[1:]):
     """Rows of the table: dicts of task, targets and the milliseconds of each way."""
     xp = backends.load(framework)
     flow = sys.modules[framework]
@@ -217,11 +218,16 @@ def table(rows):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("parts", nargs="*", metavar="PART", help="targets, loss (both)")
     parser.add_argument("--framework", default="torch", choices=["torch", "oneflow"])
     parser.add_argument("--repeat", type=int, default=15)
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
-    rows = bench(arguments.framework, arguments.repeat)
+    if set(arguments.parts) - {"targets", "loss"}:
+        parser.error(f"a part is targets or loss, got {' '.join(arguments.parts)}")
+    left_out = {part: () for part in ("targets", "loss") if arguments.parts and part not in arguments.parts}
+    counts = {"counts": left_out.get("targets", COUNTS), "loss_counts": left_out.get("loss", COUNTS[1:])}
+    rows = bench(arguments.framework, arguments.repeat, **counts)
     print(
         f"{arguments.framework} {backends.load(arguments.framework).version}, {N_IMAGES} images of {SIZE} px, "
         f"{N_CLASSES} classes, milliseconds (median)"
