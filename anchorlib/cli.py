@@ -81,14 +81,12 @@ def _fit(options: argparse.Namespace) -> int:
     layers = split_layers(backends.namespace_of(fit.anchors).to_numpy(fit.anchors), counts)
     table = SizeTable(wh)
     before, before_name = _compared_with(table, old, sum(fit.counts), options.thr)
-    report = Report(
-        data=options.data,
-        boxes=boxes,
-        thr=options.thr,
-        imgsz=_image_size_text(options),
-        backend=f"{options.backend}:{backends.namespace_of(wh).device_of(wh)}",
-        score=fit.score,
-        layers=measure_layers(table, layers, options.thr),
+    report = _report(
+        options,
+        boxes,
+        table,
+        layers,
+        fit.score,
         before=before,
         before_name=before_name,
         fitted={"seconds": fit.seconds, "method": fit.method, "seed": fit.seed, "kept_start": fit.kept_start},
@@ -105,15 +103,7 @@ def _check(options: argparse.Namespace) -> int:
     boxes = _read(options)
     wh = _on_backend(boxes.wh, options)
     table = SizeTable(wh)
-    report = Report(
-        data=options.data,
-        boxes=boxes,
-        thr=options.thr,
-        imgsz=_image_size_text(options),
-        backend=f"{options.backend}:{backends.namespace_of(wh).device_of(wh)}",
-        score=table.score(np.concatenate(layers), options.thr),
-        layers=measure_layers(table, layers, options.thr),
-    )
+    report = _report(options, boxes, table, layers, table.score(np.concatenate(layers), options.thr))
     _show(report, options)
     return GOOD if report.score.is_good else POOR
 
@@ -148,6 +138,26 @@ def _on_backend(wh: HostArray, options: argparse.Namespace) -> Any:
         raise BackendError(f"{options.backend} has no device {options.device!r}: {error}") from error
 
 
+def _report(
+    options: argparse.Namespace,
+    boxes: BoxSizes,
+    table: SizeTable,
+    layers: Sequence[HostArray],
+    score: AnchorScore,
+    **compared: Any,
+) -> Report:
+    return Report(
+        data=options.data,
+        boxes=boxes,
+        thr=options.thr,
+        imgsz=f"{'x'.join(str(side) for side in options.imgsz)} px, {options.resize}",
+        backend=f"{options.backend}:{table.device}",
+        score=score,
+        layers=measure_layers(table, layers, options.thr),
+        **compared,
+    )
+
+
 def _to_improve(old: Optional[list[HostArray]], options: argparse.Namespace, like: Any) -> Any:
     """The anchors of --anchors as the start of a fit that can improve on them: as many, by a method that takes some."""
     if old is None or options.method == "kmeans" or options.fixed or sum(map(len, old)) != sum(options.n):
@@ -170,10 +180,6 @@ def _sides(flat: Sequence[float]) -> HostArray:
     if len(flat) % 2:
         raise BadValueError(f"anchors are pairs of width and height, got {len(flat)} numbers.")
     return np.asarray(flat, np.float32).reshape(-1, 2)
-
-
-def _image_size_text(options: argparse.Namespace) -> str:
-    return f"{'x'.join(str(side) for side in options.imgsz)} px, {options.resize}"
 
 
 def _progress(options: argparse.Namespace) -> bool:

@@ -159,10 +159,10 @@ class SizeTable:
         self._like = boxes_wh
         (boxes_wh,) = backends.on_host(boxes_wh)
         xp = self._xp = namespace_of(boxes_wh)
-        self._device = xp.device_of(boxes_wh)
+        self.device = xp.device_of(boxes_wh)
         columns = [xp.astype(boxes_wh[:, side], xp.float32, copy=True) for side in (0, 1)]  # contiguous
         if counts is not None:
-            columns.append(xp.from_numpy(counts, device=self._device))
+            columns.append(xp.from_numpy(counts, device=self.device))
         self._total = int(boxes_wh.shape[0] if counts is None else counts.sum())
         self.n_boxes = self._total if weights is None else round(math.fsum(namespace_of(weights).to_numpy(weights)))
         size = _BLOCK_ON_HOST if xp.in_host_memory(boxes_wh) else _BLOCK_ON_DEVICE
@@ -245,7 +245,7 @@ class SizeTable:
         """The anchors as float32, where the columns lie."""
         if namespace_of(anchors).name != self._xp.name:
             (anchors,) = backends.on_host(anchors)
-            anchors = self._xp.from_numpy(namespace_of(anchors).to_numpy(anchors), device=self._device)
+            anchors = self._xp.from_numpy(namespace_of(anchors).to_numpy(anchors), device=self.device)
         return as_float(anchors, self._xp.float32)
 
     def _mean(self, units: int) -> float:

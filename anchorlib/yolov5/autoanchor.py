@@ -11,13 +11,12 @@ from typing import Any, Optional, Union
 
 import numpy as np
 
-from anchorlib.arrays import Array, HostArray
-from anchorlib.backends import namespace_of
+from anchorlib.arrays import HostArray
 from anchorlib.datasets import BoxSizes, from_dataset, read_boxes
-from anchorlib.errors import BackendError, ModelError
 from anchorlib.fitting import fit_anchors
 from anchorlib.fitting.order import layers_disagree
 from anchorlib.metrics import AnchorScore, score
+from anchorlib.yolov5.detect import Detect, mean_areas
 
 LOGGER = logging.getLogger("anchorlib")
 
@@ -192,120 +191,11 @@ def check_anchor_order(m: Any) -> bool:
     (True, array([[10., 10.]]))
     """
     detect = Detect(detect=m)
-    if not layers_disagree(_mean_areas(detect.for_order()), detect.strides):
+    if not layers_disagree(mean_areas(detect.for_order()), detect.strides):
         return False
     _listened_to().info("AutoAnchor: reversing the order of the anchors, which runs against the strides.")
     detect.reverse()
     return True
-
-
-class Detect:
-    """The anchors of a model's last module: read as NumPy, written in place, all or nothing."""
-
-    def __init__(self, model: Any = None, *, detect: Any = None) -> None:
-        if detect is None:
-            inner = getattr(model, "module", model)  # wrapped by DataParallel or DistributedDataParallel
-            try:
-                detect = inner.model[-1]
-            except (AttributeError, TypeError, IndexError, KeyError) as error:
-                raise ModelError(
-                    f"{type(inner).__name__} has no model[-1], where the Detect module must be."
-                ) from error
-        try:
-            self._xp = namespace_of(anchors=detect.anchors)
-            self.strides = [float(stride) for stride in detect.stride]
-        except (AttributeError, TypeError, BackendError) as error:
-            raise ModelError(
-                f"{type(detect).__name__} must have anchors (L, A, 2), a tensor, and stride (L,): {error}."
-            ) from error
-        shape = tuple(detect.anchors.shape)
-        if len(shape) != 3 or shape[2] != 2 or shape[0] != len(self.strides) or not min(*shape, *self.strides) > 0:
-            raise ModelError(
-                f"anchors must have shape ({len(self.strides)}, A, 2), a layer for each stride, got {shape}."
-            )
-        if not self._xp.isdtype(detect.anchors.dtype, "real floating"):
-            raise ModelError(f"anchors must be floating point, got {detect.anchors.dtype}: new ones would be cut.")
-        self._detect = detect
-        self.n_anchors = shape[0] * shape[1]
-        self._grid()  # refuses one of another length before anything is done
-
-    def as_stored(self) -> HostArray:
-        """A copy of `anchors` as it is: (L, A, 2)."""
-        return np.array(self._xp.to_numpy(self._detect.anchors))
-
-    def anchors_px(self) -> HostArray:
-        """In pixels: (L, A, 2) float32."""
-        return self.as_stored().astype(np.float32) * np.asarray(self.strides, np.float32)[:, None, None]
-
-    def in_layers(self, anchors: HostArray) -> HostArray:
-        """Anchors sorted by area to layers in the order of the strides: (L * A, 2) to (L, A, 2), pixels."""
-        layers = anchors.reshape(self._detect.anchors.shape)
-        return layers[::-1] if layers_disagree(_mean_areas(layers), self.strides) else layers
-
-    def for_order(self) -> HostArray:
-        """What tells the order of the layers: (L, A, 2), the grid of one tensor where there is one."""
-        grid = self._grid()
-        if grid is None or isinstance(grid, (list, tuple)):
-            return self.as_stored()
-        return np.array(self._xp.to_numpy(grid)).reshape(tuple(self._detect.anchors.shape))
-
-    def reverse(self) -> None:
-        """The layers of `anchors`, and of a grid, in reverse."""
-        stored, grid = self.as_stored()[::-1], self._grid()
-        writes = [(self._detect.anchors, self._like(stored, self._detect.anchors))]
-        if grid is not None and not isinstance(grid, (list, tuple)):
-            writes.append((grid, self._like(np.array(self._xp.to_numpy(grid))[::-1], grid)))
-        self._commit(writes, self._cache(stored))
-
-    def write(self, layers: HostArray) -> None:
-        """Write layers of pixels (L, A, 2) into `anchors`, divided by the strides, and into `anchor_grid`."""
-        strides = np.asarray(self.strides, np.float32)[:, None, None]
-        target, grid = self._detect.anchors, self._grid()
-        writes = [(target, self._like(layers.astype(np.float32) / strides, target))]
-        if grid is not None and not isinstance(grid, (list, tuple)):  # a buffer (L, 1, A, 1, 1, 2), pixels
-            writes.append((grid, self._like(layers.reshape(tuple(grid.shape)), grid)))
-        self._commit(writes, self._cache(layers))
-
-    def _grid(self) -> Any:
-        grid = getattr(self._detect, "anchor_grid", None)
-        if isinstance(grid, (list, tuple)) and len(grid) != len(self.strides):
-            raise ModelError(
-                f"anchor_grid must have an entry for each of {len(self.strides)} strides, got {len(grid)}."
-            )
-        return grid
-
-    def _cache(self, layers: HostArray) -> Optional[list[Array]]:
-        """YOLOv5 6.0 and later keep a list, made anew by a forward pass: (1, A, ny, nx, 2) pixels, or a stand-in."""
-        grid = self._grid()
-        if not isinstance(grid, (list, tuple)):
-            return None
-        return [self._filled(old, layer) for old, layer in zip(grid, layers)]
-
-    def _commit(self, writes: list[tuple[Array, Array]], cache: Optional[list[Array]]) -> None:
-        """All of it, or on any error, an interrupt too, none of it."""
-        saved = [self._like(np.array(self._xp.to_numpy(target)), target) for target, _ in writes]
-        old_cache = getattr(self._detect, "anchor_grid", None)
-        try:
-            for target, values in writes:
-                self._xp.overwrite(target, values)
-            if cache is not None:
-                self._detect.anchor_grid = cache
-        except BaseException:
-            for (target, _), values in zip(writes, saved):
-                self._xp.overwrite(target, values)
-            if cache is not None:
-                self._detect.anchor_grid = old_cache
-            raise
-
-    def _like(self, values: HostArray, like: Array) -> Array:
-        xp = self._xp
-        return xp.astype(xp.from_numpy(np.ascontiguousarray(values), device=xp.device_of(like)), like.dtype)
-
-    def _filled(self, old: Array, layer: HostArray) -> Array:
-        """A cache entry of the old one's shape: anchor a everywhere in [0, a, ...]; a stand-in stays as it is."""
-        if len(old.shape) != 5:  # torch.zeros(1) or empty: no forward pass was made
-            return old
-        return self._like(np.broadcast_to(layer[None, :, None, None, :], tuple(old.shape)), old)
 
 
 def _listened_to() -> logging.Logger:
@@ -314,11 +204,6 @@ def _listened_to() -> logging.Logger:
         LOGGER.addHandler(logging.StreamHandler())
         LOGGER.setLevel(logging.INFO)
     return LOGGER
-
-
-def _mean_areas(layers: HostArray) -> list[float]:
-    areas = layers.astype(np.float64).prod(axis=2)  # exact for float32 sides
-    return [float(area) for area in areas.sum(axis=1) / areas.shape[1]]
 
 
 def _jittered(boxes: BoxSizes, jitter: float, seed: int) -> HostArray:
