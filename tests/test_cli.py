@@ -181,4 +181,4 @@ def test_an_option_that_a_method_does_not_have_is_refused(capsys):
 def test_a_fit_that_is_poor_ends_with_1(capsys):
     code, out, _ = run("fit", BCCD, "--n", "1", "--thr", "1.05", "--method", "kmeans", capsys=capsys)
     assert code == 1
-    assert "1 anchors, a poor fit" in out
+    assert "1 anchor, a poor fit" in out

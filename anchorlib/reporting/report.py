@@ -102,7 +102,7 @@ class Report:
             missed = round((1 - self.score.bpr) * self.score.n_boxes)
             said = f"a poor fit: {_grouped(missed)} boxes match no anchor; more anchors help (fit --n)"
         n = sum(len(layer.anchors) for layer in self.layers)
-        text = f"{n} anchors, {said}."
+        text = f"{n} anchor{'s' * (n != 1)}, {said}."
         if self.fitted:
             text += " {method}, seed {seed}, {seconds:.2f} s".format(**self.fitted) + f" on {self.backend}."
         if self.fitted.get("kept_start"):
