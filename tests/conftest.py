@@ -34,6 +34,18 @@ def _asked_for(config):
     return found
 
 
+def pytest_configure(config):
+    config.addinivalue_line("markers", "needs(*names): where all these backends are asked for")
+
+
+def pytest_runtest_setup(item):
+    """A test of certain frameworks is left out where they were not asked for, and nowhere else."""
+    for marker in item.iter_markers("needs"):
+        missing = [name for name in marker.args if name not in _asked_for(item.config)]
+        if missing:
+            pytest.skip(f"{' and '.join(missing)} not asked for with --backends, or not installed")
+
+
 def pytest_report_header(config):
     return f"anchorlib backends: {', '.join(_asked_for(config))}"
 

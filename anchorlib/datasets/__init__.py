@@ -11,6 +11,7 @@ from typing import Any, Union
 
 import numpy as np
 
+from anchorlib.arrays import check_one_of
 from anchorlib.datasets.checks import Labels, screen
 from anchorlib.datasets.coco import read_coco
 from anchorlib.datasets.darknet import read_darknet
@@ -78,8 +79,7 @@ def read_boxes(
     >>> print(sizes.problems[0].kind, sizes.wh[0])
     zero area [231. 199.]
     """
-    if problems not in REPORTS:
-        raise BadValueError(f"problems must be one of {', '.join(REPORTS)}, got {problems!r}.")
+    check_one_of("problems", problems, REPORTS)
     scale_sizes(np.ones((1, 2)), np.ones(2), imgsz, resize)  # refuses wrong options before any file is read
     path = os.path.expanduser(os.fspath(path))
     labels = _read(path, split, progress)

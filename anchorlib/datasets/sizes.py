@@ -8,7 +8,7 @@ from typing import Any, Optional, Union
 
 import numpy as np
 
-from anchorlib.arrays import HostArray
+from anchorlib.arrays import HostArray, check_one_of
 from anchorlib.errors import BadValueError, ShapeError
 
 ImageSize = Union[int, tuple[int, int]]
@@ -141,8 +141,7 @@ def scale_sizes(
     >>> scale_sizes(np.asarray([[100.0, 50.0]]), np.asarray([1280.0, 720.0]), (640, 480), "stretch")
     array([[50.      , 33.333332]], dtype=float32)
     """
-    if resize not in RESIZES:
-        raise BadValueError(f"resize must be one of {', '.join(RESIZES)}, got {resize!r}.")
+    check_one_of("resize", resize, RESIZES)
     boxes_wh, image_wh = np.asarray(boxes_wh, np.float64), np.asarray(image_wh, np.float64)
     if boxes_wh.ndim != 2 or boxes_wh.shape[1] != 2 or image_wh.shape not in (boxes_wh.shape, (2,)):
         raise ShapeError(

@@ -13,7 +13,7 @@ from typing import Any, Callable, Optional, Union
 import numpy as np
 import yaml
 
-from anchorlib.arrays import HostArray
+from anchorlib.arrays import HostArray, check_one_of
 from anchorlib.errors import BadValueError, ModelError
 from anchorlib.modelfiles.atomic import write_atomically
 
@@ -49,8 +49,7 @@ def format_anchors(layers: Sequence[HostArray], form: str) -> str:
     anchors:
       - [10,13, 16,30]
     """
-    if form not in FORMATS:
-        raise ValueError(f"format must be one of {', '.join(FORMATS)}, got {form!r}.")
+    check_one_of("format", form, FORMATS)
     return _WRITERS[form]([[(_number(w), _number(h)) for w, h in layer] for layer in layers])
 
 

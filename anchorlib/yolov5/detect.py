@@ -57,26 +57,26 @@ class Detect:
 
     def for_order(self) -> HostArray:
         """What tells the order of the layers: (L, A, 2), the grid of one tensor where there is one."""
-        grid = self._grid()
-        if grid is None or isinstance(grid, (list, tuple)):
+        buffer = self._grid_buffer()
+        if buffer is None:
             return self.as_stored()
-        return np.array(self._xp.to_numpy(grid)).reshape(tuple(self._detect.anchors.shape))
+        return np.array(self._xp.to_numpy(buffer)).reshape(tuple(self._detect.anchors.shape))
 
     def reverse(self) -> None:
         """The layers of `anchors`, and of a grid, in reverse."""
-        stored, grid = self.as_stored()[::-1], self._grid()
+        stored, buffer = self.as_stored()[::-1], self._grid_buffer()
         writes = [(self._detect.anchors, self._like(stored, self._detect.anchors))]
-        if grid is not None and not isinstance(grid, (list, tuple)):
-            writes.append((grid, self._like(np.array(self._xp.to_numpy(grid))[::-1], grid)))
+        if buffer is not None:
+            writes.append((buffer, self._like(np.array(self._xp.to_numpy(buffer))[::-1], buffer)))
         self._commit(writes, self._cache(stored))
 
     def write(self, layers: HostArray) -> None:
         """Write layers of pixels (L, A, 2) into `anchors`, divided by the strides, and into `anchor_grid`."""
         strides = np.asarray(self.strides, np.float32)[:, None, None]
-        target, grid = self._detect.anchors, self._grid()
+        target, buffer = self._detect.anchors, self._grid_buffer()
         writes = [(target, self._like(layers.astype(np.float32) / strides, target))]
-        if grid is not None and not isinstance(grid, (list, tuple)):  # a buffer (L, 1, A, 1, 1, 2), pixels
-            writes.append((grid, self._like(layers.reshape(tuple(grid.shape)), grid)))
+        if buffer is not None:
+            writes.append((buffer, self._like(layers.reshape(tuple(buffer.shape)), buffer)))
         self._commit(writes, self._cache(layers))
 
     def _grid(self) -> Any:
@@ -86,6 +86,11 @@ class Detect:
                 f"anchor_grid must have an entry for each of {len(self.strides)} strides, got {len(grid)}."
             )
         return grid
+
+    def _grid_buffer(self) -> Array:
+        """YOLOv5 up to 5.0 and YOLOv7 keep a buffer (L, 1, A, 1, 1, 2), pixels; None where there is none."""
+        grid = self._grid()
+        return None if isinstance(grid, (list, tuple)) else grid
 
     def _cache(self, layers: HostArray) -> Optional[list[Array]]:
         """YOLOv5 6.0 and later keep a list, made anew by a forward pass: (1, A, ny, nx, 2) pixels, or a stand-in."""

@@ -10,12 +10,6 @@ from PIL import Image
 
 from anchorlib import backends
 
-needs_torch = pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="PyTorch is not installed")
-needs_both = pytest.mark.skipif(
-    importlib.util.find_spec("torch") is None or importlib.util.find_spec("oneflow") is None,
-    reason="needs PyTorch and OneFlow in one environment",
-)
-
 
 class MyArray(np.ndarray):
     """A user's subclass."""
@@ -68,14 +62,14 @@ def test_two_frameworks_are_refused_by_name(grad_backend):
     )
 
 
-@needs_both
+@pytest.mark.needs("torch", "oneflow")
 def test_torch_and_oneflow_are_two_frameworks():
     torch, oneflow = backends.load("torch"), backends.load("oneflow")
     with pytest.raises(backends.BackendMixError, match="argument 1 is torch, argument 2 is oneflow"):
         backends.namespace_of(torch.zeros(2), oneflow.zeros(2))
 
 
-@needs_torch
+@pytest.mark.needs("torch")
 def test_two_devices_are_refused_by_name():
     xp = backends.load("torch")
     with pytest.raises(backends.BackendMixError) as caught:

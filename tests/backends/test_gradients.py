@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import math
 
 import numpy as np
@@ -104,9 +103,7 @@ def test_a_gradient_is_that_of_central_differences(grad_backend, name):
             np.testing.assert_allclose(one, expected, rtol=1e-6, atol=1e-6)  # the error of the differences
 
 
-@pytest.mark.skipif(
-    importlib.util.find_spec("torch") is None, reason="PyTorch is not installed: nothing to compare with"
-)
+@pytest.mark.needs("torch")
 @pytest.mark.parametrize("ties", [False, True], ids=["no ties", "ties"])
 @pytest.mark.parametrize("name", LOSSES)
 def test_a_gradient_is_that_of_torch_to_1e_12(grad_backend, name, ties):

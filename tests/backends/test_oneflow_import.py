@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-needs_oneflow = pytest.mark.skipif(importlib.util.find_spec("oneflow") is None, reason="OneFlow is not installed")
 
 
 def run(code, *, path=(), **environment):
@@ -40,7 +39,7 @@ def test_an_array_of_numpy_imports_no_other_framework():
     assert run(code) == (0, "[]\n", "")
 
 
-@needs_oneflow
+@pytest.mark.needs("oneflow")
 def test_loading_oneflow_leaves_the_environment_and_both_streams_as_they_were():
     code = (
         "import os; before = dict(os.environ); from anchorlib.backends import load; xp = load('oneflow')\n"
@@ -52,19 +51,19 @@ def test_loading_oneflow_leaves_the_environment_and_both_streams_as_they_were():
     assert run(code, **environment) == (0, "", "")
 
 
-@needs_oneflow
+@pytest.mark.needs("oneflow")
 def test_stderr_works_again_after_loading_oneflow():
     code = "import os; from anchorlib.backends import load; load('oneflow'); os.write(2, b'heard')"
     assert run(code) == (0, "", "heard")
 
 
-@needs_oneflow
+@pytest.mark.needs("oneflow")
 def test_a_closed_stderr_is_no_obstacle():
     code = "import os; os.close(2); from anchorlib import backends; print(backends.load('oneflow').name)"
     assert run(code)[:2] == (0, "oneflow\n")
 
 
-@needs_oneflow
+@pytest.mark.needs("oneflow")
 def test_nothing_is_done_when_the_user_imported_oneflow():
     code = (
         "import oneflow, os, sys; os.environ['RANK'] = '3'\n"
@@ -77,7 +76,7 @@ def test_nothing_is_done_when_the_user_imported_oneflow():
     assert (status, out) == (0, "True 3\n")
 
 
-@needs_oneflow
+@pytest.mark.needs("oneflow")
 @pytest.mark.parametrize(
     ("does", "expected"),
     [
@@ -181,7 +180,7 @@ def test_a_failed_import_leaves_the_environment_and_no_half_made_modules(tmp_pat
     assert out.endswith("False []\n")
 
 
-@needs_oneflow
+@pytest.mark.needs("oneflow")
 def test_libraries_in_another_folder_of_sys_path_are_preloaded(tmp_path):
     """OneFlow seen through links: $ORIGIN/../nvidia is not there, as with user and system site-packages."""
     package = Path(importlib.util.find_spec("oneflow").origin).parent

@@ -202,9 +202,8 @@ def test_torch_gradcheck_passes(grad_backend, monkeypatch, hyp):
     assert torch.autograd.gradcheck(lambda *layers: compute_loss(layers, given)[0] * 2.5, p, eps=1e-6, atol=1e-7)
 
 
+@pytest.mark.needs("torch", "oneflow")
 def test_two_frameworks_agree_in_float64():
-    pytest.importorskip("torch")
-    pytest.importorskip("oneflow")
     from support import Backend
 
     for hyp in ({}, {"fl_gamma": 1.5}, {"label_smoothing": 0.1, "cls_pw": 0.7}):

@@ -1,4 +1,5 @@
 import dataclasses
+import importlib
 import logging
 import subprocess
 import sys
@@ -173,8 +174,9 @@ def test_all_backends_write_the_same_bits(backend):
     assert np.array_equal(backend.host(models[0][1].anchors), models[1][1].anchors)
 
 
+@pytest.mark.needs("torch")  # half precision buffers are torch's
 def test_half_precision_anchors_stay_half_precision():
-    torch = pytest.importorskip("torch", reason="half precision buffers are torch's")
+    torch = importlib.import_module("torch")
     for dtype in (torch.float16, torch.bfloat16, torch.float64):
         detect = SimpleNamespace(anchors=torch.full((3, 3, 2), 60.0, dtype=dtype), stride=torch.tensor([8.0, 16, 32]))
         assert check_anchors(make_dataset(), SimpleNamespace(model=[detect]), generations=5).replaced
