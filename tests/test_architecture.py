@@ -12,6 +12,7 @@ FRAMEWORKS = ("torch", "oneflow")
 
 #: part -> the parts of anchorlib that it may import; the root names, arrays and errors are free to all.
 MAY_IMPORT = {
+    "__main__": {"cli"},
     "_version": set(),
     "arrays": {"backends", "errors"},
     "errors": {"backends"},

@@ -133,13 +133,13 @@ def test_an_interrupt_ends_with_130_and_no_traceback(monkeypatch, capsys):
     def interrupted(*args, **options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("anchorlib.cli.read_boxes", interrupted)
+    monkeypatch.setattr("anchorlib.cli.common.read_boxes", interrupted)
     code, _, err = run("fit", BCCD, capsys=capsys)
     assert (code, err) == (130, "anchorlib: interrupted.\n")
 
 
 def test_a_closed_pipe_is_no_error():
-    script = f"{sys.executable} -m anchorlib.cli fit {BCCD} --method kmeans | head -n 1"
+    script = f"{sys.executable} -m anchorlib fit {BCCD} --method kmeans | head -n 1"
     result = subprocess.run(script, shell=True, capture_output=True, text=True, cwd=ROOT)
     assert "205 images" in result.stdout
     assert result.stderr == ""

@@ -1,0 +1,8 @@
+"""python -m anchorlib."""
+
+import sys
+
+from anchorlib.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

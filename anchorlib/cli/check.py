@@ -1,0 +1,44 @@
+"""anchorlib check: measure anchors against a data set."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+import numpy as np
+
+from anchorlib.cli.common import (
+    GOOD,
+    POOR,
+    add_command,
+    add_data_options,
+    add_score_options,
+    make_report,
+    on_backend,
+    read,
+    show,
+)
+from anchorlib.metrics import SizeTable
+from anchorlib.modelfiles import read_anchors
+
+
+def add_to(commands: Any) -> None:
+    """Its options."""
+    command = add_command(
+        commands, "check", run, "measure anchors against a data set", "anchorlib check data.yaml --anchors model.yaml"
+    )
+    add_data_options(command)
+    add_score_options(command)
+    command.add_argument(
+        "--anchors", metavar="FILE", required=True, help="model .yaml, darknet .cfg, MMDetection .py, .json"
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    """Read both, score, report."""
+    layers = read_anchors(options.anchors)
+    boxes = read(options)
+    table = SizeTable(on_backend(boxes.wh, options))
+    report = make_report(options, boxes, table, layers, table.score(np.concatenate(layers), options.thr))
+    show(report, options)
+    return GOOD if report.score.is_good else POOR

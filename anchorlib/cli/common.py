@@ -1,0 +1,117 @@
+"""What the commands share: the options of a data set, and the way from them to boxes and a report."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from anchorlib import backends
+from anchorlib.arrays import HostArray
+from anchorlib.datasets import BoxSizes, read_boxes
+from anchorlib.errors import BackendError, BadValueError
+from anchorlib.metrics import AnchorScore, SizeTable
+from anchorlib.reporting.report import Report, measure_layers
+
+GOOD, POOR, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
+
+
+def add_command(commands: Any, name: str, run: Any, what: str, example: str) -> argparse.ArgumentParser:
+    """A command's parser, with --json; `run(options)` returns the exit code."""
+    command: argparse.ArgumentParser = commands.add_parser(
+        name, help=what, description=what, epilog=f"example: {example}"
+    )
+    command.set_defaults(run=run)
+    command.add_argument("--json", action="store_true", help="print one JSON object")
+    return command
+
+
+def add_data_options(command: argparse.ArgumentParser) -> None:
+    """DATA and how it is read."""
+    command.add_argument("data", metavar="DATA", help="data.yaml, COCO .json, VOC folder, darknet .data or .txt")
+    command.add_argument("--split", default="train", help="train, val, test or all (train)")
+    command.add_argument(
+        "--imgsz", type=int, nargs="+", default=[640], action=_ImageSize, help="long side, or W H (640)"
+    )
+    command.add_argument("--resize", choices=("letterbox", "stretch"), default="letterbox", help="(letterbox)")
+
+
+def add_score_options(command: argparse.ArgumentParser) -> None:
+    """How anchors are measured, and where."""
+    command.add_argument("--thr", type=float, default=4.0, help="ratio limit, YOLOv5's anchor_t (4)")
+    command.add_argument("--backend", choices=tuple(backends.FRAMEWORKS), default="numpy", help="(numpy)")
+    command.add_argument("--device", help="cpu, cuda, cuda:1 (cpu)")
+
+
+class _ImageSize(argparse.Action):
+    """One side or two."""
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: Any = None) -> None:
+        if len(values) > 2:
+            parser.error(f"{option_string} takes one number, or width and height, got {len(values)}")
+        setattr(namespace, self.dest, values)
+
+
+def read(options: argparse.Namespace) -> BoxSizes:
+    """The boxes of DATA."""
+    imgsz: Any = options.imgsz[0] if len(options.imgsz) == 1 else tuple(options.imgsz[:2])
+    return read_boxes(
+        options.data, imgsz=imgsz, split=options.split, resize=options.resize, progress=wants_bar(options)
+    )
+
+
+def on_backend(wh: HostArray, options: argparse.Namespace) -> Any:
+    """Sizes as an array of --backend on --device."""
+    try:
+        return backends.convert(wh, backend=options.backend, device=options.device)
+    # How the frameworks say that there is no such device.
+    except (RuntimeError, ValueError, AssertionError) as error:
+        raise BackendError(f"{options.backend} has no device {options.device!r}: {error}") from error
+
+
+def make_report(
+    options: argparse.Namespace,
+    boxes: BoxSizes,
+    table: SizeTable,
+    layers: Sequence[HostArray],
+    score: AnchorScore,
+    **compared: Any,
+) -> Report:
+    """The report on anchors, in layers, and their score on the boxes of `table`."""
+    return Report(
+        data=options.data,
+        boxes=boxes,
+        thr=options.thr,
+        imgsz=f"{'x'.join(str(side) for side in options.imgsz)} px, {options.resize}",
+        backend=f"{options.backend}:{table.device}",
+        score=score,
+        layers=measure_layers(table, layers, options.thr),
+        **compared,
+    )
+
+
+def sides(flat: Sequence[float]) -> HostArray:
+    """(K, 2) of w h w h ...; BadValueError."""
+    if len(flat) % 2:
+        raise BadValueError(f"anchors are pairs of width and height, got {len(flat)} numbers.")
+    return np.asarray(flat, np.float32).reshape(-1, 2)
+
+
+def wants_bar(options: argparse.Namespace) -> bool:
+    """Whether somebody is looking."""
+    return sys.stderr.isatty() and not options.json
+
+
+def say(options: argparse.Namespace, text: str) -> None:
+    """Print what is for people; with --json, nothing."""
+    if not options.json:
+        print(text)
+
+
+def show(report: Report, options: argparse.Namespace) -> None:
+    """Print the report as it was asked for."""
+    print(json.dumps(report.to_dict()) if options.json else report.to_text())
