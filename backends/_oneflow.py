@@ -171,6 +171,11 @@ def take(x, indices, /, *, axis=None):
     return flow.index_select(x, axis, _rows_within(indices, x.shape[axis]))
 
 
+def repeat_each(x, counts, total, /, *, axis=-1):
+    """OneFlow asks for the sum itself."""
+    return flow.repeat_interleave(x, counts, dim=axis_of(x.ndim, axis))
+
+
 def put_rows(x, rows, values, /):
     """Assignment to a copy keeps the gradient of both; a row beyond the end kills the process."""
     x = x.clone()

@@ -3,6 +3,7 @@
 import builtins
 import math
 
+from ._oneflow_elementwise import result_type
 from ._oneflow_import import import_oneflow
 
 flow = import_oneflow()
@@ -147,3 +148,10 @@ def sort(x, /, *, axis=-1, descending=False, stable=True):
     """OneFlow gives (values, indices), and kills the process when there is nothing to sort."""
     axis = axis_of(x.ndim, axis)
     return x if 0 in x.shape else flow.sort(x, dim=axis, descending=descending)[0]
+
+
+def searchsorted(x1, x2, /, *, side="left", sorter=None):
+    """OneFlow takes two tensors of one dtype."""
+    x1 = x1 if sorter is None else x1[sorter]
+    dtype = result_type(x1, x2)
+    return flow.searchsorted(x1.to(dtype), x2.to(dtype), right=side == "right")

@@ -97,6 +97,7 @@ STANDARD = {
     "sort": "sorted: axis=, descending=, stable=",
     "nonzero": "a tuple of int64 index arrays, in row-major order",
     "take": "take(x, indices, axis=)",
+    "searchsorted": "searchsorted(x, values, side='left'): how many of the sorted x are below each value",
     # shape
     "reshape": "reshape(x, shape)",
     "expand_dims": "a new axis of length 1",
@@ -114,6 +115,8 @@ EXTRAS = {
     "bce_with_logits": "bce_with_logits(logits, target, pos_weight=None): binary cross-entropy, no reduction",
     "log_softmax": "log_softmax(x, axis=): x - log(sum(exp(x)))",
     "detach": "the same values, cut off from the gradient",
+    "repeat_each": "repeat_each(x, counts, total, axis=-1): entry i counts[i] times; with their sum `total`, "
+    "nothing waits for a device",
     "put_rows": "put_rows(x, rows, values): a copy of x (n, ...) with x[rows] = values; `rows` has no duplicates",
     "put_last": "put_last(x, rows, values): a copy of x (n,) with x[rows] = values; where rows repeat, the last wins",
     "split_rows": "split_rows(x, rows, column, memory=None): x[rows, :column], x[:, column] and x[rows, column + 1:] "

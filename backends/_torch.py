@@ -33,6 +33,11 @@ def detach(x, /):
     return x.detach()
 
 
+def repeat_each(x, counts, total, /, *, axis=-1):
+    """Without output_size, CUDA is asked for the sum."""
+    return torch.repeat_interleave(x, counts, dim=axis, output_size=total)
+
+
 def put_rows(x, rows, values, /):
     """index_put keeps the gradient of both `x` and `values`."""
     return x.index_put((rows,), values)
@@ -121,15 +126,17 @@ def overwrite(x, values, /):
 def from_numpy(array, /, *, device=None):
     """torch.from_numpy refuses negative strides and warns about read-only arrays: those are copied."""
     array = np.asarray(array)
-    if not array.flags.writeable or builtins.min(array.strides, default=0) < 0:
-        array = array.copy()
-    tensor = torch.from_numpy(array)
+    try:
+        tensor = torch.from_numpy(array if array.flags.writeable else array.copy())
+    except ValueError:
+        tensor = torch.from_numpy(array.copy())
     return tensor if device in (None, "cpu") else tensor.to(device)
 
 
 def to_numpy(x, /):
     """NumPy has no bfloat16: its values are exact in float32."""
-    x = x.detach().cpu()
+    x = x.detach() if x.requires_grad else x
+    x = x if x.device.type == "cpu" else x.cpu()
     return (x.float() if x.dtype is torch.bfloat16 else x).numpy()
 
 

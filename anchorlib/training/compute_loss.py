@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Optional
 
 from anchorlib import backends
-from anchorlib.arrays import Array, Namespace, as_float, check_shape
+from anchorlib.arrays import Array, Namespace, as_float
 from anchorlib.backends import namespace_of
 from anchorlib.boxes import box_iou_pairs
 from anchorlib.errors import ModelError, ShapeError
@@ -145,13 +145,13 @@ class ComputeLoss:
         """What `build_targets` gives; where it is `used` to index, a number out of range must not get through."""
         if len(p) != self.nl:
             raise ShapeError(f"p must have one array for each of {self.nl} layers, got {len(p)}.")
+        listed = isinstance(self.anchors, (list, tuple))
         for i, layer in enumerate(p):
-            wanted = (int(self.anchors[i].shape[0]), 5 + self.nc)
+            wanted = (self.anchors[i].shape[0] if listed else self.anchors.shape[1], 5 + self.nc)
             if len(layer.shape) != 5 or (layer.shape[1], layer.shape[4]) != wanted:
                 raise ShapeError(
                     f"p[{i}] must have shape (B, {wanted[0]}, ny, nx, {wanted[1]}), got {tuple(layer.shape)}."
                 )
-        check_shape(("T", 6), hint="The columns are image, class, cx, cy, w, h.", targets=targets)
         n_classes = self.nc if self.nc > 1 else None  # the class of a single-class model is not used
         if self.validate:
             check_targets(targets, p[0].shape[0], n_classes)
@@ -169,7 +169,7 @@ class ComputeLoss:
 
     def _objectness_targets(self, xp: Namespace, iou: Array, cells: Array, n_cells: int) -> Array:
         """(n_cells,): the IoU where a row has its cell, else 0."""
-        value, cells = backends.on_host(xp.detach(iou), cells)
+        value, cells = backends.on_host(iou, cells)
         host = namespace_of(value)
         value = host.maximum(value, host.zeros_like(value))
         if self.sort_obj_iou and value.shape[0]:

@@ -20,7 +20,6 @@ from anchorlib.errors import BadValueError, ShapeError
 
 #: Own cell, then left, up, right and down: the (x, y) that is taken off the centre before it is cut to a cell.
 _STEPS = ((0.0, 0.0), (0.5, 0.0), (0.0, 0.5), (-0.5, 0.0), (0.0, -0.5))
-_BLOCK = 2**12  # rows made at a time on the host: fresh memory costs more there than what is computed in it
 _COLUMNS = ("image", "class", "cx", "cy", "w", "h")
 
 
@@ -99,20 +98,21 @@ def build_targets(
         raise ShapeError(
             f"shapes must have one (ny, nx) for each layer of anchors, got {len(shapes)} for {describe(anchors)}."
         )
-    check_thr(thr)
+    limits = _limits(float(thr))
     if validate:
         check_targets(targets, n_images, n_classes)
 
-    targets, anchors = backends.on_host(xp.detach(targets), xp.detach(anchors))
+    targets, anchors = backends.on_host(targets, anchors)
     host = namespace_of(targets)
     targets, anchors = (x if x.dtype == host.float32 else host.astype(x, host.float32) for x in (targets, anchors))
     plan = _plan(host, host.device_of(targets), tuple(map(tuple, shapes)), int(anchors.shape[1]))
     with np.errstate(divide="ignore", over="ignore", invalid="ignore"):  # boxes that are not finite match nothing
-        rows, ends = _assign(host, targets, anchors, plan, float(np.float32(thr)))
+        rows, ends = _assign(host, targets, anchors, plan, limits)
+    layers = [_layer(rows, start, end) for start, end in zip(ends, ends[1:])]
     if host is not xp:
         device = xp.device_of(like)
-        rows = LayerTargets(*[xp.from_numpy(column, device=device) for column in rows])
-    return [LayerTargets(*[column[start:end] for column in rows]) for start, end in zip(ends, ends[1:])]
+        layers = [LayerTargets(*[xp.from_numpy(column, device=device) for column in layer]) for layer in layers]
+    return layers
 
 
 def check_targets(targets: Array, n_images: Optional[int] = None, n_classes: Optional[int] = None) -> None:
@@ -140,96 +140,89 @@ class _Plan(NamedTuple):
 
     grid: Array  # (4, L, 1) float32: nx, ny, nx, ny
     zero: Array  # (1, 1) float32
-    before: Array  # (codes,) int64: the code less its layer
+    codes: Array  # (codes + 1,) int64: 0, 1, 2 ...
+    before: Array  # (2, codes) int64: the code, and the code less its layer
     anchor: Array  # (codes,) int64, in its layer
     row: Array  # (codes,) int64, of the anchor among those of all layers
-    step_last: (
-        Array  # (4, codes) float32: the neighbour's step in x and y, the last column and the last row of the grid
-    )
+    step: Array  # (2, codes) float32: the neighbour's step in x and y
+    last: Array  # (2, codes) float32: the last column and the last row of the grid
 
 
 @lru_cache(maxsize=128)  # multi-scale training has some tens of shapes
 def _plan(xp: Namespace, device: str, shapes: tuple[tuple[int, int], ...], n_anchors: int) -> _Plan:
     sizes = np.asarray([(nx, ny) for ny, nx in shapes], dtype=np.float32)
     layer, neighbour, anchor = np.indices((len(shapes), len(_STEPS), n_anchors)).reshape(3, -1)
+    codes = np.arange(len(layer) + 1)
     tables = _Plan(
         grid=np.tile(sizes, 2).T[:, :, None],
         zero=np.zeros((1, 1), dtype=np.float32),
-        before=(np.arange(len(layer)) - layer).astype(np.int64),
+        codes=codes.astype(np.int64),
+        before=np.stack([codes[:-1], codes[:-1] - layer]).astype(np.int64),
         anchor=anchor.astype(np.int64),
         row=(layer * n_anchors + anchor).astype(np.int64),
-        step_last=np.concatenate([np.asarray(_STEPS, dtype=np.float32)[neighbour], sizes[layer] - 1], axis=1).T,
+        step=np.asarray(_STEPS, dtype=np.float32)[neighbour].T,
+        last=(sizes[layer] - 1).T,
     )
     return _Plan(*(xp.from_numpy(np.ascontiguousarray(table), device=device) for table in tables))
 
 
 @lru_cache(maxsize=16)
-def _least_ratio(thr: float) -> float:
-    """The least float32 r with 1 / r < thr: a comparison in place of a division and a comparison."""
-    one, limit = np.float32(1), np.float32(thr)
+def _limits(thr: float) -> tuple[float, float]:
+    """thr as a float32, and the least float32 r with 1 / r < thr: a comparison in place of a division and one."""
+    one, limit = np.float32(1), np.float32(check_thr(thr))
     ratio = np.nextafter(one / limit, np.float32(0))
     while not one / ratio < limit:
         ratio = np.nextafter(ratio, one)
-    return float(ratio)
+    return float(limit), float(ratio)
 
 
-def _assign(xp: Namespace, targets: Array, anchors: Array, plan: _Plan, thr: float) -> tuple[LayerTargets, list[int]]:
+def _assign(
+    xp: Namespace, targets: Array, anchors: Array, plan: _Plan, limits: tuple[float, float]
+) -> tuple[_Rows, list[int]]:
     """The rows of all layers together, and where each layer's begin and end; from float32 arrays in one place.
 
     Coordinates lie in rows, (2, M) and (4, M): NumPy is several times slower along a last axis of 2 or 4.
     """
-    n_layers, n_targets = int(anchors.shape[0]), int(targets.shape[0])
-    columns = xp.reshape(xp.permute_dims(targets, (1, 0)), (6, 1, n_targets))
+    n_anchors, n_targets = anchors.shape[1], targets.shape[0]
+    columns = targets.T[:, None, :]
     boxes = columns[2:] * plan.grid  # (4, L, T)
     ratio = boxes[2:, :, None, :] / xp.permute_dims(anchors, (2, 0, 1))[:, :, :, None]  # (2, L, A, T)
     low, high = xp.minimum(ratio[0], ratio[1]), xp.maximum(ratio[0], ratio[1])
-    matches = (high < thr) & (low >= _least_ratio(thr))  # (L, A, T)
+    matches = (high < limits[0]) & (low >= limits[1])  # (L, A, T)
     near = _near(xp, boxes[:2], plan.grid[:2])  # (L, 5, T)
     mask = matches[:, None, :, :] & near[:, :, None, :]  # (L, 5, A, T)
     (found,) = xp.nonzero(xp.reshape(mask, (-1,)))  # (M,)
 
-    tables = (xp.reshape(boxes, (4, -1)), xp.astype(columns[:2, 0], xp.int64), _anchor_sides(xp, anchors, plan))
-    length = int(found.shape[0])
-    size = _BLOCK if xp.in_host_memory(found) else max(length, 1)
-    device = xp.device_of(found)
-    whole = xp.empty((5, length), dtype=xp.int64, device=device)  # image, class, gi, gj, anchor
-    real = xp.empty((6, length), dtype=xp.float32, device=device)  # box, anchor's sides
-    for first in range(0, length, size):
-        part = slice(first, first + size)
-        whole[:, part], real[:, part] = _rows(xp, found[part], n_targets, tables, plan)
-    rows = LayerTargets(
-        cls=whole[1],
-        box=xp.permute_dims(real[:4], (1, 0)),
-        image=whole[0],
-        anchor=whole[4],
-        gj=whole[3],
-        gi=whole[2],
-        anchor_wh=xp.permute_dims(real[4:], (1, 0)),
-    )
-    per_layer = mask.shape[1] * mask.shape[2] * n_targets
-    inner = xp.stack([xp.sum(found < per_layer * (i + 1)) for i in range(n_layers)])
-    return rows, [0, *xp.to_numpy(inner).tolist()]
+    # The rows are sorted by code: what depends on the code alone is repeated, which is several times faster than taken.
+    ends, n_rows = xp.searchsorted(found, plan.codes * n_targets), found.shape[0]  # (codes + 1,)
+    counts = ends[1:] - ends[:-1]
+    target, place = found - xp.repeat_each(plan.before * n_targets, counts, n_rows)  # in T, and in (L, T)
+    box = xp.take(xp.reshape(boxes, (4, -1)), place, axis=1)  # (4, M)
+    cell = xp.trunc(box[:2] - xp.repeat_each(plan.step, counts, n_rows))  # (2, M): x, y
+    cell = xp.minimum(xp.maximum(cell, plan.zero), xp.repeat_each(plan.last, counts, n_rows))
+    box[:2, :] -= cell
+
+    whole = xp.empty((5, n_rows), dtype=xp.int64, device=xp.device_of(found))
+    whole[:2, :] = xp.take(xp.astype(columns[:2, 0], xp.int64), target, axis=1)
+    whole[2:4, :] = xp.astype(cell, xp.int64)
+    whole[4, :] = xp.repeat_each(plan.anchor, counts, n_rows)
+    sides = xp.take(xp.reshape(anchors, (-1, 2)), plan.row, axis=0)  # (codes, 2)
+    rows = _Rows(whole, box, xp.repeat_each(sides, counts, n_rows, axis=0))
+    return rows, xp.to_numpy(ends[:: len(_STEPS) * n_anchors]).tolist()
 
 
-def _rows(
-    xp: Namespace, found: Array, n_targets: int, tables: tuple[Array, Array, Array], plan: _Plan
-) -> tuple[Array, Array]:
-    """Of some places in the mask: image, class, gi, gj and anchor (5, m); box and the sides of its anchor (6, m)."""
-    boxes, image_cls, anchor_sides = tables
-    code = xp.floor_divide(found, xp.full_like(found[:1], max(n_targets, 1)))
-    target = found - code * n_targets
-    place = found - (plan.before * n_targets)[code]  # in (L, T)
-    box = xp.take(boxes, place, axis=1)  # (4, m)
-    step_last = xp.take(plan.step_last, code, axis=1)  # (4, m)
-    cell = xp.minimum(xp.maximum(xp.trunc(box[:2] - step_last[:2]), plan.zero), step_last[2:])  # (2, m): x, y
-    anchor = xp.expand_dims(plan.anchor[code], axis=0)
-    whole = xp.concat([xp.take(image_cls, target, axis=1), xp.astype(cell, xp.int64), anchor], axis=0)
-    return whole, xp.concat([box[:2] - cell, box[2:], xp.take(anchor_sides, code, axis=1)], axis=0)
+class _Rows(NamedTuple):
+    """The rows of all layers."""
+
+    whole: Array  # (5, M) int64: image, class, gi, gj, anchor
+    box: Array  # (4, M) float32
+    anchor_wh: Array  # (M, 2) float32
 
 
-def _anchor_sides(xp: Namespace, anchors: Array, plan: _Plan) -> Array:
-    """(2, codes): the sides of each code's anchor."""
-    return xp.permute_dims(xp.take(xp.reshape(anchors, (-1, 2)), plan.row, axis=0), (1, 0))
+def _layer(rows: _Rows, start: int, end: int) -> LayerTargets:
+    """The rows of one layer, as views."""
+    image, cls, gi, gj, anchor = (rows.whole[i, start:end] for i in range(5))
+    return LayerTargets(cls, rows.box[:, start:end].T, image, anchor, gj, gi, rows.anchor_wh[start:end])
 
 
 def _near(xp: Namespace, centre: Array, grid: Array) -> Array:

@@ -158,7 +158,7 @@ def check(backend, case):
 SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.function_scoped_fixture]
 
 
-@settings(max_examples=1000, deadline=None, suppress_health_check=SLOW)
+@settings(max_examples=2000, deadline=None, suppress_health_check=SLOW)
 @given(case=cases())
 def test_build_targets_matches_the_loop_bit_for_bit(backend, case):
     check(backend, case)
@@ -225,10 +225,11 @@ def test_the_inputs_stay_as_they_are(backend, path):
 
 
 def test_the_limits_of_the_ratio_are_those_of_the_division():
-    from anchorlib.training.targets import _least_ratio
+    from anchorlib.training.targets import _limits
 
     for thr in (1.5, 2.0, 2.91, 3.0, 4.0, 7.3, 100.0):
-        least = np.float32(_least_ratio(thr))
+        limit, least = map(np.float32, _limits(thr))
+        assert limit == np.float32(thr)
         below = np.nextafter(least, np.float32(0))
         assert np.float32(1) / least < np.float32(thr) <= np.float32(1) / below
 
