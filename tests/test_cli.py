@@ -182,3 +182,83 @@ def test_a_fit_that_is_poor_ends_with_1(capsys):
     code, out, _ = run("fit", BCCD, "--n", "1", "--thr", "1.05", "--method", "kmeans", capsys=capsys)
     assert code == 1
     assert "1 anchor, a poor fit" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "meant"),
+    [
+        (["fti", BCCD], "fit"),
+        (["fit", BCCD, "--metod", "kmeans"], "--method"),
+        (["fit", "--method=direkt", "x"], "direct"),
+    ],
+)
+def test_a_wrong_word_is_answered_with_the_one_meant(arguments, meant, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert ended.value.code == 2
+    assert capsys.readouterr().err.endswith(f"\nDid you mean {meant}?\n")
+
+
+def test_a_word_like_no_other_is_answered_without_a_guess(capsys):
+    with pytest.raises(SystemExit):
+        main(["fit", BCCD, "--qqq"])
+    assert "Did you mean" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("environment", "coloured"), [({}, True), ({"NO_COLOR": "1"}, False), ({"TERM": "dumb"}, False)]
+)
+def test_colours_are_for_terminals_that_want_them(environment, coloured):
+    import os
+    import pty
+
+    ours, theirs = pty.openpty()
+    result = subprocess.Popen(
+        [sys.executable, "-m", "anchorlib", "fit", BCCD, "--method", "kmeans"],
+        stdout=theirs,
+        cwd=ROOT,
+        env={**{k: v for k, v in os.environ.items() if k != "NO_COLOR"}, "TERM": "xterm", **environment},
+    )
+    os.close(theirs)
+    out = b""
+    while True:
+        try:
+            chunk = os.read(ours, 4096)
+        except OSError:  # the other end is closed
+            break
+        if not chunk:
+            break
+        out += chunk
+    assert result.wait() == 0
+    os.close(ours)
+    assert (b"\x1b[32m9 anchors, a good fit" in out) == coloured
+    assert (b"\x1b" in out) == coloured
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "tcsh"])
+def test_a_shell_gets_its_completion_script(shell, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["--print-completion", shell])
+    assert ended.value.code == 0
+    assert "anchorlib" in capsys.readouterr().out
+
+
+def test_bash_completes_a_command_and_an_option(tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        main(["--print-completion", "bash"])
+    script = tmp_path / "completion"
+    script.write_text(capsys.readouterr().out)
+    typed = (
+        f"source {script}; COMP_WORDS=(anchorlib fit --meth); COMP_CWORD=2; _shtab_anchorlib; echo ${{COMPREPLY[@]}}"
+    )
+    answer = subprocess.run(["bash", "-c", typed], capture_output=True, text=True)
+    assert answer.stdout.split() == ["--method"]
+
+
+def test_every_command_has_an_example(capsys):
+    from anchorlib.cli import COMMANDS
+
+    for command in COMMANDS:
+        with pytest.raises(SystemExit):
+            main([command.__name__.rpartition(".")[2].replace("_", "-"), "--help"])
+        assert "example: anchorlib " in capsys.readouterr().out

@@ -9,11 +9,12 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
-from typing import Optional
+from typing import Any, Optional
 
 from anchorlib._version import __version__
 from anchorlib.cli import backends, check, fit
 from anchorlib.cli.common import BAD_INPUT, GOOD, INTERRUPTED
+from anchorlib.cli.terminal import Parser, paint
 from anchorlib.errors import AnchorlibError, BackendError
 
 #: In the order of `anchorlib --help`.
@@ -31,7 +32,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return GOOD
     except (AnchorlibError, BackendError, OSError) as error:
-        print(f"anchorlib: {error}", file=sys.stderr)
+        print(f"{paint('anchorlib:', 'red', sys.stderr)} {error}", file=sys.stderr)
         return BAD_INPUT
     except KeyboardInterrupt:
         print("anchorlib: interrupted.", file=sys.stderr)
@@ -39,12 +40,31 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="anchorlib",
         description="Anchor boxes for YOLO: measure them against a data set, fit better ones.",
+        epilog="example: anchorlib fit data.yaml --n 9 --out model.yaml",
     )
     parser.add_argument("--version", action="version", version=f"anchorlib {__version__}")
+    parser.add_argument(
+        "--print-completion",
+        choices=("bash", "zsh", "tcsh"),
+        action=_PrintCompletion,
+        help="print the completion script of a shell, and end",
+    )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for command in COMMANDS:
         command.add_to(commands)
     return parser
+
+
+class _PrintCompletion(argparse.Action):
+    """Made by shtab from the parser itself."""
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: Any = None) -> None:
+        try:
+            import shtab
+        except ImportError:
+            parser.error("--print-completion needs shtab: pip install 'anchorlib[completion]'")
+        print(shtab.complete(parser, values))
+        parser.exit()

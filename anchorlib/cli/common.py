@@ -12,6 +12,7 @@ import numpy as np
 
 from anchorlib import backends
 from anchorlib.arrays import HostArray
+from anchorlib.cli.terminal import paint
 from anchorlib.datasets import BoxSizes, read_boxes
 from anchorlib.errors import BackendError, BadValueError
 from anchorlib.metrics import AnchorScore, SizeTable
@@ -114,4 +115,10 @@ def say(options: argparse.Namespace, text: str) -> None:
 
 def show(report: Report, options: argparse.Namespace) -> None:
     """Print the report as it was asked for."""
-    print(json.dumps(report.to_dict()) if options.json else report.to_text())
+    if options.json:
+        print(json.dumps(report.to_dict()))
+        return
+    body, _, verdict = report.to_text().rpartition("\n\n")
+    head, line_break, body = body.partition("\n")
+    style = "green" if report.score.is_good else "yellow"
+    print(f"{paint(head, 'bold', sys.stdout)}{line_break}{body}\n\n{paint(verdict, style, sys.stdout)}")

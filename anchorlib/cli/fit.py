@@ -104,6 +104,8 @@ def run(options: argparse.Namespace) -> int:
     if options.out:
         written = write_anchors(options.out, layers, options.format)
         say(options, f"Wrote {options.out} ({written}).")
+    else:
+        say(options, "To keep them, add --out model.yaml (or .cfg, .py, .json).")
     return GOOD if fit.score.is_good else POOR
 
 
