@@ -24,10 +24,11 @@ from typing import Optional
 import numpy as np
 
 from anchorlib.arrays import HostArray
+from anchorlib.cells import Sizes, columns
 from anchorlib.errors import BadValueError
 from anchorlib.fitting.ascent import Ascent, Bounds, IouObjective, Objective, RatioObjective
 from anchorlib.fitting.exchange import Places
-from anchorlib.fitting.grid import Resolutions, Sizes, columns
+from anchorlib.fitting.grid import Resolutions
 from anchorlib.fitting.order import by_area
 from anchorlib.metrics import SizeTable
 

@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 from sizes import coco_like
 
 from anchorlib import evolve, kmeans
+from anchorlib.cells import columns, distinct, in_cells
 from anchorlib.errors import BadValueError
 from anchorlib.fitting import direct
 from anchorlib.fitting.ascent import Bounds, IouObjective, RatioObjective
 from anchorlib.fitting.exchange import Places
-from anchorlib.fitting.grid import Resolutions, columns, distinct, in_cells
+from anchorlib.fitting.grid import Resolutions
 from anchorlib.metrics import SizeTable
 
 ROOT = Path(__file__).parents[2]
