@@ -6,7 +6,7 @@ No framework is imported here: arrays bring their own.
 from anchorlib import backends
 from anchorlib._version import __version__
 from anchorlib.boxes import box_iou_pairs, wh_iou
-from anchorlib.datasets import BoxSizes, read_boxes
+from anchorlib.datasets import BoxSizes, SizeCounts, read_boxes
 from anchorlib.fitting import AnchorFit, evolve, fit_anchors, kmeans
 from anchorlib.metrics import AnchorScore, score, size_ratio
 from anchorlib.training import LayerTargets, build_targets
@@ -16,6 +16,7 @@ __all__ = [
     "AnchorScore",
     "BoxSizes",
     "LayerTargets",
+    "SizeCounts",
     "__version__",
     "backends",
     "box_iou_pairs",

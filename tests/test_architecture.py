@@ -22,7 +22,7 @@ MAY_IMPORT = {
     "fitting": {"backends", "metrics", "boxes", "cells"},
     "training": {"backends", "boxes"},
     "yolov2": {"backends", "boxes", "training"},
-    "datasets": set(),
+    "datasets": {"cells", "modelfiles"},
     "modelfiles": set(),
     "reporting": {"metrics", "datasets", "backends"},
     "yolov5": {"backends", "fitting", "training", "datasets", "metrics", "boxes"},

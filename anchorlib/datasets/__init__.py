@@ -14,13 +14,15 @@ import numpy as np
 from anchorlib.arrays import check_one_of
 from anchorlib.datasets.checks import Labels, screen
 from anchorlib.datasets.coco import read_coco
+from anchorlib.datasets.counts import SizeCounts
 from anchorlib.datasets.darknet import read_darknet
-from anchorlib.datasets.sizes import BoxSizes, ImageSize, Problem, check_imgsz, scale_sizes
+from anchorlib.datasets.resize import ImageSize, check_imgsz, scale_sizes
+from anchorlib.datasets.sizes import BoxSizes, Problem
 from anchorlib.datasets.voc import read_voc
 from anchorlib.datasets.yolo import read_yolo
 from anchorlib.errors import BadValueError, DatasetError, LabelError, ShapeError
 
-__all__ = ["BoxSizes", "Problem", "from_dataset", "read_boxes", "scale_sizes"]
+__all__ = ["BoxSizes", "Problem", "SizeCounts", "from_dataset", "read_boxes", "scale_sizes"]
 
 READERS = {
     ".yaml": read_yolo,
@@ -30,6 +32,10 @@ READERS = {
     ".txt": read_darknet,
 }
 REPORTS = ("report", "raise", "ignore")
+_OTHERWISE = {
+    ".xml": " Of Pascal VOC pass the folder that holds Annotations.",
+    ".npz": " Saved sizes are read by SizeCounts.load.",
+}
 
 
 def read_boxes(
@@ -111,7 +117,7 @@ def _read(path: str, split: str, progress: bool) -> Labels:
     if not os.path.lexists(path):
         raise DatasetError(f"{path}: there is no such file or folder.")
     if suffix not in READERS:
-        hint = " Of Pascal VOC pass the folder that holds Annotations." if suffix == ".xml" else ""
+        hint = _OTHERWISE.get(suffix, "")
         raise DatasetError(
             f"{path}: looked for a data.yaml (YOLO), .json (COCO), .data or .txt (darknet) file or a folder, "
             f"got {suffix or 'no suffix'!r}.{hint}"
@@ -185,4 +191,6 @@ def from_dataset(dataset: Any, *, imgsz: ImageSize = 640, resize: str = "letterb
         problems=problems,
         rows_read=len(good),
         rows_refused=len(problems),
+        imgsz=check_imgsz(imgsz),
+        resize=resize,
     )

@@ -8,7 +8,8 @@ from typing import Optional
 import numpy as np
 
 from anchorlib.arrays import HostArray
-from anchorlib.datasets.sizes import BoxSizes, ImageSize, Problem, scale_sizes
+from anchorlib.datasets.resize import ImageSize, check_imgsz, scale_sizes
+from anchorlib.datasets.sizes import BoxSizes, Problem
 
 # Share of the image's side. Coordinates written with four decimals may be off by 0.75e-4.
 EDGE_TOLERANCE = 1e-4
@@ -88,6 +89,8 @@ def screen(labels: Labels, imgsz: ImageSize, resize: str) -> BoxSizes:
         problems=problems,
         rows_read=len(good) + labels.lost_rows,
         rows_refused=int((~good).sum()) + labels.lost_rows,
+        imgsz=check_imgsz(imgsz),
+        resize=resize,
     )
 
 

@@ -1,0 +1,70 @@
+"""How images are resized for the network, and what that makes of box sizes."""
+
+from __future__ import annotations
+
+from typing import Any, Union
+
+import numpy as np
+
+from anchorlib.arrays import HostArray, check_one_of
+from anchorlib.errors import BadValueError, ShapeError
+
+ImageSize = Union[int, tuple[int, int]]
+
+RESIZES = ("letterbox", "stretch")
+
+
+def check_imgsz(imgsz: Any) -> tuple[int, int]:
+    """The network's input as (width, height): a whole number > 0, or a pair of them; BadValueError."""
+    both = tuple(imgsz) if isinstance(imgsz, (tuple, list, np.ndarray)) else (imgsz, imgsz)
+    whole = all(isinstance(side, (int, np.integer)) and not isinstance(side, bool) and side > 0 for side in both)
+    if len(both) != 2 or not whole:
+        raise BadValueError(f"imgsz must be a whole number > 0, or a pair (width, height) of them, got {imgsz!r}.")
+    return int(both[0]), int(both[1])
+
+
+def scale_sizes(
+    boxes_wh: HostArray, image_wh: HostArray, imgsz: ImageSize = 640, resize: str = "letterbox"
+) -> HostArray:
+    """Box sizes after the image was resized for the network.
+
+    Parameters
+    ----------
+    boxes_wh : (N, 2) float, pixels of the image on disk
+    image_wh : (N, 2) or (2,) float, pixels, > 0: the image that each box belongs to
+    imgsz : the network's input, pixels: the long side, or (width, height)
+    resize : 'letterbox' keeps the image's shape (one scale, the smaller of the two ratios; with one number
+        for `imgsz` the long side becomes `imgsz`), 'stretch' scales each axis on its own
+
+    Returns
+    -------
+    (N, 2) float32, pixels: computed in float64, rounded once.
+
+    Raises
+    ------
+    BadValueError, ShapeError
+
+    Source
+    ------
+    Letterbox resizing as in YOLOv5.
+
+    Examples
+    --------
+    >>> scale_sizes(np.asarray([[100.0, 50.0]]), np.asarray([1280.0, 720.0]))
+    array([[50., 25.]], dtype=float32)
+    >>> scale_sizes(np.asarray([[100.0, 50.0]]), np.asarray([1280.0, 720.0]), (640, 480), "stretch")
+    array([[50.      , 33.333332]], dtype=float32)
+    """
+    check_one_of("resize", resize, RESIZES)
+    boxes_wh, image_wh = np.asarray(boxes_wh, np.float64), np.asarray(image_wh, np.float64)
+    if boxes_wh.ndim != 2 or boxes_wh.shape[1] != 2 or image_wh.shape not in (boxes_wh.shape, (2,)):
+        raise ShapeError(
+            f"boxes_wh must have shape (N, 2) and image_wh (N, 2) or (2,), got {boxes_wh.shape} and {image_wh.shape}."
+        )
+    if not (image_wh > 0).all():
+        raise BadValueError("image_wh must be > 0.")
+    scale = np.asarray(check_imgsz(imgsz), np.float64) / image_wh
+    if resize == "letterbox":
+        scale = scale.min(axis=-1, keepdims=True)
+    with np.errstate(over="ignore"):  # a size beyond float32 becomes inf, and the fit says so
+        return (boxes_wh * scale).astype(np.float32)
