@@ -3,7 +3,9 @@
     pytest                                   every framework that is installed, on the CPU, and what CUDA there is
     pytest --backends numpy,torch,torch:cuda these, and a failure if one of them is not there
 
-A backend that is asked for and does not load fails every test that needs it; it is never skipped.
+    pytest --extras dask                     the extras of pyproject.toml to test; without it, those installed
+
+A backend or an extra that is asked for and does not load fails every test that needs it; it is never skipped.
 """
 
 from __future__ import annotations
@@ -16,12 +18,14 @@ from support import Backend
 from anchorlib import backends
 
 ALL = ("numpy", "torch", "oneflow")
+EXTRAS = {"dask": "distributed"}  # what tests need, and what is imported of it
 
 
 def pytest_addoption(parser):
     parser.addoption(
         "--backends", default=None, help="comma list of name or name:device, e.g. numpy,torch:cuda,oneflow"
     )
+    parser.addoption("--extras", default=None, help="comma list of extras; those that no test needs are ignored")
 
 
 def _asked_for(config):
@@ -34,20 +38,28 @@ def _asked_for(config):
     return found
 
 
+def _extras_asked_for(config):
+    asked = config.getoption("--extras")
+    if asked is None:
+        return [name for name, module in EXTRAS.items() if importlib.util.find_spec(module)]
+    return [name for name in EXTRAS if name in asked.split(",")]
+
+
 def pytest_configure(config):
-    config.addinivalue_line("markers", "needs(*names): where all these backends are asked for")
+    config.addinivalue_line("markers", "needs(*names): where all these backends and extras are asked for")
 
 
 def pytest_runtest_setup(item):
     """A test of certain frameworks is left out where they were not asked for, and nowhere else."""
     for marker in item.iter_markers("needs"):
-        missing = [name for name in marker.args if name not in _asked_for(item.config)]
+        asked = _asked_for(item.config) + _extras_asked_for(item.config)
+        missing = [name for name in marker.args if name not in asked]
         if missing:
-            pytest.skip(f"{' and '.join(missing)} not asked for with --backends, or not installed")
+            pytest.skip(f"{' and '.join(missing)} not asked for with --backends or --extras, or not installed")
 
 
 def pytest_report_header(config):
-    return f"anchorlib backends: {', '.join(_asked_for(config))}"
+    return f"anchorlib backends: {', '.join(_asked_for(config))}; extras: {', '.join(_extras_asked_for(config)) or '-'}"
 
 
 def pytest_generate_tests(metafunc):

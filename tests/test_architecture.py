@@ -24,6 +24,7 @@ MAY_IMPORT = {
     "yolov2": {"backends", "boxes", "training"},
     "datasets": {"cells", "modelfiles"},
     "modelfiles": set(),
+    "scale": {"datasets", "fitting"},
     "reporting": {"metrics", "datasets", "backends"},
     "yolov5": {"backends", "fitting", "training", "datasets", "metrics", "boxes"},
     "verify": {
@@ -119,10 +120,16 @@ def loaded_by(statement):
 
 @pytest.mark.parametrize(
     "statement",
-    ["import anchorlib", "import anchorlib.backends", "import anchorlib.yolov5", "import anchorlib.cli"],
+    [
+        "import anchorlib",
+        "import anchorlib.backends",
+        "import anchorlib.yolov5",
+        "import anchorlib.cli",
+        "import anchorlib.scale; anchorlib.scale.sizes_from_shards(['tests/data/bccd'])",
+    ],
 )
 def test_an_import_loads_no_framework(statement):
-    assert not loaded_by(statement) & {"torch", "oneflow", "matplotlib", "dask"}
+    assert not loaded_by(statement) & {"torch", "oneflow", "matplotlib", "dask", "distributed"}
 
 
 def test_the_package_on_disk_is_the_one_that_is_listed():
