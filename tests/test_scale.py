@@ -185,17 +185,14 @@ def test_a_shard_that_a_worker_cannot_read_is_named_and_the_rest_let_go(shards, 
 
 @pytest.fixture(scope="module")
 def slow_shards(tmp_path_factory):
-    """Files that take some tenths of a second each to read."""
-    folder = tmp_path_factory.mktemp("slow")
-    rng, paths = np.random.default_rng(0), []
-    for i in range(12):
-        sides = np.round(rng.uniform(3, 300, (12_000, 2)), 2).tolist()
-        rows = [{"id": j, "image_id": 1, "category_id": 1, "bbox": [0, 0, *wh]} for j, wh in enumerate(sides)]
-        images = [{"id": 1, "width": 640, "height": 640, "file_name": "a.jpg"}]
-        content = {"images": images, "annotations": rows, "categories": [{"id": 1, "name": "a"}]}
-        paths.append(str(folder / f"{i}.json"))
-        with open(paths[-1], "w") as file:
-            json.dump(content, file)
+    """Twelve files that take some tenths of a second each to read, with the same boxes, which count twelve times."""
+    sides = np.round(np.random.default_rng(0).uniform(3, 300, (12_000, 2)), 2).tolist()
+    rows = [{"id": j, "image_id": 1, "category_id": 1, "bbox": [0, 0, *wh]} for j, wh in enumerate(sides)]
+    images = [{"id": 1, "width": 640, "height": 640, "file_name": "a.jpg"}]
+    text = json.dumps({"images": images, "annotations": rows, "categories": [{"id": 1, "name": "a"}]})
+    paths = [tmp_path_factory.mktemp("slow") / "labels.json" for _ in range(12)]
+    for path in paths:
+        path.write_text(text)
     return paths
 
 
@@ -207,10 +204,14 @@ def test_an_interrupt_cancels_what_was_not_read(slow_shards, cluster):
         os.kill(os.getpid(), signal.SIGINT)
 
     thread = threading.Thread(target=interrupt)
-    thread.start()
-    with pytest.raises(KeyboardInterrupt) as caught:
-        sizes_from_shards(slow_shards, cluster)
-    thread.join()
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
+    try:
+        thread.start()
+        with pytest.raises(KeyboardInterrupt) as caught:
+            sizes_from_shards(slow_shards, cluster)
+        thread.join()
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert_idle(cluster)
     assert caught  # with the frames that it passed, and what they hold
 
