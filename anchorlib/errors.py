@@ -6,6 +6,7 @@
     ├── DatasetError        (a ValueError)   nothing readable in a data set, or not a data set at all
     │   └── LabelError                       one bad label, with file and line (problems="raise")
     └── ModelError          (a ValueError)   a model or a file of anchors without what is needed
+        └── UnsafeCheckpointError            a checkpoint that would run code when its framework loads it
 
     backends.BackendError
     ├── ArrayTypeError      (a TypeError)    not a numpy, torch or oneflow array
@@ -28,6 +29,7 @@ __all__ = [
     "LabelError",
     "ModelError",
     "ShapeError",
+    "UnsafeCheckpointError",
 ]
 
 
@@ -53,3 +55,7 @@ class LabelError(DatasetError):
 
 class ModelError(AnchorlibError, ValueError):
     """A model, or a file of anchors, without what is needed."""
+
+
+class UnsafeCheckpointError(ModelError):
+    """A checkpoint that would run code when its framework loads it. Here nothing of it was run."""

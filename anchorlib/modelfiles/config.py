@@ -16,6 +16,7 @@ import yaml
 from anchorlib.arrays import HostArray, check_one_of
 from anchorlib.errors import BadValueError, ModelError
 from anchorlib.modelfiles.atomic import write_atomically
+from anchorlib.modelfiles.checkpoint import may_be_checkpoint, read_checkpoint
 
 _PathLike = Union[str, "os.PathLike[str]"]
 _MAX_BYTES = 16 * 2**20  # a model file is a few kilobytes
@@ -85,7 +86,8 @@ def format_of_new_file(path: _PathLike, form: Optional[str] = None) -> str:
 def read_anchors(path: _PathLike) -> list[HostArray]:
     """The anchors in a file, for each layer (A, 2) float32, pixels: YOLO yaml, darknet cfg, MMDetection or JSON.
 
-    A file without layers (JSON with one list) is one layer. Nothing in the file is run.
+    A file without layers (JSON with one list) is one layer. Of a checkpoint of PyTorch or OneFlow, a folder too, see
+    `read_checkpoint`, the layer of the smallest stride comes first. Nothing in the file is run.
 
     Raises
     ------
@@ -93,8 +95,10 @@ def read_anchors(path: _PathLike) -> list[HostArray]:
     """
     path = Path(path)
     form = _SUFFIXES.get(path.suffix.lower())
+    if form is None and may_be_checkpoint(path):
+        return read_checkpoint(path).by_stride()
     if form is None:
-        raise ModelError(f"{path}: anchors are read from {', '.join(_SUFFIXES)} files.")
+        raise ModelError(f"{path}: anchors are read from {', '.join(_SUFFIXES)} files and from checkpoints.")
     if path.stat().st_size > _MAX_BYTES:
         raise ModelError(f"{path} has {path.stat().st_size} bytes; a file of anchors has a few thousand.")
     try:

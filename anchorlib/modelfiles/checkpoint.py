@@ -1,0 +1,295 @@
+"""Anchors out of a YOLOv5, YOLOv7 or one-yolov5 checkpoint, without running its pickle and without its framework."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Callable, Optional, Union
+
+import numpy as np
+
+from anchorlib.arrays import HostArray, check_one_of
+from anchorlib.errors import ModelError, UnsafeCheckpointError
+from anchorlib.modelfiles.containers import Contents, open_contents
+from anchorlib.modelfiles.inert import Made, attributes_of, entries_of
+from anchorlib.modelfiles.pickles import Damaged, printable
+
+_PREFERRED = ("ema", "model", "model_state_dict", "state_dict")  # the averaged weights are what the forks load
+_MAX_HEADS = 100
+_MAX_VISITS = 500_000  # objects and their entries; 1800 modules have 90 000
+_MAX_SIDE = 1e6  # pixels
+_HALF = 2.0**-9  # the ratio of two sides that were each rounded to float16, with room
+
+
+@dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """The anchors of a checkpoint, and how it keeps them.
+
+    Attributes
+    ----------
+    anchors : for each layer, in the order of the file, (A, 2) float32, pixels
+    strides : the stride of each of these layers, pixels
+    path, format : the file, and "torch zip", "torch legacy", "OneFlow folder", "OneFlow file" or "pickle"
+    where : the module or the key that holds the anchors, "ema.model.24"
+    units : how the file keeps them: "grid" units, that is divided by the stride, or "pixels"
+    notes : what is odd about them, in words
+    refused : what the file would call when its framework loads it; empty in every harmless one
+    """
+
+    path: str
+    format: str
+    where: str
+    units: str
+    strides: tuple[float, ...]
+    anchors: tuple[HostArray, ...]
+    notes: tuple[str, ...] = ()
+    refused: tuple[str, ...] = ()
+
+    @property
+    def order(self) -> str:
+        """Of the layers: "ascending" strides, "descending", or "mixed"."""
+        steps = np.diff(self.strides)
+        return "ascending" if (steps >= 0).all() else "descending" if (steps <= 0).all() else "mixed"
+
+    def by_stride(self) -> list[HostArray]:
+        """The layers, the one of the smallest stride first."""
+        return [self.anchors[i] for i in np.argsort(self.strides, kind="stable")]
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it in the types of JSON."""
+        return {
+            "path": self.path,
+            "format": self.format,
+            "where": self.where,
+            "units": self.units,
+            "order": self.order,
+            "strides": list(self.strides),
+            "anchors": [layer.tolist() for layer in self.anchors],
+            "notes": list(self.notes),
+            "refused": list(self.refused),
+        }
+
+    def __str__(self) -> str:
+        lines = [
+            f"{self.path}: {self.format}, {self.where}, anchors kept in {self.units.replace('grid', 'grid units')}",
+            f"{len(self.anchors)} {'layer' if len(self.anchors) == 1 else 'layers, strides ' + self.order}",
+        ]
+        for stride, layer in zip(self.strides, self.anchors):
+            lines.append(f"  stride {stride:<4g} " + "  ".join(f"{w:g} x {h:g}" for w, h in layer))
+        lines += [f"note: {note}" for note in self.notes]
+        if self.refused:
+            lines.append(f"UNSAFE: to load this file with its framework would run {', '.join(self.refused)}")
+        return "\n".join(lines)
+
+
+def read_checkpoint(
+    path: Union[str, os.PathLike[str]], *, strides: Optional[Sequence[float]] = None, calls: str = "refuse"
+) -> Checkpoint:
+    """The anchors, strides and layer order of a YOLOv5, YOLOv7 or one-yolov5 checkpoint. Nothing in it is run.
+
+    Parameters
+    ----------
+    path : what torch.save or OneFlow's flow.save wrote: a file, or a folder. A whole model, {'model': ..., 'ema': ...}
+        of which the averaged weights are taken as the forks do, or a state_dict. No framework is needed.
+    strides : of the layers in the order of the file, pixels, for a state_dict that keeps none: those of YOLOv5 6.0 and
+        later. Older ones and YOLOv7's have anchor_grid, from which the strides come.
+    calls : a checkpoint is a program. One that asks for calls that are not those of every checkpoint raises
+        UnsafeCheckpointError with "refuse", and is read as far as it goes with "report": see `Checkpoint.refused`.
+
+    Returns
+    -------
+    Checkpoint
+
+    Raises
+    ------
+    UnsafeCheckpointError : it would run what it has no need to, which is named
+    ModelError : not a checkpoint, a damaged one, or one without anchors such as YOLOv8's; OSError
+
+    Examples
+    --------
+    >>> print(read_checkpoint("tests/data/checkpoints/yolov5_zip.pt"))
+    tests/data/checkpoints/yolov5_zip.pt: torch zip, ema.model.1, anchors kept in grid units
+    3 layers, strides ascending
+      stride 8    10 x 13  16 x 30  33 x 23
+      stride 16   30 x 61  62 x 45  59 x 119
+      stride 32   116 x 90  156 x 198  373 x 326
+    """
+    check_one_of("calls", calls, ("refuse", "report"))
+    file, refused = Path(path), dict[str, None]()
+    try:
+        contents = open_contents(file, refused)
+        if not (refused and calls == "refuse"):
+            with np.errstate(all="ignore"):  # values beyond use are found at the end
+                return _read(file, contents, strides, tuple(refused))
+    except Damaged as error:
+        if not refused:
+            raise ModelError(f"{path} is no whole checkpoint of torch.save or flow.save: {error}.") from error
+    raise UnsafeCheckpointError(
+        f"{path} would run {', '.join(refused)} when it is loaded. Nothing was run here. Do not load it with its "
+        "framework unless you know who made it; calls='report' reads its anchors all the same."
+    )
+
+
+def may_be_checkpoint(path: Path) -> bool:
+    """Is it a folder, or does it start as a zip file or a pickle does, or is its name that of a checkpoint?"""
+    if path.is_dir() or path.suffix.lower() in (".pt", ".pth"):
+        return True
+    if not path.is_file():
+        return False
+    with open(path, "rb") as file:
+        return file.read(4).startswith((b"PK\x03\x04", b"\x80"))
+
+
+def _read(path: Path, contents: Contents, strides: Optional[Sequence[float]], refused: tuple[str, ...]) -> Checkpoint:
+    heads = _find_heads(contents)
+    if not heads:
+        raise ModelError(
+            f"{path} has no anchors: no module or state_dict in it keeps a tensor 'anchors' of shape (L, A, 2). "
+            "Models without anchors, as YOLOv8 and later or YOLOX, have none."
+        )
+    known = [head for head in heads if head.strides is not None or head.grid is not None]
+    head = (known or heads)[-1]  # the detecting module is a model's last
+    found = _strides(path, head, strides)
+    layers, units, notes = _in_pixels(head, found)
+    if not (np.isfinite(layers).all() and (layers > 0).all() and (layers < _MAX_SIDE).all()):
+        raise ModelError(
+            f"{path}: every side of an anchor must be > 0 and < {_MAX_SIDE:g} pixels, got {_shown(layers)}."
+        )
+    areas = layers.astype(np.float64).prod(axis=2).mean(axis=1)
+    if (areas[-1] - areas[0]) * (found[-1] - found[0]) < 0:
+        notes.append("the anchors shrink where the strides grow: their layers are in reverse")
+    return Checkpoint(str(path), contents.form, head.where, units, tuple(found), tuple(layers), tuple(notes), refused)
+
+
+# Finding the module
+
+
+@dataclass(frozen=True)
+class _Head:
+    """What keeps anchors: as they are kept (L, A, 2), strides (L,) and a grid of the anchors' shape where there are."""
+
+    where: str
+    anchors: HostArray
+    strides: Optional[HostArray]
+    grid: Optional[HostArray]
+
+
+def _find_heads(contents: Contents) -> list[_Head]:
+    """In the part that the forks load, or else anywhere, in the order of the file."""
+    root = entries_of(contents.root)
+    for key in _PREFERRED:
+        heads = list(_heads_in(root.get(key), key, contents.array))
+        if heads:
+            return heads
+    return list(_heads_in(contents.root, "", contents.array))
+
+
+def _heads_in(root: Any, where: str, array: Callable[[Any], Optional[HostArray]]) -> Iterator[_Head]:
+    """Modules and state_dicts below a value, first to last. No recursion: a file may nest as deep as it likes."""
+    waiting, seen, left, asked = [(where, root)], set(), _MAX_VISITS, 0
+    while waiting:
+        where, value = waiting.pop()
+        if id(value) in seen:
+            continue
+        seen.add(id(value))
+        own: dict[str, Any] = {**entries_of(value), **attributes_of(value)}
+        modules: dict[str, Any] = {}
+        if isinstance(value, Made):  # a module: its tensors and its modules are in dicts of their own
+            modules = entries_of(own.pop("_modules", None))
+            own.update({**entries_of(own.pop("_buffers", None)), **entries_of(own.pop("_parameters", None))})
+        keys = [key for key in own if key == "anchors" or key.endswith(".anchors")]
+        children = [*own.items(), *modules.items()]
+        if isinstance(value, (list, tuple)):
+            children = [(str(i), item) for i, item in enumerate(value)]
+        left, asked = left - 1 - len(children), asked + len(keys)
+        if left < 0 or asked > _MAX_HEADS:  # objects that share one large dict cost a file nothing, and us hours
+            raise Damaged("it has more in it than any model")
+        for key in keys:
+            prefix = key[: -len("anchors")]
+            head = _head(own, prefix, _joined(where, prefix.rstrip(".")), array)
+            if head:
+                yield head
+        waiting += [(_joined(where, key), item) for key, item in reversed(children) if _has_inside(item)]
+
+
+def _head(own: dict[str, Any], prefix: str, where: str, array: Callable[[Any], Optional[HostArray]]) -> Optional[_Head]:
+    anchors = array(own[f"{prefix}anchors"])
+    if anchors is None or anchors.dtype.kind != "f" or anchors.ndim != 3 or anchors.shape[2] != 2 or not anchors.size:
+        return None  # YOLOv8 has empty ones, and the points of a grid
+    stride = own.get(f"{prefix}stride")
+    strides = np.asarray(stride) if _are_numbers(stride) else array(stride)
+    grid = array(own.get(f"{prefix}anchor_grid"))  # newer YOLOv5: a list, which is a cache
+    return _Head(
+        printable(where) or "the top level",
+        anchors,
+        strides if strides is not None and strides.shape == anchors.shape[:1] else None,
+        grid.reshape(anchors.shape) if grid is not None and grid.size == anchors.size else None,
+    )
+
+
+def _are_numbers(value: Any) -> bool:
+    return (
+        isinstance(value, (list, tuple))
+        and len(value) < 100
+        and all(type(item) in (int, float) and abs(item) < 1e9 for item in value)
+    )
+
+
+def _has_inside(value: Any) -> bool:
+    return isinstance(value, (dict, list, tuple, Made))
+
+
+def _joined(where: str, key: str) -> str:
+    """A name of 100 letters at most, however deep the file nests."""
+    return ".".join(filter(None, (where, key)))[-100:]
+
+
+# Units
+
+
+def _strides(path: Path, head: _Head, given: Optional[Sequence[float]]) -> list[float]:
+    """Of each layer: those of the file, those that anchor_grid shows, or those given."""
+    found = head.strides
+    if found is None and head.grid is not None and not _alike(head.anchors, head.grid):
+        ratio = head.grid.astype(np.float64) / head.anchors
+        found = np.median(ratio, axis=(1, 2))
+        if not (np.abs(ratio / found[:, None, None] - 1) <= _HALF).all():
+            raise ModelError(f"{path}: anchor_grid is no multiple of anchors in {head.where}, layer by layer.")
+        found = np.where(np.abs(np.rint(found) / found - 1) <= _HALF, np.rint(found), found)
+    if found is None and given is None:
+        raise ModelError(
+            f"{path}: {head.where} keeps {_shown(head.anchors)}, in units of strides that the file does not tell: "
+            "it has neither stride nor an anchor_grid in pixels. "
+            f"Give strides= of its {len(head.anchors)} layers, e.g. (8, 16, 32)."
+        )
+    strides = [float(stride) for stride in (found if found is not None else given or ())]
+    if given is not None and strides != [float(stride) for stride in given]:
+        raise ModelError(f"{path} has strides {strides}, given were {list(given)}. Leave them out.")
+    if len(strides) != len(head.anchors) or not all(0 < stride < 1e5 for stride in strides):
+        raise ModelError(f"{path}: {len(head.anchors)} layers need as many strides > 0, got {strides}.")
+    return strides
+
+
+def _in_pixels(head: _Head, strides: list[float]) -> tuple[HostArray, str, list[str]]:
+    """(L, A, 2) float32, the units that the file keeps them in, notes."""
+    scale = np.asarray(strides, np.float32)[:, None, None]
+    anchors = head.anchors.astype(np.float32)
+    if head.grid is None:
+        return anchors * scale, "grid", []
+    grid = head.grid.astype(np.float32)
+    if _alike(anchors, grid) and not (scale == 1).all():
+        return anchors, "pixels", []
+    if head.strides is None:  # anchor_grid is what the strides were found from
+        return grid, "grid", []
+    notes = [] if _alike(anchors * scale, grid) else ["anchor_grid holds other anchors; these are those of the loss"]
+    return anchors * scale, "grid", notes
+
+
+def _alike(anchors: HostArray, grid: HostArray) -> bool:
+    return np.allclose(anchors, grid, rtol=_HALF, atol=0)
+
+
+def _shown(layers: HostArray) -> str:
+    return str(layers.tolist())[:200]

@@ -1,0 +1,172 @@
+"""The containers of checkpoints: where the pickle lies, and where the values of its tensors.
+
+torch.save writes a zip file, or before 1.6 pickles in a row with the values behind them; flow.save of OneFlow a folder
+with a folder for each tensor, or in newer versions one pickle with the values in it.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import stat
+import struct
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, Callable, Optional
+
+from anchorlib.arrays import HostArray
+from anchorlib.modelfiles.inert import Made, Name
+from anchorlib.modelfiles.pickles import Damaged, Pickle, printable
+from anchorlib.modelfiles.tensors import (
+    OneFlowTensors,
+    Span,
+    TorchTensors,
+    itemsize,
+    oneflow_array,
+    read_span,
+    storage_of,
+)
+
+_MAGIC = 0x1950A86A20F9469CFC6C  # the first pickle of torch's older format
+_MAX_PICKLE = 2**26  # bytes; the largest data.pkl have some 2 million
+_MAX_READ = 2**24  # bytes read at once by zipfile: its list of members
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What a checkpoint holds: its format, the tree of inert values, and a way to the values of a tensor in it."""
+
+    form: str
+    root: Any
+    array: Callable[[Any], Optional[HostArray]]  # None where the value is no tensor, or one too large for anchors
+
+
+def open_contents(path: Path, refused: dict[str, None]) -> Contents:
+    """The contents of a file or folder. `refused` gets the names of calls that no harmless checkpoint makes.
+
+    Raises
+    ------
+    Damaged : not a checkpoint, or not a whole one; OSError
+    """
+    if path.is_dir():
+        return _open_folder(path, refused)
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise Damaged("it is neither a file nor a folder")
+    with open(path, "rb") as file:
+        head = file.read(512)
+        file.seek(0)
+        if head.startswith(b"PK\x03\x04"):
+            return _open_zip(path, refused)
+        if head[257:262] == b"ustar":
+            raise Damaged("it is a tar file, as PyTorch before 0.2 wrote: load and save it again with a newer one")
+        try:
+            first = Pickle(file, refused).read()
+        except Damaged as error:
+            if head.startswith(b"\x80"):
+                raise
+            raise Damaged("it starts neither as a zip file nor as a pickle") from error
+        if isinstance(first, int) and first == _MAGIC:
+            return _open_torch_legacy(path, file, refused)
+    if isinstance(first, dict) and "data" in first and first.get("protocol_version") is not None:
+        return Contents("OneFlow file", first["data"], oneflow_array)
+    return Contents("pickle", first, oneflow_array)
+
+
+# PyTorch
+
+
+def _open_zip(path: Path, refused: dict[str, None]) -> Contents:
+    try:
+        with _ShortReads(path) as raw, zipfile.ZipFile(raw) as archive:
+            members = archive.infolist()
+    except (zipfile.BadZipFile, NotImplementedError, ValueError, OverflowError, OSError, struct.error) as error:
+        raise Damaged(f"its zip directory is damaged ({printable(str(error))})") from error
+    names = {member.filename for member in members}
+    if len(names) < len(members):
+        raise Damaged("two members of the zip file have one name")
+    pickles = [name for name in names if re.fullmatch(r"([^/]*/)?data\.pkl", name)]
+    if len(pickles) != 1:
+        raise Damaged("it is a zip file without the one data.pkl that torch.save writes")
+    prefix = pickles[0][: -len("data.pkl")]
+    if f"{prefix}constants.pkl" in names:
+        raise Damaged("it is TorchScript, which keeps code in place of the model: give the checkpoint it was made of")
+    with open(path, "rb") as file:
+        size = path.stat().st_size
+        spans = {
+            member.filename[len(prefix) :]: _span_of_member(file, member, size)
+            for member in members
+            if member.filename.startswith((pickles[0], f"{prefix}byteorder", f"{prefix}data/"))
+        }
+        data = read_span(file, spans["data.pkl"], _MAX_PICKLE)
+        order = read_span(file, spans.get("byteorder", Span(0, 0)), _MAX_PICKLE)
+    root = Pickle(io.BytesIO(data), refused).read()
+    storages = {name[len("data/") :]: span for name, span in spans.items() if name.startswith("data/")}
+    return Contents("torch zip", root, TorchTensors(path, storages, ">" if order == b"big" else "<").array)
+
+
+class _ShortReads(io.FileIO):
+    """A zip file may claim a directory of any size, and zipfile reads it as a whole."""
+
+    def read(self, size: Optional[int] = -1) -> Any:
+        if size is not None and size > _MAX_READ:
+            raise zipfile.BadZipFile(f"a directory of {size} bytes")
+        return super().read(size)
+
+
+def _span_of_member(file: BinaryIO, member: zipfile.ZipInfo, file_size: int) -> Span:
+    """Where the bytes of a member lie. torch.save does not compress, so no member is larger than it is in the file."""
+    if member.compress_type != zipfile.ZIP_STORED or member.flag_bits & 1:
+        raise Damaged("a member of the zip file is compressed or encrypted, which torch.save never does: pack it anew")
+    header = b""
+    if 0 <= member.header_offset < file_size:
+        file.seek(member.header_offset)
+        header = file.read(30)
+    if len(header) < 30 or header[:4] != b"PK\x03\x04":
+        raise Damaged("a member of the zip file is not where its directory says")
+    lengths = int.from_bytes(header[26:28], "little") + int.from_bytes(header[28:30], "little")
+    span = Span(member.header_offset + 30 + lengths, member.file_size, member.CRC)
+    if member.file_size != member.compress_size or span.start + span.size > file_size:
+        raise Damaged("a member of the zip file ends beyond the file")
+    return span
+
+
+def _open_torch_legacy(path: Path, file: BinaryIO, refused: dict[str, None]) -> Contents:
+    """After the magic number: a version, the system, the object, the keys of the storages, then each storage."""
+    ids: list[Any] = []
+    for _ in ("version", "system"):
+        Pickle(file, refused).read()
+    root = Pickle(file, refused, ids).read()
+    keys = Pickle(file, refused).read()
+    kinds = {key: (letter, count) for key, letter, _, count in map(storage_of, ids) if key is not None}
+    file_size, storages = path.stat().st_size, {}
+    for key in keys if isinstance(keys, list) else [None]:
+        letter, count = kinds.get(key, ("", -1)) if isinstance(key, str) else ("", -1)
+        if int.from_bytes(file.read(8), "little") != count:
+            raise Damaged("its list of storages is damaged")
+        storages[str(key)] = Span(file.tell(), count * itemsize(letter))
+        if file.tell() + count * itemsize(letter) > file_size:
+            raise Damaged("a storage ends beyond the file")
+        file.seek(count * itemsize(letter), 1)
+    return Contents("torch legacy", root, TorchTensors(path, storages, "<").array)
+
+
+# OneFlow
+
+
+def _open_folder(path: Path, refused: dict[str, None]) -> Contents:
+    """`pickled_data` and a folder for each tensor; or, of older versions and graphs, the folders of tensors alone."""
+    array = OneFlowTensors(path).array
+    pickled = path / "pickled_data"
+    if pickled.is_file():
+        with open(pickled, "rb") as file:
+            content = Pickle(file, refused).read()
+        return Contents("OneFlow folder", content.get("data") if isinstance(content, dict) else None, array)
+    tensors = {}
+    for entry in path.iterdir():
+        if (entry / "out").is_file() and (entry / "meta").is_file():
+            tensors[entry.name] = tensor = Made(Name("oneflow", "Tensor"), ())
+            tensor.state = {"path": entry.name}
+    if not tensors:
+        raise Damaged("it is a folder without the pickled_data that flow.save of OneFlow writes")
+    return Contents("OneFlow folder", tensors, array)

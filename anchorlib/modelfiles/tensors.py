@@ -1,0 +1,219 @@
+"""The values of the tensors in a checkpoint: those of PyTorch, of OneFlow, and NumPy's arrays.
+
+They are read where they are asked for, a tensor at a time, after its place and size were compared with the file's.
+"""
+
+from __future__ import annotations
+
+import re
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, Optional
+
+import numpy as np
+
+from anchorlib.arrays import HostArray
+from anchorlib.modelfiles.inert import Made, Name, Persistent, attributes_of, function_of
+from anchorlib.modelfiles.pickles import Damaged, printable
+
+_MAX_STORAGE = 2**24  # bytes; that of anchors has a few hundred
+_MAX_ITEMS = 2**12  # values of a tensor that may be anchors
+_MAX_META = 2**16
+
+# Letters of NumPy; bfloat16, which NumPy lacks, is the upper half of a float32.
+_TORCH_STORAGES = {
+    "FloatStorage": "f4",
+    "HalfStorage": "f2",
+    "DoubleStorage": "f8",
+    "BFloat16Storage": "bf16",
+    "LongStorage": "i8",
+    "IntStorage": "i4",
+    "ShortStorage": "i2",
+    "CharStorage": "i1",
+    "ByteStorage": "u1",
+    "BoolStorage": "u1",
+    "UntypedStorage": "u1",
+    "ComplexFloatStorage": "c8",
+    "ComplexDoubleStorage": "c16",
+    "QInt8Storage": "i1",
+    "QUInt8Storage": "u1",
+    "QInt32Storage": "i4",
+}
+_ONEFLOW_TYPES = {"kFloat": "f4", "kFloat16": "f2", "kDouble": "f8", "kInt64": "i8", "kInt32": "i4"}
+_NUMPY_TYPES = ("f2", "f4", "f8", "i8", "i4")
+
+
+@dataclass(frozen=True)
+class Span:
+    """Bytes of a file; a checksum over all of them, or 0 where there is none."""
+
+    start: int
+    size: int
+    crc: int = 0
+
+
+def read_span(file: BinaryIO, span: Span, limit: int) -> bytes:
+    """All of it, checked where there is a checksum: torch.serialization.set_crc32_options(False) leaves zeros."""
+    if span.size > limit:
+        raise Damaged(f"a part of it that leads to the anchors has {span.size} bytes, more than {limit}")
+    file.seek(span.start)
+    data = file.read(span.size)
+    if len(data) < span.size or (span.crc and zlib.crc32(data) != span.crc):
+        raise Damaged("a part of it that leads to the anchors has another checksum than the file says")
+    return data
+
+
+def storage_of(id: Any) -> tuple[Optional[str], str, int, int]:
+    """Key, dtype, first item and number of items of a persistent id; (None, ...) of one that is no storage."""
+    nothing = (None, "", 0, 0)
+    if not isinstance(id, tuple) or not 5 <= len(id) <= 6 or id[0] != "storage" or not isinstance(id[1], Name):
+        return nothing
+    letter = _TORCH_STORAGES.get(id[1].name) if id[1].module.split(".")[0] == "torch" else None
+    view = id[5] if len(id) == 6 else None  # (key, first item, items), of versions that kept views
+    first = view[1] if isinstance(view, tuple) and len(view) == 3 else 0
+    if letter is None or not isinstance(id[2], str) or not _are_sizes((first, id[4])):
+        return nothing
+    return id[2], letter, first, id[4]
+
+
+class TorchTensors:
+    """The tensors of a torch file: a rebuild of a view (offset, shape, strides) of a storage."""
+
+    def __init__(self, path: Path, storages: dict[str, Span], order: str) -> None:
+        self._path, self._storages, self._order = path, storages, order
+
+    def array(self, value: Any) -> Optional[HostArray]:
+        """Its values, (...) as it is shaped; None of what is no tensor."""
+        for _ in range(4):  # a parameter of a tensor with attributes is wrapped twice
+            function, args = function_of(value), _arguments(value)
+            if function.startswith("torch._utils._rebuild_parameter") and args:
+                value = args[0]
+            elif function == "torch._tensor._rebuild_from_type_v2" and len(args) == 4:
+                value = Made(args[0], args[2])
+            elif function.startswith("torch._utils._rebuild_tensor") and len(args) >= 4:
+                return self._view(*args[:4])
+            else:
+                break
+        return _numpy_array(value)
+
+    def _view(self, storage: Any, offset: Any, shape: Any, strides: Any) -> Optional[HostArray]:
+        shape, strides = _as_tuple(shape), _as_tuple(strides)
+        key, letter, first, _ = storage_of(storage.id if isinstance(storage, Persistent) else None)
+        if key is None or not _are_sizes((offset, *shape, *strides)) or len(shape) != len(strides):
+            raise Damaged("a tensor's description is damaged")
+        if not _is_small(shape):
+            return None
+        if key not in self._storages:
+            raise Damaged("the storage of a tensor is missing")
+        if letter == "u1":  # a storage without a type: the tensor names its own
+            return None
+        items = np.full(shape, first + offset, np.int64)
+        for axis, step in enumerate(strides):
+            items += (np.arange(shape[axis]) * step).reshape([-1] + [1] * (len(shape) - axis - 1))
+        with open(self._path, "rb") as file:
+            flat = _decoded(read_span(file, self._storages[key], _MAX_STORAGE), letter, self._order)
+        if items.size and items.max() >= len(flat):
+            raise Damaged("a tensor reaches beyond its storage")
+        return flat[items]
+
+
+def _decoded(data: bytes, letter: str, order: str) -> HostArray:
+    usable = data[: len(data) - len(data) % itemsize(letter)]
+    if letter == "bf16":
+        return (np.frombuffer(usable, f"{order}u2").astype(np.uint32) << 16).view(np.float32)
+    return np.frombuffer(usable, order + letter).astype(letter)
+
+
+def itemsize(letter: str) -> int:
+    """Bytes of a value."""
+    return 2 if letter == "bf16" else np.dtype(letter).itemsize
+
+
+# OneFlow and NumPy
+
+
+class OneFlowTensors:
+    """The tensors of a OneFlow folder, each a folder in it."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def array(self, value: Any) -> Optional[HostArray]:
+        """Its values; None of what is no tensor."""
+        name = attributes_of(value).get("path")
+        if not _is_oneflow(value) or name is None:
+            return oneflow_array(value)
+        if not isinstance(name, str) or not re.fullmatch(r"\w[\w.\-]*", name):
+            raise Damaged("a tensor lies outside of the folder")
+        return _read_tensor_folder(self._folder / name)
+
+
+def _read_tensor_folder(folder: Path) -> Optional[HostArray]:
+    """`meta` has shape and type as protobuf text, `out` the values."""
+    if not ((folder / "out").is_file() and (folder / "meta").is_file()):
+        raise Damaged(f"{printable(folder.name)} has no files meta and out")
+    if (folder / "meta").stat().st_size > _MAX_META:
+        raise Damaged(f"{printable(folder.name)}/meta is damaged")
+    meta = (folder / "meta").read_bytes().decode("latin-1")
+    shape = tuple(map(int, re.findall(r"\bdim:\s*(\d{1,18})\b", meta)))
+    letter = _ONEFLOW_TYPES.get("".join(re.findall(r"\bdata_type:\s*(\w+)", meta)))
+    if not _is_small(shape) or letter is None:
+        return None
+    size = (folder / "out").stat().st_size
+    if size != _count(shape) * itemsize(letter):
+        raise Damaged(f"{printable(folder.name)}/out has {size} bytes, its meta says {shape} {letter}")
+    return _decoded((folder / "out").read_bytes(), letter, "<").reshape(shape)
+
+
+def _is_oneflow(value: Any) -> bool:
+    return function_of(value).split(".")[0] == "oneflow"
+
+
+def oneflow_array(value: Any) -> Optional[HostArray]:
+    """The values of a OneFlow tensor that holds them itself, or of a NumPy array."""
+    return _numpy_array(attributes_of(value).get("data") if _is_oneflow(value) else value)
+
+
+def _numpy_array(value: Any) -> Optional[HostArray]:
+    """A pickled NumPy array: its state is (version, shape, dtype, Fortran order, bytes)."""
+    state = value.state if function_of(value).endswith(".multiarray._reconstruct") else None
+    if not isinstance(state, tuple) or len(state) != 5:
+        return None
+    _, shape, dtype, fortran, data = state
+    if function_of(data) == "_codecs.encode":
+        data = next(iter(_arguments(data)), None)  # bytes as older protocols write them
+    if isinstance(data, str):
+        data = data.encode("latin-1", "replace")
+    letter = next(iter(_arguments(dtype)), None)
+    order = dtype.state[1] if isinstance(dtype, Made) and isinstance(dtype.state, tuple) and dtype.state[1:] else "<"
+    shape = _as_tuple(shape)
+    if letter not in _NUMPY_TYPES or not isinstance(data, bytes) or not _is_small(shape):
+        return None
+    flat = _decoded(data, letter, ">" if order == ">" else "<")
+    if len(flat) != _count(shape):
+        raise Damaged(f"an array of shape {shape} has {len(flat)} values")
+    return flat.reshape(shape, order="F" if fortran is True else "C")
+
+
+def _arguments(value: Any) -> tuple[Any, ...]:
+    return value.args if isinstance(value, Made) and isinstance(value.args, tuple) else ()
+
+
+def _as_tuple(shape: Any) -> tuple[Any, ...]:
+    """A shape is a tuple, or the making of a torch.Size."""
+    if function_of(shape) == "torch.Size":
+        shape = next(iter(_arguments(shape)), None)
+    return shape if isinstance(shape, tuple) else ("no shape",)
+
+
+def _are_sizes(values: tuple[Any, ...]) -> bool:
+    return all(isinstance(value, int) and 0 <= value < 2**40 for value in values)
+
+
+def _is_small(shape: tuple[Any, ...]) -> bool:
+    return len(shape) <= 8 and _are_sizes(shape) and _count(shape) <= _MAX_ITEMS
+
+
+def _count(shape: tuple[int, ...]) -> int:
+    return int(np.prod([float(side) for side in shape]))
