@@ -1,6 +1,6 @@
 """The command line: the only place that prints. One file a command; `common` has what they share.
 
-Exit codes: 0 good, 1 a poor fit, 2 bad input or a missing backend, 130 interrupted.
+Exit codes: 0 good, 1 a poor fit or labels that are lost, 2 bad input or a missing backend, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from collections.abc import Sequence
 from typing import Any, Optional
 
 from anchorlib._version import __version__
-from anchorlib.cli import backends, check, fit
+from anchorlib.cli import backends, check, check_labels, fit
 from anchorlib.cli.common import BAD_INPUT, GOOD, INTERRUPTED
 from anchorlib.cli.terminal import Parser, paint
 from anchorlib.errors import AnchorlibError, BackendError
 
 #: In the order of `anchorlib --help`.
-COMMANDS = (fit, check, backends)
+COMMANDS = (fit, check, check_labels, backends)
 
 
 def main(arguments: Optional[Sequence[str]] = None) -> int:

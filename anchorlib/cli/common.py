@@ -18,7 +18,7 @@ from anchorlib.errors import BackendError, BadValueError
 from anchorlib.metrics import AnchorScore, SizeTable
 from anchorlib.reporting.report import Report, measure_layers
 
-GOOD, POOR, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
+GOOD, POOR, LOST, BAD_INPUT, INTERRUPTED = 0, 1, 1, 2, 130
 
 
 def add_command(commands: Any, name: str, run: Any, what: str, example: str) -> argparse.ArgumentParser:
@@ -31,10 +31,15 @@ def add_command(commands: Any, name: str, run: Any, what: str, example: str) -> 
     return command
 
 
-def add_data_options(command: argparse.ArgumentParser) -> None:
-    """DATA and how it is read."""
+def add_data(command: argparse.ArgumentParser, split: str = "train") -> None:
+    """DATA and which part of it."""
     command.add_argument("data", metavar="DATA", help="data.yaml, COCO .json, VOC folder, darknet .data or .txt")
-    command.add_argument("--split", default="train", help="train, val, test or all (train)")
+    command.add_argument("--split", default=split, help=f"train, val, test or all ({split})")
+
+
+def add_data_options(command: argparse.ArgumentParser) -> None:
+    """DATA and how its boxes are scaled."""
+    add_data(command)
     command.add_argument(
         "--imgsz", type=int, nargs="+", default=[640], action=_ImageSize, help="long side, or W H (640)"
     )

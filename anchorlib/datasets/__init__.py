@@ -46,6 +46,7 @@ def read_boxes(
     resize: str = "letterbox",
     problems: str = "report",
     progress: bool = False,
+    allow_empty: bool = False,
 ) -> BoxSizes:
     """The sizes of all boxes of a data set, as the network will see them.
 
@@ -60,6 +61,7 @@ def read_boxes(
     problems : 'report' collects what is wrong, 'raise' stops at what costs a row or an image, 'ignore'
         collects nothing; the boxes are the same with 'report' and 'ignore'
     progress : show a bar on a terminal, for what takes over two seconds
+    allow_empty : return the problems of a data set without one usable box, too
 
     Returns
     -------
@@ -67,7 +69,7 @@ def read_boxes(
 
     Raises
     ------
-    DatasetError : no format known, a split that is not there, or not one usable box
+    DatasetError : no format known, a split that is not there, or (without `allow_empty`) not one usable box
     LabelError : with problems='raise', the first row or image that is lost, with file and line
     BadValueError : an unknown option
 
@@ -93,7 +95,7 @@ def read_boxes(
     costly = [problem for problem in sizes.problems if problem.costs]
     if problems == "raise" and costly:
         raise LabelError(f"{costly[0]}." + (f" {len(costly) - 1} more such problems." if costly[1:] else ""))
-    if not len(sizes.wh):
+    if not len(sizes.wh) and not allow_empty:
         raise DatasetError(_nothing(path, split, sizes))
     if problems == "ignore":
         sizes.problems.clear()

@@ -7,7 +7,7 @@ import struct
 import warnings
 from typing import BinaryIO
 
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from anchorlib.datasets.files import open_regular
 
@@ -73,6 +73,8 @@ def _pillow_size(file: BinaryIO) -> tuple[int, int, bool]:
                 if image.format == "TIFF":  # Pillow 11.2 and newer have swapped these sides already
                     width, height = image.getexif()[WIDTH], image.getexif()[HEIGHT]
                 rotated = image.getexif().get(ORIENTATION) in (5, 6, 7, 8)
+        except UnidentifiedImageError as error:  # whose message has the number of our descriptor
+            raise OSError("no image that Pillow knows") from error
         except Exception as error:  # Pillow's plugins raise all sorts on damaged files
             raise OSError(f"{type(error).__name__}: {error}") from error
     if width <= 0 or height <= 0:

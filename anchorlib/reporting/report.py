@@ -69,9 +69,9 @@ class Report:
     def _data_text(self) -> str:
         boxes = self.boxes
         small = int((np.min(boxes.wh, axis=1) < 3).sum())
-        first = f"{self.data}: {_grouped(len(boxes.image_wh))} images, {_grouped(len(boxes.wh))} boxes"
+        first = f"{self.data}: {grouped(len(boxes.image_wh))} images, {grouped(len(boxes.wh))} boxes"
         if small:
-            first += f" ({_grouped(small)} under 3 px)"
+            first += f" ({grouped(small)} under 3 px)"
         return "\n".join([f"{first}, at {self.imgsz}", *(f"  {line}" for line in problem_lines(boxes))])
 
     def _score_text(self) -> str:
@@ -100,7 +100,7 @@ class Report:
             said = "a good fit"
         else:
             missed = round((1 - self.score.bpr) * self.score.n_boxes)
-            said = f"a poor fit: {_grouped(missed)} boxes match no anchor; more anchors help (fit --n)"
+            said = f"a poor fit: {grouped(missed)} boxes match no anchor; more anchors help (fit --n)"
         n = sum(len(layer.anchors) for layer in self.layers)
         text = f"{n} anchor{'s' * (n != 1)}, {said}."
         if self.fitted:
@@ -130,7 +130,7 @@ def problem_lines(boxes: BoxSizes, examples: int = 1) -> list[str]:
     return lines
 
 
-def _grouped(count: int) -> str:
+def grouped(count: int) -> str:
     """12 345 678: a thin space would be lost in logs, a comma is a decimal point to many."""
     return f"{count:,}".replace(",", " ")
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from PIL import Image
 
+CORNERS = ("xmin", "ymin", "xmax", "ymax")
 DATA = Path(__file__).parent.parent / "data"
 
 
@@ -32,8 +33,56 @@ def unpack(name, folder):
     return folder
 
 
+def judge(kinds, image_rows, width, height, n_classes):
+    """How many of an image's rows [class, cx, cy, w, h] count; what is wrong with the others, and these, to `kinds`."""
+    before = []
+    for row in image_rows:
+        label, cx, cy, w, h = row
+        if not all(math.isfinite(number) for number in row):
+            kinds["not a number"] += 1
+        elif label != int(label):
+            kinds["not a class"] += 1
+        elif w < 0 or h < 0:
+            kinds["negative size"] += 1
+        elif cx < 0 or cy < 0 or cx > width or cy > height or w > width or h > height:
+            kinds["out of [0, 1]"] += 1
+        elif row in before:
+            kinds["duplicate row"] += 1
+        else:
+            before.append(row)
+            kinds["zero area"] += w == 0 or h == 0
+            kinds["class out of range"] += not 0 <= label < n_classes
+            edges = (cx - w / 2) / width, (cy - h / 2) / height, 1 - (cx + w / 2) / width, 1 - (cy + h / 2) / height
+            kinds["out of bounds"] += min(edges) < -1e-4
+    return len(before)
+
+
+def counted(boxes, rows, images, kinds):
+    """As `what_was_read` has it."""
+    return {
+        "boxes": boxes,
+        "rows_read": rows,
+        "rows_refused": rows - boxes,
+        "images": images,
+        "kinds": {kind: count for kind, count in kinds.items() if count},
+    }
+
+
+def what_was_read(sizes):
+    """The same of a BoxSizes, without the paths that were mended."""
+    kinds = sizes.count_problems()
+    kinds.pop("path", None)
+    return {
+        "boxes": len(sizes.wh),
+        "rows_read": sizes.rows_read,
+        "rows_refused": sizes.rows_refused,
+        "images": len(sizes.image_wh),
+        "kinds": kinds,
+    }
+
+
 def yolo_counts(folder, splits, n_classes):
-    """(boxes, rows, images, problems by kind) of folders SPLIT/images and SPLIT/labels with sizes.csv."""
+    """Counts of folders SPLIT/images and SPLIT/labels with sizes.csv."""
     images = [row["image"] for row in csv.DictReader((folder / "sizes.csv").open())]
     images = {os.path.splitext(name)[0] for name in images if name.split("/")[0] in splits}
     kinds, boxes, rows, labelled = Counter(), 0, 0, set()
@@ -46,57 +95,56 @@ def yolo_counts(folder, splits, n_classes):
                 kinds["missing image"] += 1
                 continue
             labelled.add(stem)
-            before = []
+            good = []
             for fields in lines:
+                if len(fields) != 5 and (len(fields) < 7 or len(fields) % 2 == 0):
+                    kinds["wrong number of fields"] += 1
+                    continue
                 row = [float(word) for word in fields]
                 if len(row) > 5:
                     xs, ys = row[1::2], row[2::2]
                     left, right, top, bottom = min(xs), max(xs), min(ys), max(ys)
                     row = [row[0], (left + right) / 2, (top + bottom) / 2, right - left, bottom - top]
-                label, cx, cy, w, h = row
-                if min(cx, cy, w, h) < 0 or max(cx, cy, w, h) > 1:
-                    kinds["out of [0, 1]"] += 1
-                elif row in before:
-                    kinds["duplicate row"] += 1
-                else:
-                    boxes += 1
-                    before.append(row)
-                    kinds["zero area"] += w * h == 0
-                    kinds["class out of range"] += label >= n_classes
-                    edges = (cx - w / 2, cy - h / 2, 1 - cx - w / 2, 1 - cy - h / 2)
-                    kinds["out of bounds"] += min(edges) < -1e-4
+                good.append(row)
+            boxes += judge(kinds, good, 1, 1, n_classes)
     kinds["missing label"] = len(images - labelled)
-    return boxes, rows, len(images), {kind: count for kind, count in kinds.items() if count}
+    return counted(boxes, rows, len(images), kinds)
 
 
 def voc_counts(folder, stems):
-    """(boxes, images, problems by kind) of a clean VOC folder."""
-    kinds, boxes = Counter(), 0
+    """Counts of a VOC folder in which every file can be read."""
+    kinds, boxes, rows = Counter(), 0, 0
     for stem in stems:
         root = ET.parse(folder / "Annotations" / f"{stem}.xml").getroot()
         width, height = int(root.find("size").find("width").text), int(root.find("size").find("height").text)
+        good, numbers = [], {}
         for item in root.iter("object"):
-            corners = {corner.tag: int(corner.text) for corner in item.find("bndbox")}
-            boxes += 1
-            flat = corners["xmin"] == corners["xmax"] or corners["ymin"] == corners["ymax"]
-            kinds["zero area"] += flat
-            beyond = corners["xmin"] < 0 or corners["ymin"] < 0 or corners["xmax"] > width or corners["ymax"] > height
-            kinds["out of bounds"] += beyond
-    return boxes, len(stems), {kind: count for kind, count in kinds.items() if count}
+            left, top, right, bottom = (int(item.find("bndbox").find(corner).text) for corner in CORNERS)
+            number = numbers.setdefault(item.find("name").text, len(numbers))
+            good.append([number, (left + right) / 2, (top + bottom) / 2, right - left, bottom - top])
+        rows += len(good)
+        boxes += judge(kinds, good, width, height, len(numbers))
+    return counted(boxes, rows, len(stems), kinds)
 
 
 def coco_counts(file):
-    """(boxes, images, problems by kind) of a clean COCO file."""
+    """Counts of a COCO file in which every image has a size."""
     content = json.loads(file.read_text())
-    size_of = {image["id"]: (image["width"], image["height"]) for image in content["images"]}
+    categories = [category["id"] for category in content["categories"]]
     kinds, boxes = Counter(), 0
-    for annotation in content["annotations"]:
-        x, y, w, h = annotation["bbox"]
-        width, height = size_of[annotation["image_id"]]
-        boxes += not annotation["iscrowd"]
-        kinds["zero area"] += w == 0 or h == 0
-        kinds["out of bounds"] += min(x / width, y / height, 1 - (x + w) / width, 1 - (y + h) / height) < -1e-4
-    return boxes, len(size_of), {kind: count for kind, count in kinds.items() if count}
+    for image in content["images"]:
+        good = []
+        for annotation in content["annotations"]:
+            if annotation["image_id"] != image["id"]:
+                continue
+            if annotation["iscrowd"]:
+                kinds["crowd"] += 1
+                continue
+            x, y, w, h = annotation["bbox"]
+            known = annotation["category_id"] in categories
+            good.append([categories.index(annotation["category_id"]) if known else -1, x + w / 2, y + h / 2, w, h])
+        boxes += judge(kinds, good, image["width"], image["height"], len(categories))
+    return counted(boxes, len(content["annotations"]), len(content["images"]), kinds)
 
 
 def parse_line(line):
