@@ -16,6 +16,7 @@ MAY_IMPORT = {
     "_version": set(),
     "arrays": {"backends", "errors"},
     "errors": {"backends"},
+    "safe_yaml": set(),
     "boxes": {"backends"},
     "cells": set(),
     "metrics": {"backends", "boxes"},
@@ -50,7 +51,7 @@ MAY_IMPORT = {
         "verify",
     },
 }
-FREE = {"arrays", "errors", "_version"}
+FREE = {"arrays", "errors", "_version", "safe_yaml"}
 NAMES = {"__version__"}
 
 

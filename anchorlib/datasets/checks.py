@@ -14,6 +14,7 @@ from anchorlib.datasets.sizes import BoxSizes, Problem
 # Share of the image's side. Coordinates written with four decimals may be off by 0.75e-4.
 EDGE_TOLERANCE = 1e-4
 MAX_CLASS = 2**31
+MAX_SIDE = 2**31  # pixels of an image, where a text file says it
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,15 @@ class Labels:
     lost_rows: int = 0  # rows of images whose size is not known
 
 
+def is_image_size(width: float, height: float) -> bool:
+    """Whether an image may have this size in pixels; NaN is none.
+
+    >>> is_image_size(640.0, 480.0), is_image_size(640.0, 0.001)
+    (True, False)
+    """
+    return 1 <= width < MAX_SIDE and 1 <= height < MAX_SIDE
+
+
 def screen(labels: Labels, imgsz: ImageSize, resize: str) -> BoxSizes:
     """The boxes that count, scaled, and the problems of all rows."""
     image_wh = labels.image_wh[labels.image_index]  # (R, 2)
@@ -62,7 +72,7 @@ def screen(labels: Labels, imgsz: ImageSize, resize: str) -> BoxSizes:
         good &= ~refusals["duplicate row"]
         edge = image_wh * EDGE_TOLERANCE
         beyond = (centres - sizes / 2 < -edge) | (centres + sizes / 2 > image_wh + edge)
-        n_classes = MAX_CLASS if labels.n_classes is None else labels.n_classes
+        n_classes = MAX_CLASS if labels.n_classes is None else min(labels.n_classes, MAX_CLASS)
         remarks = {
             "out of bounds": good & beyond.any(axis=1),
             "zero area": good & (sizes == 0).any(axis=1),

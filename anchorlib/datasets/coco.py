@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from anchorlib.datasets.checks import Fault, Labels
+from anchorlib.datasets.checks import Fault, Labels, is_image_size
 from anchorlib.datasets.files import MEGABYTE, read_regular, shorten, with_bar
 from anchorlib.datasets.sizes import Problem
 from anchorlib.errors import DatasetError
@@ -113,9 +113,9 @@ def _images(
         if image_id in index_of:
             message = f"images {number}: the id {image_id} is there before"
             problems.append(Problem("duplicate row", path, None, name, "image refused", message))
-        elif not (width > 0 and height > 0):
+        elif not is_image_size(width, height):
             value = f"{shorten(image.get('width'))} x {shorten(image.get('height'))}"
-            message = f"images {number} ({name}): width and height must be > 0"
+            message = f"images {number} ({name}): width and height must be 1 or more"
             problems.append(Problem("image without size", path, None, value, "image refused", message))
             index_of[image_id] = -1
         else:

@@ -27,7 +27,8 @@ def read_darknet(path: str, split: str, progress: bool) -> Labels:
     labels = read_images(images, image_folders=IMAGE_FOLDERS, problems=problems, progress=progress)
     labels.class_names = names
     n_classes = options.get("classes", "")
-    labels.n_classes = int(n_classes) if n_classes.isdecimal() and int(n_classes) else len(names) or None
+    is_count = n_classes.isdecimal() and len(n_classes) < 10  # int() refuses thousands of digits
+    labels.n_classes = (int(n_classes) if is_count else 0) or len(names) or None
     return labels
 
 

@@ -99,6 +99,7 @@ def shorten(value: object, limit: int = 60) -> str:
     """A value for a message: its repr, cut, and safe for nested or huge ones."""
     brief = reprlib.Repr()
     brief.maxstring = brief.maxother = limit
+    brief.maxlevel = 2  # six of six of six ... would be a message of a megabyte
     return brief.repr(value)
 
 

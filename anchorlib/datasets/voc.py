@@ -10,7 +10,7 @@ import numpy as np
 from defusedxml import DefusedXmlException
 from defusedxml.ElementTree import fromstring
 
-from anchorlib.datasets.checks import Fault, Labels
+from anchorlib.datasets.checks import Fault, Labels, is_image_size
 from anchorlib.datasets.files import IMAGE_SUFFIXES, read_lines, read_regular, walk, with_bar
 from anchorlib.datasets.images import image_size
 from anchorlib.datasets.sizes import Problem
@@ -93,7 +93,8 @@ def _annotation_files(path: str, split: str, problems: list[Problem]) -> list[st
             return everything
         there = [os.path.basename(name)[:-4] for name in walk(os.path.dirname(list_file), [".txt"])]
         raise DatasetError(
-            f"{path}: looked for the split {split!r} in {list_file}, found {', '.join(there) or 'no lists'}. "
+            f"{path}: looked for the split {split!r} in {list_file} ({error.strerror or error}), "
+            f"found {', '.join(there) or 'no lists'}. "
             "Take one of these, or split='all'."
         ) from error
     return [os.path.join(folder, f"{stem}.xml") for stem in dict.fromkeys(stems)]
@@ -117,7 +118,7 @@ def _parse(file: str, problems: list[Problem]) -> Any:
 def _image_size(path: str, file: str, root: Any, n_objects: int, problems: list[Problem]) -> tuple[float, float] | None:
     """From <size>, else from the image's header; None, and a problem, if neither has it."""
     width, height = _number(root.findtext("size/width")), _number(root.findtext("size/height"))
-    if width > 0 and height > 0:
+    if is_image_size(width, height):
         return width, height
     # Only the file's name: <filename> may name any path.
     name = os.path.basename((root.findtext("filename") or "").strip())
@@ -131,7 +132,7 @@ def _image_size(path: str, file: str, root: Any, n_objects: int, problems: list[
         if rotated:
             problems.append(Problem("exif rotation", image, None, "", "read", "EXIF turns it, its sides are swapped"))
         return width, height
-    message = "expected <size> with width and height > 0, or the image in JPEGImages"
+    message = "expected <size> with width and height of 1 or more, or the image in JPEGImages"
     problems.append(Problem("image without size", file, None, f"{n_objects} rows", "image refused", message))
     return None
 

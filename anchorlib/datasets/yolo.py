@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from typing import Any, Optional
 
 import numpy as np
-import yaml
 
 from anchorlib.datasets.checks import Labels
 from anchorlib.datasets.files import (
@@ -25,16 +24,10 @@ from anchorlib.datasets.images import image_size
 from anchorlib.datasets.rows import read_rows
 from anchorlib.datasets.sizes import Problem
 from anchorlib.errors import DatasetError
+from anchorlib.safe_yaml import load_yaml
 
 YAML_LIMIT = 4 * MEGABYTE
 SPLITS = ("train", "val", "test")
-
-
-class _Loader(yaml.SafeLoader):
-    """The safe loader without merge keys: nested ones grow a file of a kilobyte beyond all memory."""
-
-    def flatten_mapping(self, node: Any) -> None:
-        pass
 
 
 def read_yolo(path: str, split: str, progress: bool) -> Labels:
@@ -72,12 +65,11 @@ def read_yolo(path: str, split: str, progress: bool) -> Labels:
 def load_config(path: str) -> dict[str, Any]:
     """A data.yaml as a dict, by the safe loader; DatasetError."""
     try:
-        config = yaml.load(read_regular(path, YAML_LIMIT), _Loader)  # a SafeLoader
+        config = load_yaml(read_regular(path, YAML_LIMIT))
     except OSError as error:
         raise DatasetError(f"{path}: cannot be read: {error.strerror or error}.") from error
-    except (yaml.YAMLError, ValueError, TypeError, OverflowError, RecursionError) as error:
-        cause = " ".join(str(error).split())[:200] or type(error).__name__
-        raise DatasetError(f"{path}: not a YAML file that is safe to read: {cause}.") from error
+    except ValueError as error:
+        raise DatasetError(f"{path}: not a YAML file that is safe to read: {error}.") from error
     if not isinstance(config, dict):
         raise DatasetError(f"{path}: expected a mapping with train, val and names, got {shorten(config)}.")
     return config
@@ -157,6 +149,8 @@ def read_images(
     position = np.cumsum(kept) - 1
     image_index = (np.cumsum(sized) - 1)[rows.file_index[kept]]
     image_wh = sizes[sized]
+    with np.errstate(over="ignore"):  # beyond float64 becomes inf, and is refused as not a number
+        boxes = rows.values[kept, 1:] * np.tile(image_wh, 2)[image_index]
     return Labels(
         image_names=[image for image, has_size in zip(images, sized) if has_size],
         image_wh=image_wh,
@@ -165,7 +159,7 @@ def read_images(
         row_numbers=rows.line[kept],
         row_word="line",
         classes=rows.values[kept, 0],
-        boxes=rows.values[kept, 1:] * np.tile(image_wh, 2)[image_index],
+        boxes=boxes,
         faults={int(position[row]): fault for row, fault in rows.faults.items() if kept[row]},
         problems=found,
         lost_rows=int((~kept).sum()),
@@ -200,6 +194,10 @@ def _resolve(
         raise DatasetError(f"{path}: {split} must be a path or a list of paths, got {shorten(entry)}.")
     candidates = [os.path.join(root, entry) for root in _roots(path, config)]
     found = first_existing(candidates)
+    if found and os.path.dirname(os.path.realpath(found)) == os.path.realpath(found):
+        raise DatasetError(
+            f"{path}: {split} is the root of the file system, {shorten(entry)}. Name the images' folder."
+        )
     if found:
         return found
     inner = entry
@@ -253,7 +251,7 @@ def _class_names(path: str, config: dict[str, Any]) -> tuple[str, ...]:
         if sorted(names, key=str) != sorted(range(len(names)), key=str):
             raise DatasetError(f"{path}: names must be numbered 0 to {len(names) - 1}, got {shorten(names)}.")
         names = [names[number] for number in range(len(names))]
-    if not isinstance(names, list) or any(isinstance(name, (list, dict)) for name in names):
+    if not isinstance(names, list) or any(isinstance(name, (list, dict, tuple, set)) for name in names):
         raise DatasetError(f"{path}: names must be a list, or a mapping of numbers to names, got {shorten(names)}.")
     return tuple(map(str, names))
 

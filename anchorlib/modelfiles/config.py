@@ -6,20 +6,23 @@ import ast
 import json
 import os
 import re
+import reprlib
+import stat
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Callable, Optional, Union
 
 import numpy as np
-import yaml
 
 from anchorlib.arrays import HostArray, check_one_of
 from anchorlib.errors import BadValueError, ModelError
 from anchorlib.modelfiles.atomic import write_atomically
 from anchorlib.modelfiles.checkpoint import may_be_checkpoint, read_checkpoint
+from anchorlib.safe_yaml import load_yaml
 
 _PathLike = Union[str, "os.PathLike[str]"]
 _MAX_BYTES = 16 * 2**20  # a model file is a few kilobytes
+_MAX_SIDES = 10_000  # of one layer
 
 
 def split_layers(anchors: HostArray, counts: Optional[Sequence[int]] = None) -> list[HostArray]:
@@ -99,21 +102,30 @@ def read_anchors(path: _PathLike) -> list[HostArray]:
         return read_checkpoint(path).by_stride()
     if form is None:
         raise ModelError(f"{path}: anchors are read from {', '.join(_SUFFIXES)} files and from checkpoints.")
-    if path.stat().st_size > _MAX_BYTES:
-        raise ModelError(f"{path} has {path.stat().st_size} bytes; a file of anchors has a few thousand.")
+    info = path.stat()
+    if not stat.S_ISREG(info.st_mode):  # opening a pipe would wait for its writer, for ever
+        raise ModelError(f"{path} is a folder, pipe or device; anchors are read from regular files.")
+    if info.st_size > _MAX_BYTES:
+        raise ModelError(f"{path} has {info.st_size} bytes; a file of anchors has a few thousand.")
     try:
         found = _READERS[form](path.read_text(encoding="utf-8"))
-    except (ValueError, SyntaxError, RecursionError, yaml.YAMLError, UnicodeError) as error:
+    # TypeError, LookupError: lists in another form; MemoryError: what Python's parser says to a million minus signs.
+    except (ValueError, SyntaxError, RecursionError, TypeError, LookupError, OverflowError, MemoryError) as error:
         raise ModelError(f"{path} is no {form} file with anchors: {error}") from error
     return [_checked_layer(path, layer) for layer in found]
 
 
 def _checked_layer(path: Path, layer: Any) -> HostArray:
     """One layer: [[w, h], ...] or a flat [w, h, w, h, ...]."""
+    if not _is_flat_or_pairs(layer):
+        raise ModelError(f"{path}: a layer of anchors must be pairs of numbers, got {reprlib.repr(layer)[:80]}.")
     try:
-        array = np.asarray(layer, dtype=np.float32)
-    except (TypeError, ValueError) as error:
-        raise ModelError(f"{path}: a layer of anchors must be pairs of numbers, got {str(layer)[:80]}.") from error
+        with np.errstate(over="ignore"):  # a side beyond float32 becomes inf, and is refused below
+            array = np.asarray(layer, dtype=np.float32)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ModelError(
+            f"{path}: a layer of anchors must be pairs of numbers, got {reprlib.repr(layer)[:80]}."
+        ) from error
     if array.ndim == 1 and array.size % 2 == 0:
         array = array.reshape(-1, 2)
     if array.ndim != 2 or array.shape[1] != 2 or not array.size:
@@ -121,6 +133,14 @@ def _checked_layer(path: Path, layer: Any) -> HostArray:
     if not (np.isfinite(array).all() and (array > 0).all()):
         raise ModelError(f"{path}: every side of an anchor must be finite and > 0, got {array.tolist()}.")
     return array
+
+
+def _is_flat_or_pairs(layer: Any) -> bool:
+    """Whether it is short enough to be walked: aliases of YAML make endless lists of lists of a kilobyte."""
+    if not isinstance(layer, (list, tuple, np.ndarray)) or len(layer) > _MAX_SIDES:
+        return False
+    pairs = [part for part in layer if isinstance(part, (list, tuple, dict))]
+    return all(len(pair) == 2 and not any(isinstance(side, (list, tuple, dict)) for side in pair) for pair in pairs)
 
 
 def _number(side: float) -> str:
@@ -137,7 +157,7 @@ def _write_yolo(layers: _Texts) -> str:
 
 
 def _read_yolo(text: str) -> Any:
-    anchors = _named(yaml.safe_load(text))
+    anchors = _named(load_yaml(text))
     return anchors if isinstance(anchors, list) and anchors and isinstance(anchors[0], list) else [anchors]
 
 

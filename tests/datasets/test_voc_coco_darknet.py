@@ -50,7 +50,9 @@ def test_dirt_in_voc_is_reported(tmp_path, item, kind):
     assert sizes.rows_read == 2 == len(sizes.wh) + sizes.rows_refused
 
 
-@pytest.mark.parametrize("size", ["", "<size><width>0</width><height>0</height></size>"])
+@pytest.mark.parametrize(
+    "size", ["", *(f"<size><width>{w}</width><height>50</height></size>" for w in ("0", "1e300", "1e-300", "nan"))]
+)
 def test_a_missing_size_comes_from_the_image_or_costs_it(tmp_path, size):
     folder = make_voc(tmp_path, BOX, name="b")
     make_voc(tmp_path, BOX, size=size)
@@ -134,7 +136,9 @@ def test_dirt_in_coco_is_reported(tmp_path, annotation, kind, refused):
             read_boxes(path, problems="raise")
 
 
-@pytest.mark.parametrize("image", [{"id": 2}, {"id": 2, "width": 0, "height": 5}, {"id": 2, "width": "9", "height": 5}])
+@pytest.mark.parametrize(
+    "image", [{"id": 2}, *({"id": 2, "width": w, "height": 5} for w in (0, "9", 1e300, 1e-300, 10**400, float("inf")))]
+)
 def test_a_coco_image_without_size_costs_its_rows(tmp_path, image):
     images = [image, {"id": 1, "width": 100, "height": 50}]
     annotations = [{"image_id": n, "bbox": [0, 0, 10, 10]} for n in (2, 1, 2)]

@@ -1,0 +1,183 @@
+"""Damaged files for every reader, by the mutator of ci/fuzz and by hypothesis; and the mutator's own alarms."""
+
+import dataclasses
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from mutate import all_readers, make_folder, run
+
+from anchorlib.errors import DatasetError
+
+READERS = {reader.name: reader for reader in all_readers()}
+MUTANTS = 500
+EACH = -(-MUTANTS // len(READERS))
+
+
+@pytest.fixture(params=READERS, ids=str)
+def reader(request):
+    return READERS[request.param]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    inner = tmp_path / "a" / "b" / "c" / "d"  # ../ in a list must not lead to other tests' files
+    inner.mkdir(parents=True)
+    return make_folder(inner)
+
+
+def test_a_damaged_file_is_read_or_refused_with_a_documented_error(reader, folder):
+    outcomes = []
+    for number in range(EACH):
+        outcomes.append(run(reader, folder, reader.mutant(0, number), number))
+        assert outcomes[-1] in ("read", "refused"), (number, outcomes[-1])
+    assert min(outcomes.count("read"), outcomes.count("refused")) >= EACH // 10  # it is damage, and not ruin
+
+
+def test_sound_files_are_read(reader, folder):
+    for data in reader.seeds:
+        reader.place(folder).write_bytes(data)
+        reader.read(folder, 0)
+
+
+def test_a_mutant_can_be_made_again(reader):
+    mutants = [reader.mutant(7, number) for number in range(20)]
+    assert mutants == [reader.mutant(7, number) for number in range(20)]
+    assert len({*mutants, *reader.seeds}) > 15
+
+
+def unruly(what):
+    def read(folder, number):
+        what()
+
+    return dataclasses.replace(READERS["COCO json"], read=read)
+
+
+def test_another_error_a_wait_and_an_error_for_memory_are_alarms(folder, monkeypatch):
+    def wait():
+        try:
+            time.sleep(5)
+        except Exception:  # as the code does that guards against Pillow
+            raise DatasetError("cannot be read") from None
+
+    def stuck_in_c():
+        sum(range(10**7))
+
+    def out_of_memory():
+        raise DatasetError("a.png cannot be read: MemoryError")
+
+    monkeypatch.setattr("mutate.SECONDS", 0.05)
+    for what, told in [
+        (lambda: {}["missing"], "KeyError"),
+        (wait, "TooSlow: more than 0.05 s"),
+        (stuck_in_c, "TooSlow"),
+        (out_of_memory, "MemoryError"),
+    ]:
+        assert told in run(unruly(what), folder, b"{}")
+    assert run(unruly(lambda: None), folder, b"{}") == "read"
+
+
+def test_the_nightly_target_ends_with_a_table(tmp_path):
+    script = Path(__file__).parent.parent.parent / "ci" / "fuzz"
+    command = [sys.executable, str(script), "--files", "36", "--reader", "COCO json", "--keep", str(tmp_path / "kept")]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    head, *rows = done.stdout.splitlines()
+    assert head.split()[:4] == ["reader", "mutants", "read", "refused"]
+    for name, row in zip(("COCO json", "all"), rows):
+        mutants, read, refused, failed = map(int, row.removeprefix(name).split()[:4])
+        assert (mutants, read + refused, failed) == (36, 36, 0)
+    assert not (tmp_path / "kept").exists()
+
+
+# ---- the same by hypothesis: files of the right form with any values in it
+
+SCALARS = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.integers(0, 60),
+    st.floats(),
+    st.floats(0, 60),
+    st.text(max_size=5),
+    st.sampled_from(["1", "images/train", "..", "~", "a\0b", "x" * 300]),
+)
+VALUES = st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=3), inner))
+
+
+def objects(**keys):
+    """Dicts that have some of these keys."""
+    return st.fixed_dictionaries({}, optional={key: values | VALUES for key, values in keys.items()})
+
+
+IDS = st.integers(0, 3) | st.sampled_from(["1", 1.0, None])
+COCO_FILES = st.fixed_dictionaries(
+    {
+        "images": st.lists(objects(id=IDS, width=st.integers(0, 90), height=st.integers(1, 90)), max_size=4) | VALUES,
+        "annotations": st.lists(
+            objects(image_id=IDS, category_id=IDS, bbox=st.lists(SCALARS, min_size=3, max_size=5)), max_size=6
+        )
+        | VALUES,
+    },
+    optional={"categories": st.lists(objects(id=IDS, name=st.text(max_size=4)), max_size=4) | VALUES},
+)
+YAML_FILES = objects(
+    path=st.sampled_from([".", "..", "images", ""]),
+    train=st.sampled_from(["images/train", "list.txt", "../d/images/train", ["list.txt", "images"]]),
+    val=VALUES,
+    nc=st.integers(),
+    names=st.lists(SCALARS) | st.dictionaries(st.integers(-1, 3) | SCALARS.filter(lambda x: x == x), SCALARS),
+    kpt_shape=st.lists(st.integers(-1, 9), max_size=3),
+)
+TAGS = "annotation object bndbox xmin ymin xmax ymax size width height name filename part".split()  # noqa: SIM905
+TEXTS = st.one_of(st.integers(-5, 200).map(str), st.floats().map(repr), st.text("<&;>\"'x 1.\0\ud7ff", max_size=4))
+XML_FILES = st.recursive(
+    TEXTS,
+    lambda inner: st.lists(st.tuples(st.sampled_from(TAGS), inner), max_size=5).map(
+        lambda parts: "".join(f"<{tag}>{text}</{tag}>" for tag, text in parts)
+    ),
+    max_leaves=30,
+).map(lambda text: f"<annotation>{text}</annotation>")
+LINES = st.lists(
+    st.sampled_from(["images/train/a.png", "./images/train/b.png", "../", "/dev/zero", "train = list.txt", "names=~"])
+    | st.text(max_size=20),
+    max_size=6,
+).map("\n".join)
+ANY_BYTES = st.binary(max_size=200)
+
+
+def as_bytes(text):
+    return text.encode("utf-8", "surrogatepass")
+
+
+FILES = {
+    "YOLO labels": LINES.map(as_bytes) | ANY_BYTES,  # and test_yolo compares rows with a slow parser
+    "data.yaml": YAML_FILES.map(lambda content: yaml.safe_dump(content, allow_unicode=True).encode()) | ANY_BYTES,
+    "list of images": LINES.map(as_bytes) | ANY_BYTES,
+    "darknet .data": LINES.map(as_bytes) | ANY_BYTES,
+    "COCO json": COCO_FILES.map(lambda content: json.dumps(content).encode()) | ANY_BYTES,
+    "VOC xml": XML_FILES.map(as_bytes) | ANY_BYTES,
+    "VOC list": LINES.map(as_bytes) | ANY_BYTES,
+    "image header": ANY_BYTES,
+    "anchors yolo": st.builds(lambda v: yaml.safe_dump({"anchors": v}).encode(), VALUES) | ANY_BYTES,
+    "anchors darknet": LINES.map(lambda text: as_bytes("anchors = " + text)) | ANY_BYTES,
+    "anchors mmdet": VALUES.map(lambda value: as_bytes(f"x = dict(base_sizes=[{value!r}])")) | ANY_BYTES,
+    "anchors json": VALUES.map(lambda value: json.dumps({"anchors": value}).encode()) | ANY_BYTES,
+}
+
+
+def test_hypothesis_knows_every_reader():
+    assert FILES.keys() == READERS.keys()
+
+
+@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_any_values_are_read_or_refused(reader, folder, data):
+    outcome = run(reader, folder, data.draw(FILES[reader.name]))
+    assert outcome in ("read", "refused"), outcome
