@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Optional
+from dataclasses import asdict, dataclass
+from typing import Any, Optional
 
 import numpy as np
 
@@ -20,6 +20,7 @@ from anchorlib.arrays import Array, Namespace, as_float, check_shape_wh, check_s
 from anchorlib.backends import namespace_of
 from anchorlib.boxes import size_iou
 from anchorlib.errors import BadValueError
+from anchorlib.results import Result, Row, grouped
 
 GOOD_BPR = 0.98
 OBJECTIVES = ("ratio", "iou")
@@ -65,7 +66,7 @@ def size_ratio(boxes_wh: Array, anchors: Array, /) -> Array:
 
 
 @dataclass(frozen=True)
-class AnchorScore:
+class AnchorScore(Result):
     """How well a set of anchors fits a set of boxes. Python floats, the same bits everywhere.
 
     bpr, aat and fitness are the exact values correctly rounded; so are mean_best and avg_iou but for what is cut off
@@ -90,6 +91,26 @@ class AnchorScore:
     def is_good(self) -> bool:
         """BPR above 0.98: YOLOv5 keeps such anchors as they are."""
         return self.bpr > GOOD_BPR
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields, by name."""
+        return asdict(self)
+
+    def _table_rows(self) -> list[Row]:
+        return [
+            ("best possible recall", f"{self.bpr:.4f}"),
+            ("anchors/target", f"{self.aat:.2f}"),
+            ("fitness", f"{self.fitness:.4f}"),
+            ("mean best ratio", f"{self.mean_best:.4f}"),
+            ("average IoU", f"{self.avg_iou:.4f}"),
+            ("boxes", grouped(self.n_boxes)),
+        ]
+
+    def __str__(self) -> str:
+        return (
+            f"bpr {self.bpr:.4f}, {self.aat:.2f} anchors/target, fitness {self.fitness:.4f}, "
+            f"average IoU {self.avg_iou:.4f}, {grouped(self.n_boxes)} boxes"
+        )
 
 
 @dataclass(frozen=True)
@@ -176,7 +197,7 @@ class SizeTable:
 
         `anchors` may be NumPy or like the boxes.
         """
-        xp, limit = self._xp, _limit(thr)
+        xp, limit = self._xp, ratio_limit(thr)
         closeness = side_ratio if objective == "ratio" else size_iou
         anchors = self._here(anchors)
         total = 0
@@ -193,7 +214,7 @@ class SizeTable:
 
     def score(self, anchors: Array, thr: float) -> AnchorScore:
         """All of AnchorScore. `anchors` may be NumPy or like the boxes."""
-        xp, limit = self._xp, _limit(thr)
+        xp, limit = self._xp, ratio_limit(thr)
         anchors = self._here(anchors)
         recalled = above = kept = best_sum = iou_sum = 0
         with np.errstate(divide="ignore", over="ignore"):
@@ -225,7 +246,7 @@ class SizeTable:
 
     def use(self, anchors: Array, thr: float) -> list[AnchorUse]:
         """What each anchor does: the share of boxes that match it, and the share it fits best."""
-        xp, limit = self._xp, _limit(thr)
+        xp, limit = self._xp, ratio_limit(thr)
         anchors = self._here(anchors)
         matched, nearest = [0] * anchors.shape[0], [0] * anchors.shape[0]
         with np.errstate(divide="ignore", over="ignore"):
@@ -262,7 +283,7 @@ def side_ratio(xp: Namespace, w: Array, h: Array, anchor_w: Array, anchor_h: Arr
     return xp.minimum(xp.minimum(ratio_w, ratio_h), 1 / xp.maximum(ratio_w, ratio_h))
 
 
-def _limit(thr: float) -> float:
+def ratio_limit(thr: float) -> float:
     """1 / thr as a float32 value in a Python float, which every framework compares in float32."""
     return float(np.float32(1 / check_thr(thr)))
 

@@ -206,7 +206,7 @@ def test_scoring_makes_no_array_of_boxes_times_anchors():
 
 def test_the_limit_is_compared_in_float32():
     third = np.float32(1 / 3)
-    assert metrics._limit(3.0) == float(third)
+    assert metrics.ratio_limit(3.0) == float(third)
     assert score(np.asarray([[3, 1]], np.float32), np.asarray([[1, 1]], np.float32), thr=3.0).bpr == 0.0
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
-from typing import Optional
+from dataclasses import asdict, dataclass
+from typing import Any, Optional
+
+import numpy as np
 
 from anchorlib.arrays import HostArray
 from anchorlib.datasets.counts import SizeCounts
+from anchorlib.results import Result, Row, grouped
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,7 @@ class Problem:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class BoxSizes:
+class BoxSizes(Result):
     """The boxes of a data set as the network will see them: N boxes of M images.
 
     Attributes
@@ -109,6 +112,35 @@ class BoxSizes:
     def count_problems(self) -> dict[str, int]:
         """How many problems there are of each kind, the most frequent first."""
         return dict(Counter(problem.kind for problem in self.problems).most_common())
+
+    def boxes_per_class(self) -> dict[str, int]:
+        """How many boxes each class that has some has, by its name, in the order of the class numbers."""
+        numbers, counts = np.unique(self.classes, return_counts=True)
+        return {self.class_name(int(number)): int(count) for number, count in zip(numbers, counts)}
+
+    def class_name(self, number: int) -> str:
+        """The name of a class, or its number where it has none."""
+        return self.class_names[number] if 0 <= number < len(self.class_names) else str(number)
+
+    def to_dict(self) -> dict[str, Any]:
+        """What there is and what is wrong with it. The sizes themselves are arrays: `wh`, `classes`, `image_index`."""
+        return {
+            "n_images": len(self.image_wh),
+            "n_boxes": len(self.wh),
+            "rows_read": self.rows_read,
+            "rows_refused": self.rows_refused,
+            "boxes_per_class": self.boxes_per_class(),
+            "problems": [asdict(problem) for problem in self.problems],
+        }
+
+    def _table_rows(self) -> list[Row]:
+        return [
+            ("images", grouped(len(self.image_wh))),
+            ("boxes", grouped(len(self.wh))),
+            ("classes", grouped(len(self.class_names))),
+            ("rows refused", f"{grouped(self.rows_refused)} of {grouped(self.rows_read)}"),
+            *((f"problem: {kind}", grouped(count)) for kind, count in self.count_problems().items()),
+        ]
 
     def __len__(self) -> int:
         return len(self.wh)

@@ -30,6 +30,7 @@ from anchorlib.fitting.evolve import evolve
 from anchorlib.fitting.kmeans import DISTANCES, INITS, UPDATES, kmeans
 from anchorlib.fitting.order import by_area
 from anchorlib.metrics import OBJECTIVES, AnchorScore, SizeTable
+from anchorlib.results import Result, Row, counted
 
 __all__ = [
     "DISTANCES",
@@ -47,8 +48,8 @@ METHODS = ("direct", "evolve", "kmeans")
 MIN_FIT_SIDE = 2.0  # pixels: a box with both sides below is left out of the fit, not out of the score
 
 
-@dataclass(frozen=True)
-class AnchorFit:
+@dataclass(frozen=True, repr=False)
+class AnchorFit(Result):
     """Anchors as they were fitted, and how well.
 
     anchors : (n, 2), pixels, sorted by area; framework, dtype and device of the boxes
@@ -66,6 +67,31 @@ class AnchorFit:
     seconds: float
     counts: tuple[int, ...]
     kept_start: bool = False
+
+    def to_dict(self) -> dict[str, Any]:
+        """Anchors as [w, h] with all the digits of their float32, the score, and how they were found."""
+        return {
+            "anchors": self._host_anchors().tolist(),
+            "counts": list(self.counts),
+            **self.score.to_dict(),
+            "method": self.method,
+            "seed": self.seed,
+            "seconds": self.seconds,
+            "kept_start": self.kept_start,
+        }
+
+    def __repr__(self) -> str:
+        return f"AnchorFit({counted(len(self._host_anchors()), 'anchor')}: {self._sides()}; {self.score})"
+
+    def _table_rows(self) -> list[Row]:
+        found = f"{self.method}, seed {self.seed}, {self.seconds:.2f} s"
+        return [("anchors (w,h px)", self._sides()), *self.score._table_rows(), ("found by", found)]
+
+    def _sides(self) -> str:
+        return "  ".join(f"{w:.1f},{h:.1f}" for w, h in self._host_anchors())
+
+    def _host_anchors(self) -> HostArray:
+        return np.asarray(namespace_of(self.anchors).to_numpy(self.anchors))
 
 
 def fit_anchors(

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Optional
 
 from anchorlib.datasets import BoxSizes, Problem
-from anchorlib.reporting.report import grouped
+from anchorlib.results import grouped
 
 #: kind of Problem -> what to do about it
 ADVICE = {

@@ -11,6 +11,7 @@ import numpy as np
 from anchorlib.arrays import HostArray
 from anchorlib.datasets import BoxSizes
 from anchorlib.metrics import AnchorScore, SizeTable
+from anchorlib.results import counted, grouped
 
 
 @dataclass(frozen=True)
@@ -101,8 +102,7 @@ class Report:
         else:
             missed = round((1 - self.score.bpr) * self.score.n_boxes)
             said = f"a poor fit: {grouped(missed)} boxes match no anchor; more anchors help (fit --n)"
-        n = sum(len(layer.anchors) for layer in self.layers)
-        text = f"{n} anchor{'s' * (n != 1)}, {said}."
+        text = f"{counted(sum(len(layer.anchors) for layer in self.layers), 'anchor')}, {said}."
         if self.fitted:
             text += " {method}, seed {seed}, {seconds:.2f} s".format(**self.fitted) + f" on {self.backend}."
         if self.fitted.get("kept_start"):
@@ -128,11 +128,6 @@ def problem_lines(boxes: BoxSizes, examples: int = 1) -> list[str]:
         shown = [str(problem) for problem in boxes.problems if problem.kind == kind][:examples]
         lines.append(f"{count} x {kind}, e.g. {'; '.join(shown)}")
     return lines
-
-
-def grouped(count: int) -> str:
-    """12 345 678: a thin space would be lost in logs, a comma is a decimal point to many."""
-    return f"{count:,}".replace(",", " ")
 
 
 def _aligned(table: list[list[str]], left: Sequence[int] = (0,)) -> str:

@@ -7,9 +7,10 @@ comparisons), so every backend and device gives the same bits.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import NamedTuple, Optional, Union
+from typing import Any, NamedTuple, Optional, Union
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from anchorlib import backends
 from anchorlib.arrays import Array, Namespace, check_shape, check_thr, describe
 from anchorlib.backends import namespace_of
 from anchorlib.errors import BadValueError, ShapeError
+from anchorlib.results import counted, table
 
 #: Own cell, then left, up, right and down: the (x, y) that is taken off the centre before it is cut to a cell.
 _STEPS = ((0.0, 0.0), (0.5, 0.0), (0.0, 0.5), (-0.5, 0.0), (0.0, -0.5))
@@ -39,6 +41,20 @@ class LayerTargets(NamedTuple):
     gj: Array
     gi: Array
     anchor_wh: Array
+
+    def to_dict(self) -> dict[str, Any]:
+        """The columns by name, as lists."""
+        return {name: namespace_of(column).to_numpy(column).tolist() for name, column in self._asdict().items()}
+
+    def to_json(self, indent: Optional[int] = None) -> str:
+        """`to_dict` as JSON."""
+        return json.dumps(self.to_dict(), indent=indent)
+
+    def __repr__(self) -> str:
+        return f"LayerTargets({counted(self.cls.shape[0], 'row')}, {namespace_of(self.cls).name})"
+
+    def _repr_html_(self) -> str:
+        return table((name, describe(column)) for name, column in self._asdict().items())
 
 
 def build_targets(
