@@ -7,7 +7,7 @@ are made by operations that round alike everywhere, and cluster means are quotie
 from __future__ import annotations
 
 import math
-from typing import Any, Optional
+from typing import Any, Callable, NamedTuple, Optional
 
 import numpy as np
 
@@ -39,6 +39,21 @@ _MAX_ROUNDS = 300  # medians and 1 - IoU can move in circles; whitened means set
 _BLOCK = 2**14  # columns of a block stay in the cache
 
 
+class KMeansStep(NamedTuple):
+    """Where the centres are, and whose each size is, before the centres move; host arrays.
+
+    sizes : (U, 2) float32, pixels, the distinct sizes
+    counts : (U,) int64, how often each occurs
+    centres : (n, 2) float32, pixels, in the order of the clusters
+    owner : (U,) int64, the cluster of each size
+    """
+
+    sizes: HostArray
+    counts: HostArray
+    centres: HostArray
+    owner: HostArray
+
+
 def kmeans(
     boxes_wh: Array,
     n: int,
@@ -48,6 +63,7 @@ def kmeans(
     init: str = "random",
     seed: int = 0,
     weights: Optional[Array] = None,
+    on_step: Optional[Callable[[KMeansStep], object]] = None,
 ) -> Array:
     """Anchors by k-means on the box sizes.
 
@@ -62,6 +78,7 @@ def kmeans(
         the others
     seed : for numpy.random.default_rng
     weights : (N,) >= 0, how often each box counts
+    on_step : called with a KMeansStep after each assignment; the last one is of the result, unless it moves in circles
 
     Returns
     -------
@@ -101,7 +118,7 @@ def kmeans(
     space = _Space(xp, sizes, counts, distance, xp.device_of(view))
     rng = np.random.default_rng(seed)
     rows = _draw_random(rng, counts, n) if init == "random" else _draw_far_apart(rng, space, n)
-    centres = _lloyd(space, sizes[rows], update)
+    centres = _lloyd(space, sizes[rows], update, on_step)
     return to_framework(by_area(centres), like)
 
 
@@ -184,13 +201,17 @@ class _Space:
         return (tuple(column[i : i + size] for column in columns) for i in range(0, length, size))
 
 
-def _lloyd(space: _Space, centres: HostArray, update: str) -> HostArray:
+def _lloyd(
+    space: _Space, centres: HostArray, update: str, on_step: Optional[Callable[[KMeansStep], object]]
+) -> HostArray:
     """Assign and move until nothing changes; a cluster left empty starts again at the farthest size."""
     xp, n = space.xp, len(centres)
     medians = _Medians(space) if update == "median" else None
     before, totals = None, np.zeros((n, 3), np.int64)
     for _ in range(_MAX_ROUNDS):
         owner, far = space.assign(centres)
+        if on_step is not None:  # copies: who is told may do with them what it likes
+            on_step(KMeansStep(space.sizes.copy(), space.counts.copy(), centres.copy(), xp.to_numpy(owner).copy()))
         if before is None:
             totals = space.totals(owner, n)
         else:  # whole numbers: what came and what left, and the sums are those of all

@@ -172,3 +172,32 @@ def test_dtype_and_device_are_kept(backend, dtype):
 
 def test_a_million_boxes_give_n_anchors():
     assert kmeans(sizes(1_000_000), 9, init="k-means++").shape == (9, 2)
+
+
+@pytest.mark.parametrize(("distance", "update", "init"), WAYS)
+def test_steps_lead_to_the_result_and_watching_does_not_change_it(backend, path, distance, update, init):
+    boxes_wh = np.concatenate([sizes(80), sizes(80)[:20]])  # some sizes occur twice
+    options = {"distance": distance, "update": update, "init": init, "seed": 3}
+    steps = []
+
+    def watch(step):
+        steps.append([np.array(part) for part in step])
+        step.centres[:] = 1  # what is told may be written to
+        step.sizes[:] = 1
+
+    watched = kmeans(backend.array(boxes_wh), 5, on_step=watch, **options)
+    assert hexes(backend.host(watched)) == hexes(kmeans(boxes_wh, 5, **options))
+    distinct, counts = np.unique(boxes_wh, axis=0, return_counts=True)
+    for found_sizes, found_counts, centres, owner in steps:
+        order = np.lexsort(found_sizes.T[::-1])
+        assert found_sizes[order].tolist() == distinct.tolist()
+        assert found_counts[order].tolist() == counts.tolist()
+        assert (centres.shape, set(owner.tolist()) <= set(range(5))) == ((5, 2), True)
+        if distance == "iou":  # the owner is the nearest centre
+            np.testing.assert_array_equal(owner, np.asarray(wh_iou(found_sizes, centres)).argmax(axis=1))
+    assert 1 < len(steps) <= 300
+    if len(steps) < 300:
+        assert sorted(hexes(steps[-1][2])) == sorted(hexes(backend.host(watched)))
+    assert all(
+        (earlier[2] != later[2]).any() or (earlier[3] != later[3]).any() for earlier, later in zip(steps, steps[1:-1])
+    )
