@@ -8,6 +8,7 @@ from anchorlib._version import __version__
 from anchorlib.boxes import box_iou_pairs, wh_iou
 from anchorlib.datasets import BoxSizes, SizeCounts, read_boxes
 from anchorlib.fitting import AnchorFit, evolve, fit_anchors, kmeans
+from anchorlib.fitting.curve import Curve, fit_curve
 from anchorlib.metrics import AnchorScore, score, size_ratio
 from anchorlib.training import LayerTargets, build_targets
 
@@ -15,6 +16,7 @@ __all__ = [
     "AnchorFit",
     "AnchorScore",
     "BoxSizes",
+    "Curve",
     "LayerTargets",
     "SizeCounts",
     "__version__",
@@ -23,6 +25,7 @@ __all__ = [
     "build_targets",
     "evolve",
     "fit_anchors",
+    "fit_curve",
     "kmeans",
     "read_boxes",
     "score",

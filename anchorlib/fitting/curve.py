@@ -1,0 +1,134 @@
+"""How the fit grows with the number of anchors: the curve that YOLO9000 chose its five anchors by."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Optional
+
+from tqdm import tqdm
+
+from anchorlib.arrays import Array
+from anchorlib.errors import BadValueError
+from anchorlib.fitting import AnchorFit, fit_anchors
+from anchorlib.results import Result, Row
+
+
+@dataclass(frozen=True, repr=False)
+class Curve(Result):
+    """Fits of more and more anchors to the same boxes.
+
+    fits : one AnchorFit for each number of anchors, ascending
+    objective : what each of them made large, "ratio" or "iou"
+    left_out : the numbers of anchors that were asked for and are more than there are distinct sizes
+    """
+
+    fits: tuple[AnchorFit, ...]
+    objective: str
+    left_out: tuple[int, ...] = ()
+
+    @property
+    def ks(self) -> list[int]:
+        """The numbers of anchors."""
+        return [len(fit.anchors) for fit in self.fits]
+
+    @property
+    def knee(self) -> Optional[int]:
+        """The number of anchors at the knee of the average IoU; see `knee_of`."""
+        return knee_of(self.ks, [fit.score.avg_iou for fit in self.fits])
+
+    def to_dict(self) -> dict[str, Any]:
+        """The knee, and each fit with its number of anchors `k`."""
+        return {
+            "objective": self.objective,
+            "knee": self.knee,
+            "left_out": list(self.left_out),
+            "fits": [{"k": k, **fit.to_dict()} for k, fit in zip(self.ks, self.fits)],
+        }
+
+    def __repr__(self) -> str:
+        return f"Curve(k = {self.ks[0]} to {self.ks[-1]}, objective {self.objective}, knee at {self.knee})"
+
+    def _table_rows(self) -> list[Row]:
+        rows: list[Row] = [("k", "average IoU", "fitness", "best possible recall")]
+        for k, fit in zip(self.ks, self.fits):
+            score = fit.score
+            shown = f"{k}, the knee" if k == self.knee else str(k)
+            rows.append((shown, f"{score.avg_iou:.4f}", f"{score.fitness:.4f}", f"{score.bpr:.4f}"))
+        return rows
+
+
+def fit_curve(
+    boxes_wh: Array,
+    ks: Sequence[int] = range(1, 13),
+    *,
+    thr: float = 4.0,
+    objective: str = "ratio",
+    seed: int = 0,
+    progress: bool = False,
+) -> Curve:
+    """How average IoU, fitness and BPR grow with the number of anchors, each number fitted by the direct search.
+
+    Parameters
+    ----------
+    boxes_wh : (N, 2) float, pixels, as in `fit_anchors`
+    ks : numbers of anchors, each >= 1. Those above the number of distinct sizes are left out, and named in the result.
+    thr, objective, seed : as in `fit_anchors`
+    progress : show a progress bar on standard error, for what takes over two seconds
+
+    Returns
+    -------
+    Curve
+
+    Raises
+    ------
+    BadValueError : no number of anchors, one below 1, or boxes that cannot be fitted at all
+    ShapeError, BackendMixError, ArrayTypeError
+
+    Source
+    ------
+    Figure 2 of "YOLO9000: Better, Faster, Stronger", there by k-means with 1 - IoU.
+
+    Examples
+    --------
+    >>> curve = fit_curve(np.asarray([[10., 20.], [12., 20.], [100., 90.], [90., 100.]]), range(1, 6))
+    >>> curve
+    Curve(k = 1 to 4, objective ratio, knee at 2)
+    >>> [round(fit.score.avg_iou, 2) for fit in curve.fits], curve.left_out
+    ([0.47, 0.91, 0.95, 1.0], (5,))
+    """
+    wanted = sorted(set(ks))
+    if not wanted or wanted[0] < 1:
+        raise BadValueError(f"ks must be numbers of anchors, each at least 1, got {list(ks)[:8]}.")
+    fits: list[AnchorFit] = []
+    for k in tqdm(wanted, desc="fitting", delay=2, leave=False, disable=not progress):
+        try:
+            fits.append(fit_anchors(boxes_wh, k, thr=thr, objective=objective, seed=seed))
+        except BadValueError:
+            if not fits:  # not a matter of k
+                raise
+            break
+    return Curve(tuple(fits), objective, tuple(wanted[len(fits) :]))
+
+
+def knee_of(ks: Sequence[int], values: Sequence[float]) -> Optional[int]:
+    """Where a growing curve bends: the point farthest above the straight line from its first point to its last.
+
+    Which point that is does not depend on the units of either axis; it does on the first and the last k. None with
+    fewer than three points, or where no point lies above the line.
+
+    Source
+    ------
+    Satopää and others, "Finding a 'Kneedle' in a Haystack", 2011, without its smoothing.
+
+    Examples
+    --------
+    >>> knee_of([1, 2, 3, 4, 5], [0.3, 0.5, 0.8, 0.85, 0.9])
+    3
+    """
+    if len(ks) < 3:
+        return None
+    slope = (values[-1] - values[0]) / (ks[-1] - ks[0])
+    above = [value - values[0] - slope * (k - ks[0]) for k, value in zip(ks, values)]
+    highest = max(above)
+    return ks[above.index(highest)] if highest > 1e-12 else None
