@@ -5,8 +5,9 @@
     ├── BadValueError       (a ValueError)   the right shape, unusable values: NaN, a side <= 0, n too large
     ├── DatasetError        (a ValueError)   nothing readable in a data set, or not a data set at all
     │   └── LabelError                       one bad label, with file and line (problems="raise")
-    └── ModelError          (a ValueError)   a model or a file of anchors without what is needed
-        └── UnsafeCheckpointError            a checkpoint that would run code when its framework loads it
+    ├── ModelError          (a ValueError)   a model or a file of anchors without what is needed
+    │   └── UnsafeCheckpointError            a checkpoint that would run code when its framework loads it
+    └── MissingPackageError (an ImportError) something optional is asked for and not installed
 
     backends.BackendError
     ├── ArrayTypeError      (a TypeError)    not a numpy, torch or oneflow array
@@ -27,6 +28,7 @@ __all__ = [
     "BadValueError",
     "DatasetError",
     "LabelError",
+    "MissingPackageError",
     "ModelError",
     "ShapeError",
     "UnsafeCheckpointError",
@@ -59,3 +61,7 @@ class ModelError(AnchorlibError, ValueError):
 
 class UnsafeCheckpointError(ModelError):
     """A checkpoint that would run code when its framework loads it. Here nothing of it was run."""
+
+
+class MissingPackageError(AnchorlibError, ImportError):
+    """Something optional is asked for and not installed."""

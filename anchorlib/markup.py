@@ -16,7 +16,7 @@ class Markup(str):
 _VOID = {"meta"}
 
 
-def element(name: str, *children: Union[str, float], **attributes: Union[str, float, None]) -> Markup:
+def element(name: str, /, *children: Union[str, float], **attributes: Union[str, float, None]) -> Markup:
     """An element; children and attributes are escaped unless they are Markup.
 
     An underscore at the end of an attribute's name is dropped and others become a hyphen; None leaves it out.

@@ -20,7 +20,7 @@ from anchorlib.arrays import Array, Namespace, as_float, check_shape_wh, check_s
 from anchorlib.backends import namespace_of
 from anchorlib.boxes import size_iou
 from anchorlib.errors import BadValueError
-from anchorlib.results import Result, Row, grouped
+from anchorlib.results import Result, Row, counted, grouped
 
 GOOD_BPR = 0.98
 OBJECTIVES = ("ratio", "iou")
@@ -109,7 +109,7 @@ class AnchorScore(Result):
     def __str__(self) -> str:
         return (
             f"bpr {self.bpr:.4f}, {self.aat:.2f} anchors/target, fitness {self.fitness:.4f}, "
-            f"average IoU {self.avg_iou:.4f}, {grouped(self.n_boxes)} boxes"
+            f"average IoU {self.avg_iou:.4f}, {counted(self.n_boxes, 'box')}"
         )
 
 

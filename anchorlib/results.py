@@ -59,7 +59,8 @@ def grouped(count: int) -> str:
 def counted(count: int, noun: str) -> str:
     """A number with its noun.
 
-    >>> counted(1, "anchor"), counted(4888, "anchor")
-    ('1 anchor', '4 888 anchors')
+    >>> counted(1, "anchor"), counted(4888, "box")
+    ('1 anchor', '4 888 boxes')
     """
-    return f"{grouped(count)} {noun}{'' if count == 1 else 's'}"
+    plural = noun + ("es" if noun.endswith("x") else "s")
+    return f"{grouped(count)} {noun if count == 1 else plural}"

@@ -12,18 +12,20 @@ from collections.abc import Sequence
 from typing import Any, Optional
 
 from anchorlib._version import __version__
-from anchorlib.cli import backends, check, check_labels, fit
+from anchorlib.cli import backends, check, check_labels, curve, fit
 from anchorlib.cli.common import BAD_INPUT, GOOD, INTERRUPTED
 from anchorlib.cli.terminal import Parser, paint
 from anchorlib.errors import AnchorlibError, BackendError
 
 #: In the order of `anchorlib --help`.
-COMMANDS = (fit, check, check_labels, backends)
+COMMANDS = (fit, check, check_labels, curve, backends)
 
 
 def main(arguments: Optional[Sequence[str]] = None) -> int:
     """Run the command line; returns the exit code."""
+    arguments = sys.argv[1:] if arguments is None else arguments
     options = _parser().parse_args(arguments)
+    options.arguments = list(arguments)  # for reports, which say what made them
     try:
         code = int(options.run(options))
         sys.stdout.flush()

@@ -18,6 +18,7 @@ from anchorlib.cli.common import (
     read,
     show,
 )
+from anchorlib.cli.pictures import add_curve_option, add_report_option, check_report_file, write_fit_report
 from anchorlib.metrics import SizeTable
 from anchorlib.modelfiles import read_anchors
 
@@ -32,13 +33,17 @@ def add_to(commands: Any) -> None:
     command.add_argument(
         "--anchors", metavar="FILE", required=True, help="model .yaml, darknet .cfg, MMDetection .py, .json"
     )
+    add_report_option(command)
+    add_curve_option(command)
 
 
 def run(options: argparse.Namespace) -> int:
     """Read both, score, report."""
+    check_report_file(options.report)
     layers = read_anchors(options.anchors)
     boxes = read(options)
     table = SizeTable(on_backend(boxes.wh, options))
     report = make_report(options, boxes, table, layers, table.score(np.concatenate(layers), options.thr))
     show(report, options)
+    write_fit_report(report, options)
     return GOOD if report.score.is_good else POOR

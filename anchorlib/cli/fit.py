@@ -23,9 +23,10 @@ from anchorlib.cli.common import (
     sides,
     wants_bar,
 )
+from anchorlib.cli.pictures import add_curve_option, add_report_option, check_report_file, write_fit_report
 from anchorlib.errors import BadValueError
 from anchorlib.fitting import DISTANCES, INITS, METHODS, UPDATES, fit_anchors
-from anchorlib.metrics import OBJECTIVES, AnchorScore, SizeTable
+from anchorlib.metrics import OBJECTIVES, SizeTable
 from anchorlib.modelfiles import FORMATS, format_of_new_file, read_anchors, split_layers, write_anchors
 
 #: What a fit is compared with: the anchors that YOLOv3 published for COCO, and YOLOv3-tiny's.
@@ -57,10 +58,13 @@ def add_to(commands: Any) -> None:
     add("--time-budget", type=float, metavar="S", help="seconds, then the best so far; of direct")
     add("--out", metavar="FILE", help="write the anchors to a new file; its suffix says the format")
     add("--format", choices=FORMATS, help="of --out, where the suffix does not say it")
+    add_report_option(command)
+    add_curve_option(command)
 
 
 def run(options: argparse.Namespace) -> int:
     """Read, fit, compare, report, write."""
+    check_report_file(options.report)
     if options.out:
         format_of_new_file(options.out, options.format)
     if options.generations is not None and options.method != "evolve":
@@ -89,15 +93,13 @@ def run(options: argparse.Namespace) -> int:
     counts = fit.counts if len(fit.counts) > 1 else None
     layers = split_layers(backends.namespace_of(fit.anchors).to_numpy(fit.anchors), counts)
     table = SizeTable(wh)
-    before, before_name = _compared_with(table, old, sum(fit.counts), options.thr)
     report = make_report(
         options,
         boxes,
         table,
         layers,
         fit.score,
-        before=before,
-        before_name=before_name,
+        **_compared_with(table, old, sum(fit.counts), options.thr),
         fitted={"seconds": fit.seconds, "method": fit.method, "seed": fit.seed, "kept_start": fit.kept_start},
     )
     show(report, options)
@@ -106,6 +108,7 @@ def run(options: argparse.Namespace) -> int:
         say(options, f"Wrote {options.out} ({written}).")
     else:
         say(options, "To keep them, add --out model.yaml (or .cfg, .py, .json).")
+    write_fit_report(report, options)
     return GOOD if fit.score.is_good else POOR
 
 
@@ -116,11 +119,12 @@ def _to_improve(old: Optional[list[HostArray]], options: argparse.Namespace, lik
     return backends.convert(np.concatenate(old), like=like)
 
 
-def _compared_with(
-    table: SizeTable, old: Optional[list[HostArray]], n: int, thr: float
-) -> tuple[Optional[AnchorScore], str]:
+def _compared_with(table: SizeTable, old: Optional[list[HostArray]], n: int, thr: float) -> dict[str, Any]:
+    """What a report says of the anchors that the new ones are compared with, if there are any."""
     if old is not None:
-        return table.score(np.concatenate(old), thr), "before"
-    if n in KNOWN_ANCHORS:
-        return table.score(sides(KNOWN_ANCHORS[n]), thr), "COCO's"
-    return None, ""
+        anchors, name = np.concatenate(old), "before"
+    elif n in KNOWN_ANCHORS:
+        anchors, name = sides(KNOWN_ANCHORS[n]), "COCO's"
+    else:
+        return {}
+    return {"before": table.score(anchors, thr), "before_name": name, "before_anchors": anchors}

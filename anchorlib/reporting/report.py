@@ -10,6 +10,7 @@ import numpy as np
 
 from anchorlib.arrays import HostArray
 from anchorlib.datasets import BoxSizes
+from anchorlib.fitting.curve import Curve
 from anchorlib.metrics import AnchorScore, SizeTable
 from anchorlib.results import counted, grouped
 
@@ -33,6 +34,7 @@ class Report:
     """A set of anchors on a set of boxes, with what it replaces.
 
     score, layers : of the anchors; before : of the anchors they are compared with, called `before_name`
+    before_anchors : (K, 2) pixels, the anchors they are compared with
     fitted : method, seed, seconds and so on, where the anchors were fitted
     """
 
@@ -45,7 +47,13 @@ class Report:
     layers: list[LayerUse]
     before: Optional[AnchorScore] = None
     before_name: str = ""
+    before_anchors: Optional[HostArray] = None
     fitted: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """What the anchors are called, next to those they are compared with."""
+        return "anchors" if self.before is None else "fitted"
 
     def to_dict(self) -> dict[str, Any]:
         """One JSON object; anchors are [w, h] in pixels with all the digits of their float32."""
@@ -64,18 +72,29 @@ class Report:
 
     def to_text(self) -> str:
         """A page of a terminal."""
-        parts = [self._data_text(), self._score_text(), self._layer_text(), self._verdict()]
+        parts = [
+            "\n".join([self.headline(), *(f"  {line}" for line in problem_lines(self.boxes))]),
+            self._score_text(),
+            self._layer_text(),
+            self.verdict(),
+        ]
         return "\n\n".join(part for part in parts if part)
 
-    def _data_text(self) -> str:
+    def headline(self) -> str:
+        """What the boxes are."""
         boxes = self.boxes
         small = int((np.min(boxes.wh, axis=1) < 3).sum())
         first = f"{self.data}: {grouped(len(boxes.image_wh))} images, {grouped(len(boxes.wh))} boxes"
         if small:
             first += f" ({grouped(small)} under 3 px)"
-        return "\n".join([f"{first}, at {self.imgsz}", *(f"  {line}" for line in problem_lines(boxes))])
+        return f"{first}, at {self.imgsz}"
 
     def _score_text(self) -> str:
+        heads = [self.name] if self.before is None else [self.before_name, self.name]
+        return _aligned([["", *heads], *([label, *values] for label, *values in self.score_rows())])
+
+    def score_rows(self) -> list[list[str]]:
+        """Label, the score before (where there is one) and the score, of each measure."""
         rows = [
             ("best possible recall", "bpr", "{:.4f}"),
             (f"anchors/target at thr {self.thr:g}", "aat", "{:.2f}"),
@@ -83,11 +102,7 @@ class Report:
             ("average IoU", "avg_iou", "{:.4f}"),
         ]
         scores = [self.score] if self.before is None else [self.before, self.score]
-        heads = ["anchors"] if self.before is None else [self.before_name, "fitted"]
-        table = [["", *heads]]
-        for label, name, form in rows:
-            table.append([label, *(form.format(getattr(score, name)) for score in scores)])
-        return _aligned(table)
+        return [[label, *(form.format(getattr(score, name)) for score in scores)] for label, name, form in rows]
 
     def _layer_text(self) -> str:
         table = [["layer", "fits best", "recall", "anchors (w,h px)"]]
@@ -96,7 +111,8 @@ class Report:
             table.append([str(i), f"{layer.nearest:.1%}", f"{layer.bpr:.4f}", sides])
         return _aligned(table, left=(0, 3))
 
-    def _verdict(self) -> str:
+    def verdict(self) -> str:
+        """Whether the fit is good, and how it was found."""
         if self.score.is_good:
             said = "a good fit"
         else:
@@ -119,6 +135,21 @@ def measure_layers(table: SizeTable, layers: Sequence[HostArray], thr: float) ->
         first += len(anchors)
         result.append(LayerUse(anchors, table.score(anchors, thr).bpr, sum(use.nearest for use in own)))
     return result
+
+
+def curve_text(curve: Curve) -> str:
+    """A fit for each number of anchors, with a bar for the average IoU and the knee marked."""
+    lowest = curve.fits[0].score.avg_iou
+    span = max(curve.fits[-1].score.avg_iou - lowest, 1e-9)
+    table = [["k", "avg IoU", "fitness", "recall", ""]]
+    for k, fit in zip(curve.ks, curve.fits):
+        score = fit.score
+        bar = "#" * max(1, round(30 * (score.avg_iou - lowest) / span)) + ("  <- knee" if k == curve.knee else "")
+        table.append([str(k), f"{score.avg_iou:.4f}", f"{score.fitness:.4f}", f"{score.bpr:.4f}", bar])
+    text = _aligned(table, left=(4,))
+    if curve.left_out:
+        text += f"\n\nNot fitted: k = {curve.left_out[0]} and more, there are fewer distinct sizes."
+    return text
 
 
 def problem_lines(boxes: BoxSizes, examples: int = 1) -> list[str]:

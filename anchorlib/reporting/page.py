@@ -1,0 +1,272 @@
+"""A report as one HTML page that needs nothing else: no network, no script, no font, and all text escaped."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from importlib.resources import files
+from typing import Optional, Union
+
+from anchorlib.datasets import BoxSizes
+from anchorlib.fitting.curve import Curve
+from anchorlib.markup import Markup, element, join
+from anchorlib.reporting import charts
+from anchorlib.reporting.figures import Figures
+from anchorlib.reporting.report import Report, problem_lines
+from anchorlib.results import counted, grouped
+
+_MOST_CLASSES = 12
+_MOST_EXAMPLES = 3  # of a kind of problem
+
+#: What the page may load: nothing but the style within it. A browser holds it to that.
+_POLICY = "default-src 'none'; style-src 'unsafe-inline'"
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What made a page: the command line, when, and the versions by name."""
+
+    command: str
+    made: str
+    versions: dict[str, str] = field(default_factory=dict)
+
+
+def report_page(report: Report, figures: Figures, origin: Origin, curve: Optional[Curve] = None) -> str:
+    """The page of a report; without a curve it says that it was left out.
+
+    Examples
+    --------
+    >>> from anchorlib import read_boxes
+    >>> from anchorlib.metrics import SizeTable
+    >>> from anchorlib.reporting.figures import measure_figures
+    >>> from anchorlib.reporting.report import measure_layers
+    >>> boxes, anchors = read_boxes("tests/data/bccd"), np.asarray([[70.0, 70.0]], np.float32)
+    >>> table = SizeTable(boxes.wh)
+    >>> layers = measure_layers(table, [anchors], 4.0)
+    >>> report = Report("bccd", boxes, 4.0, "640 px", "numpy", table.score(anchors, 4.0), layers)
+    >>> html = report_page(report, measure_figures(report), Origin("by hand", "today"))
+    >>> html[:15], "http:" in html, "<h2>Boxes that no anchor matches</h2>" in html
+    ('<!doctype html>', False, True)
+    """
+    verdict = element("p", _unbroken(report.verdict()), class_="good" if report.score.is_good else "poor")
+    return _page(
+        f"Anchors for {report.data}",
+        _unbroken(report.headline()),
+        verdict,
+        _tiles(report),
+        element(
+            "div",
+            element("div", _sizes_section(report, figures), _curve_section(curve, report), class_="stack"),
+            element(
+                "div",
+                _layers_section(report),
+                _ratio_section(report, figures),
+                _classes_section(report, figures),
+                class_="stack",
+            ),
+            _unmatched_section(figures),
+            _problems_section(report.boxes),
+            _origin_section(origin),
+            class_="cards",
+        ),
+    )
+
+
+def curve_page(curve: Curve, data: str, boxes: BoxSizes, origin: Origin) -> str:
+    """The page of a curve alone."""
+    heads = ["k", "average IoU", "fitness", "recall"]
+    rows = []
+    for k, fit in zip(curve.ks, curve.fits):
+        values = [f"{value:.4f}" for value in (fit.score.avg_iou, fit.score.fitness, fit.score.bpr)]
+        rows.append([f"{k} (knee)" if k == curve.knee else str(k), *values])
+    return _page(
+        f"Number of anchors for {data}",
+        _unbroken(f"{counted(len(boxes.image_wh), 'image')}, {counted(len(boxes.wh), 'box')}"),
+        element(
+            "div",
+            _curve_section(curve, None),
+            _section("The numbers", "numbers", _table(heads, rows, right=(1, 2, 3))),
+            _problems_section(boxes),
+            _origin_section(origin),
+            class_="cards",
+        ),
+    )
+
+
+def _page(title: str, headline: str, *parts: Markup) -> str:
+    style = Markup(files("anchorlib.reporting").joinpath("page.css").read_text(encoding="utf-8"))
+    head = element(
+        "head",
+        element("meta", charset="utf-8"),
+        element("meta", http_equiv="Content-Security-Policy", content=_POLICY),
+        element("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        element("meta", name="color-scheme", content="light dark"),
+        element("meta", name="generator", content="anchorlib"),
+        element("title", title),
+        element("style", style),
+    )
+    main = element("main", element("h1", title), element("p", headline, class_="quiet"), *parts)
+    html = f"<!doctype html>\n{element('html', head, element('body', main), lang='en')}\n"
+    return html.encode("utf-8", errors="backslashreplace").decode("utf-8")  # names of files that are no UTF-8
+
+
+def _section(title: str, name: str, *parts: Union[Markup, str], wide: bool = False) -> Markup:
+    return element("section", element("h2", title), *parts, id=name, class_="wide" if wide else None)
+
+
+def _table(
+    heads: Sequence[str],
+    rows: Sequence[Sequence[Union[str, Markup]]],
+    right: Sequence[int] = (),
+    even: bool = False,
+) -> Markup:
+    """A table; the columns `right` hold numbers; with `even`, no content makes its column wider."""
+    classes = ["n" if i in right else None for i in range(len(heads))]
+    head = element("tr", *(element("th", cell, class_=c, scope="col") for cell, c in zip(heads, classes)))
+    body = [element("tr", *(element("td", cell, class_=c) for cell, c in zip(row, classes))) for row in rows]
+    return element("table", element("thead", head), element("tbody", *body), class_="even" if even else None)
+
+
+def _unbroken(text: str) -> str:
+    """With numbers such as 4 784 on one line: their spaces are no-break ones."""
+    return re.sub(r"(?<=\d) (?=\d{3}\b)", "\N{NO-BREAK SPACE}", text)
+
+
+def _quiet(*parts: Union[Markup, str]) -> Markup:
+    return element("p", *parts, class_="quiet")
+
+
+def _tiles(report: Report) -> Markup:
+    tiles = []
+    for label, *values in report.score_rows():
+        before = [element("span", f"{report.before_name}: {values[0]}")] if len(values) > 1 else []
+        tiles.append(element("div", element("span", label), element("b", values[-1]), *before, class_="tile"))
+    return element("div", *tiles, class_="tiles")
+
+
+def _sizes_section(report: Report, figures: Figures) -> Markup:
+    entries = [
+        (charts.marker(charts.layer_shape(i), 0, 0, "after"), f"{report.name}, layer {i + 1}")
+        for i in range(len(report.layers))
+    ]
+    entries.append((element("path", d="M-9 0H9", class_="region after"), f"what {report.name} match"))
+    if report.before_anchors is not None:
+        entries.append((charts.marker(charts.BEFORE_SHAPE, 0, 0, "before"), report.before_name))
+        entries.append((element("path", d="M-9 0H9", class_="region before"), f"what {report.before_name} match"))
+    fullest = int(figures.density.counts.max(initial=0))
+    entries.append((element("path", d="M-9 -9h18v18h-18z", class_="shade1"), "1 box"))
+    if fullest > 1:
+        shade = element("path", d="M-9 -9h18v18h-18z", class_=f"shade{charts.LEVELS}")
+        entries.append((shade, f"{grouped(fullest)} boxes in a cell of 1/{1 / figures.density.step:g} octave"))
+    notes = []
+    if figures.density.not_drawn:
+        notes.append(_quiet(f"Not drawn, without area or too small: {counted(figures.density.not_drawn, 'box')}."))
+    return _section("Box sizes and anchors", "sizes", _legend(entries), charts.density_chart(report, figures), *notes)
+
+
+def _legend(entries: Sequence[tuple[Markup, str]]) -> Markup:
+    shown = [
+        element("span", element("svg", shape, viewBox="-10 -10 20 20", aria_hidden="true"), name)
+        for shape, name in entries
+    ]
+    return element("div", *shown, class_="legend")
+
+
+def _layers_section(report: Report) -> Markup:
+    rows = []
+    for i, layer in enumerate(report.layers, 1):
+        pairs = [element("span", charts.size_text(w, h), class_="pair") for w, h in layer.anchors]
+        rows.append([str(i), join(f"{layer.nearest:.1%}", _share(layer.nearest)), f"{layer.bpr:.4f}", join(*pairs)])
+    return _section(
+        "Layers",
+        "layers",
+        _quiet("Share of the boxes that the layer's anchors fit best, and its own recall."),
+        _table(["layer", "fits best", "recall", "anchors, px"], rows),
+    )
+
+
+def _share(share: float) -> Markup:
+    return element("span", class_="share", style=f"width:{100 * share:.1f}%")
+
+
+def _ratio_section(report: Report, figures: Figures) -> Markup:
+    entries = []
+    if figures.best_before is not None:
+        entries = [
+            (element("path", d="M-8 -8h16v16h-16z", class_="bars after"), report.name),
+            (element("path", d="M-9 0H9", class_="line before"), report.before_name),
+        ]
+    return _section(
+        "How well boxes are fitted",
+        "ratios",
+        _quiet("The best ratio of each box: 1 is an anchor of its very size; at 1/thr and below, no anchor matches."),
+        _legend(entries),
+        charts.ratio_chart(report, figures),
+    )
+
+
+def _curve_section(curve: Optional[Curve], report: Optional[Report]) -> Markup:
+    if curve is None:
+        return _section("Number of anchors", "curve", _quiet("Left out: --no-curve."))
+    entries = []
+    for name, _, class_, shape in charts.CURVE_LINES:
+        line = element("path", d="M-9 0H9", class_=f"line {class_}")
+        entries.append((join(line, charts.marker(shape, 0, 0, class_, scale=0.8)), name))
+    if report:
+        entries.append((charts.marker("circle", 0, 0, "ring iou", scale=1.5), "these anchors"))
+    made = "fitness" if curve.objective == "ratio" else "average IoU"
+    said = f"Each number of anchors fitted for {made} on its own."
+    if curve.knee is not None:
+        said += " The knee is where average IoU stands highest above the line from the first point to the last."
+    if curve.left_out:
+        said += f" Not fitted: k = {curve.left_out[0]} and more, there are fewer distinct sizes."
+    return _section("Number of anchors", "curve", _quiet(said), _legend(entries), charts.curve_chart(curve, report))
+
+
+def _classes_section(report: Report, figures: Figures) -> Markup:
+    shown, rest = figures.classes[:_MOST_CLASSES], figures.classes[_MOST_CLASSES:]
+    heads, rows = ["class", "boxes", "recall"], []
+    if report.before is not None:
+        heads.insert(2, report.before_name)
+    for one in shown:
+        row: list[Union[str, Markup]] = [element("bdi", one.name), grouped(one.n_boxes), f"{one.bpr:.4f}"]
+        if one.bpr_before is not None:
+            row.insert(2, f"{one.bpr_before:.4f}")
+        rows.append(row)
+    parts = [_table(heads, rows, right=range(1, len(heads)))]
+    if rest:
+        better = " or better" if rest[-1].bpr > rest[0].bpr else ""
+        parts.append(_quiet(f"{grouped(len(rest))} more, with a recall of {rest[0].bpr:.4f}{better}."))
+    return _section("Recall of each class, the worst first", "classes", *parts)
+
+
+def _unmatched_section(figures: Figures) -> Markup:
+    title = "Boxes that no anchor matches"
+    if not figures.n_unmatched:
+        return _section(title, "unmatched", _quiet("None."), wide=True)
+    rows = [
+        [element("bdi", box.image), element("bdi", box.class_name), charts.size_text(box.w, box.h), f"{box.best:.3f}"]
+        for box in figures.unmatched
+    ]
+    parts = [
+        _quiet(f"{grouped(figures.n_unmatched)} in all, the largest first."),
+        _table(["image", "class", "size, px", "ratio"], rows, right=(2, 3), even=True),
+    ]
+    left = figures.n_unmatched - len(rows)
+    if left:
+        parts.append(_quiet(f"{grouped(left)} more, not listed."))
+    return _section(title, "unmatched", *parts, wide=True)
+
+
+def _problems_section(boxes: BoxSizes) -> Markup:
+    lines = [element("li", line) for line in problem_lines(boxes, _MOST_EXAMPLES)]
+    return _section("Problems in the labels", "problems", element("ul", *lines) if lines else _quiet("None found."))
+
+
+def _origin_section(origin: Origin) -> Markup:
+    versions = ", ".join(f"{name} {version}" for name, version in origin.versions.items())
+    words = [join(element("span", word, class_="word"), " ") for word in origin.command.split(" ")]
+    entries = [("Command", element("code", *words)), ("Date", origin.made), ("Versions", versions)]
+    pairs = [element(tag, text) for entry in entries for tag, text in zip(("dt", "dd"), entry)]
+    return _section("How this page was made", "origin", element("dl", *pairs))

@@ -1,0 +1,254 @@
+"""Pictures by matplotlib, which is imported here alone and only when one is drawn; no window and no global state."""
+
+from __future__ import annotations
+
+import io
+import math
+import os
+from collections.abc import Sequence
+from typing import Any, Optional, Union
+
+import numpy as np
+
+from anchorlib.arrays import Array, HostArray
+from anchorlib.errors import BadValueError, MissingPackageError
+from anchorlib.fitting.curve import Curve
+from anchorlib.fitting.kmeans import KMeansStep, kmeans
+from anchorlib.reporting.charts import octave_ticks, shade_levels
+from anchorlib.reporting.figures import RATIO_BINS, Figures, union_outline
+from anchorlib.reporting.report import Report
+
+Figure = Any  # matplotlib.figure.Figure, for a module that is read without matplotlib
+Axes = Any
+
+_AFTER, _BEFORE, _FITNESS, _BPR, _QUIET = "#0072B2", "#D55E00", "#009E73", "#a3437c", "#59626e"
+_LAYER_MARKERS = ("o", "s", "^", "D")
+_MOST_CLASSES = 15
+_CLUSTER_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8a7d00", "#59626e", "#1b2027")
+_CLUSTER_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">")
+
+
+def check_installed() -> None:
+    """That matplotlib is there; MissingPackageError."""
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError as error:
+        raise MissingPackageError(
+            f"pictures need matplotlib: {error}. pip install 'anchorlib[plots]', or name a .html file."
+        ) from error
+
+
+def report_png(report: Report, figures: Figures, footer: str = "", curve: Optional[Curve] = None) -> bytes:
+    """A report's pictures on one sheet, as PNG; MissingPackageError."""
+    figure = _figure(15, 10)
+    grid = figure.add_gridspec(2, 3, width_ratios=(1.25, 1, 1))
+    draw_sizes(figure.add_subplot(grid[:, 0]), report, figures)
+    _draw_ratios(figure.add_subplot(grid[0, 1]), report, figures)
+    if curve is not None:
+        draw_curve(figure.add_subplot(grid[0, 2]), curve)
+    _draw_layers(figure.add_subplot(grid[1, 1]), report)
+    _draw_classes(figure.add_subplot(grid[1, 2]), figures)
+    figure.suptitle(f"{_plain(report.headline())}\n{_plain(report.verdict())}", x=0.01, ha="left", fontsize=12)
+    figure.supxlabel(_plain(footer), x=0.01, ha="left", fontsize=8, color=_QUIET)
+    return _png(figure)
+
+
+def curve_png(curve: Curve, title: str = "") -> bytes:
+    """Average IoU, fitness and BPR against the number of anchors, as PNG; MissingPackageError."""
+    figure = _figure(8, 5)
+    draw_curve(figure.add_subplot(), curve)
+    figure.suptitle(_plain(title), x=0.01, ha="left", fontsize=12)
+    return _png(figure)
+
+
+def draw_sizes(axes: Axes, report: Report, figures: Figures) -> None:
+    """Box sizes as a density in log-log, with the anchors and the outline of what they match."""
+    density = figures.density
+    extent = (density.low, density.high, density.low, density.high)
+    levels = np.ma.masked_equal(shade_levels(density.counts).T, 0)
+    axes.imshow(levels, origin="lower", extent=extent, cmap="Greys", vmin=0, vmax=9, interpolation="nearest")
+    anchors = np.concatenate([layer.anchors for layer in report.layers])
+    if report.before_anchors is not None:
+        _draw_outline(axes, report.before_anchors, report.thr, color=_BEFORE, linestyle="--")
+        place = np.log2(report.before_anchors).T
+        axes.scatter(*place, marker="x", color=_BEFORE, s=70, linewidths=2.5, label=_plain(report.before_name))
+    _draw_outline(axes, anchors, report.thr, color=_AFTER)
+    for i, layer in enumerate(report.layers):
+        shape = _LAYER_MARKERS[i % len(_LAYER_MARKERS)]
+        place = np.log2(layer.anchors).T
+        axes.scatter(
+            *place, marker=shape, color=_AFTER, s=60, edgecolors="white", label=f"{report.name}, layer {i + 1}"
+        )
+    ticks = octave_ticks(density)
+    axes.set_xticks([octave for octave, _ in ticks], [label for _, label in ticks])
+    axes.set_yticks([octave for octave, _ in ticks], [label for _, label in ticks])
+    axes.set(xlim=extent[:2], ylim=extent[2:], xlabel="width, px", ylabel="height, px", title="Box sizes and anchors")
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=2, frameon=False)
+
+
+def _draw_outline(axes: Axes, anchors: HostArray, thr: float, **style: Any) -> None:
+    from matplotlib.collections import LineCollection
+
+    segments = [[(w1, h1), (w2, h2)] for w1, h1, w2, h2 in union_outline(anchors, thr)]
+    axes.add_collection(LineCollection(segments, linewidths=1.6, **{"colors": style.pop("color"), **style}))
+
+
+def _draw_ratios(axes: Axes, report: Report, figures: Figures) -> None:
+    edges = np.linspace(0, 1, RATIO_BINS + 1)
+    share = 100 * figures.best / figures.best.sum()
+    axes.bar(edges[:-1], share, 0.9 / RATIO_BINS, align="edge", color=_AFTER, alpha=0.75, label=report.name)
+    if figures.best_before is not None:
+        before = 100 * figures.best_before / figures.best_before.sum()
+        axes.stairs(before, edges, color=_BEFORE, linestyle="--", linewidth=1.8, label=_plain(report.before_name))
+    axes.axvline(1 / report.thr, color="black", linestyle=":", label=f"1/thr = {1 / report.thr:.3g}")
+    axes.set(xlabel="best ratio of a box", ylabel="% of boxes", xlim=(0, 1), title="How well boxes are fitted")
+    axes.legend(framealpha=1, edgecolor="none")
+
+
+def draw_curve(axes: Axes, curve: Curve) -> None:
+    """Average IoU, fitness and BPR against k, with the knee."""
+    scores = [fit.score for fit in curve.fits]
+    lines = (("average IoU", "avg_iou", _AFTER, "o-"), ("fitness", "fitness", _FITNESS, "s--"))
+    for name, field, colour, style in (*lines, ("best possible recall", "bpr", _BPR, "^:")):
+        axes.plot(curve.ks, [getattr(score, field) for score in scores], style, color=colour, label=name)
+    if curve.knee is not None:
+        axes.axvline(curve.knee, color="black", linestyle=":", label=f"knee: k = {curve.knee}")
+    axes.set(xlabel="k, the number of anchors", title="Number of anchors")
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.grid(alpha=0.3)
+    axes.legend(framealpha=1, edgecolor="none")
+
+
+def _draw_layers(axes: Axes, report: Report) -> None:
+    names = [f"layer {i}" for i in range(1, len(report.layers) + 1)]
+    place = np.arange(len(names))
+    axes.barh(place + 0.2, [100 * use.nearest for use in report.layers], 0.38, color=_AFTER, label="fits best")
+    axes.barh(place - 0.2, [100 * use.bpr for use in report.layers], 0.38, color=_FITNESS, hatch="//", label="recall")
+    axes.set_yticks(place, names)
+    axes.invert_yaxis()
+    axes.set(xlabel="% of boxes", xlim=(0, 100), title="Layers")
+    axes.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=2)
+
+
+def _draw_classes(axes: Axes, figures: Figures) -> None:
+    shown = figures.classes[:_MOST_CLASSES]
+    axes.barh(range(len(shown)), [one.bpr for one in shown], color=_AFTER, label="now")
+    if any(one.bpr_before is not None for one in shown):
+        axes.plot([one.bpr_before for one in shown], range(len(shown)), "x", color=_BEFORE, mew=2.5, label="before")
+        axes.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=2)
+    axes.set_yticks(
+        range(len(shown)), [_plain(one.name if len(one.name) < 24 else one.name[:22] + "…") for one in shown]
+    )
+    axes.invert_yaxis()
+    left = len(figures.classes) - len(shown)
+    axes.set(xlabel="recall", xlim=(0, 1.02), title="Worst classes" + (f" ({left} more)" if left else ""))
+
+
+def kmeans_steps(boxes_wh: Array, n: int, *, most: int = 9, **options: Any) -> Figure:
+    """k-means on box sizes, step by step: one sheet with the centres and the boxes that are theirs, as they move.
+
+    Parameters
+    ----------
+    boxes_wh : (N, 2) float, pixels, every side > 0
+    n : how many anchors
+    most : how many steps are drawn: the first and the last, and others as evenly as may be; the early ones move most
+    options : distance, update, init, seed, weights of `kmeans`
+
+    Returns
+    -------
+    matplotlib.figure.Figure; `.savefig(path)` writes it, a notebook shows it.
+
+    Raises
+    ------
+    MissingPackageError : without matplotlib; and what `kmeans` raises
+
+    Examples
+    --------
+    >>> from anchorlib import read_boxes
+    >>> figure = kmeans_steps(read_boxes("tests/data/bccd").wh[:300], 3, most=4)
+    >>> len(figure.axes), figure.axes[0].get_title()
+    (4, 'step 1 of 9')
+    """
+    if most < 2:
+        raise BadValueError(f"most must be at least 2 steps, got {most}.")
+    check_installed()
+    steps = _steps_of(boxes_wh, n, options)
+    chosen = sorted({round(i) for i in np.geomspace(1, len(steps), min(most, len(steps)))} | {1, len(steps)})
+    columns = math.ceil(math.sqrt(len(chosen)))
+    rows = math.ceil(len(chosen) / columns)
+    figure = _figure(4 * columns, 4 * rows)
+    for place, number in enumerate(chosen, 1):
+        _draw_step(figure.add_subplot(rows, columns, place), steps, number)
+    return figure
+
+
+def kmeans_gif(
+    boxes_wh: Array, n: int, path: Union[str, os.PathLike[str]], *, milliseconds: int = 600, **options: Any
+) -> int:
+    """The steps of `kmeans_steps`, all of them, as frames of a moving picture.
+
+    Parameters
+    ----------
+    path : the .gif file to write
+    milliseconds : of each frame; the last one stays four times as long
+
+    Returns
+    -------
+    How many frames there are: one for each step.
+
+    Raises
+    ------
+    As `kmeans_steps`; OSError
+    """
+    from PIL import Image
+
+    check_installed()
+    steps = _steps_of(boxes_wh, n, options)
+    frames = []
+    for number in range(1, len(steps) + 1):
+        figure = _figure(6, 6)
+        _draw_step(figure.add_subplot(), steps, number)
+        frames.append(Image.open(io.BytesIO(_png(figure))).convert("RGB"))
+    times = [milliseconds] * (len(frames) - 1) + [4 * milliseconds]
+    frames[0].save(path, format="GIF", save_all=True, append_images=frames[1:], duration=times, loop=0)
+    return len(frames)
+
+
+def _steps_of(boxes_wh: Array, n: int, options: dict[str, Any]) -> list[KMeansStep]:
+    steps: list[KMeansStep] = []
+    kmeans(boxes_wh, n, on_step=steps.append, **options)
+    return steps
+
+
+def _draw_step(axes: Axes, steps: Sequence[KMeansStep], number: int) -> None:
+    """The boxes in the colours of their centres, and the way each centre has come."""
+    step = steps[number - 1]
+    area = np.clip(60 * step.counts / step.counts.max(), 5, 60)
+    for j, centre in enumerate(step.centres):
+        colour, shape = _CLUSTER_COLOURS[j % len(_CLUSTER_COLOURS)], _CLUSTER_MARKERS[j % len(_CLUSTER_MARKERS)]
+        mine = step.owner == j
+        axes.scatter(*step.sizes[mine].T, s=area[mine], color=colour, alpha=0.3, linewidths=0)
+        way = np.stack([earlier.centres[j] for earlier in steps[:number]])
+        axes.plot(*way.T, color="black", linewidth=1)
+        axes.plot(*centre, shape, color=colour, markersize=11, markeredgecolor="black", markeredgewidth=1.3)
+    axes.set(
+        xscale="log", yscale="log", xlabel="width, px", ylabel="height, px", title=f"step {number} of {len(steps)}"
+    )
+
+
+def _figure(width: float, height: float) -> Figure:
+    check_installed()
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def _png(figure: Figure) -> bytes:
+    file = io.BytesIO()
+    figure.savefig(file, format="png", dpi=100, metadata={"Software": "anchorlib"})
+    return file.getvalue()
+
+
+def _plain(text: str) -> str:
+    """Text as it stands: a dollar sign would start a formula; what is no UTF-8 shows its bytes."""
+    return text.encode("utf-8", errors="backslashreplace").decode().replace("$", r"\$")

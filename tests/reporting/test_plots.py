@@ -1,0 +1,116 @@
+import io
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+from samples import box_sizes, hostile_report, report_of
+
+from anchorlib import fit_curve, kmeans
+from anchorlib.errors import BadValueError
+from anchorlib.reporting import plots
+from anchorlib.reporting.figures import measure_figures
+
+BLUE, ORANGE = (0, 114, 178), (213, 94, 0)
+
+
+def sizes(n, seed=0):
+    return np.exp(np.random.default_rng(seed).normal(3.5, 1.0, (n, 2))).astype(np.float32)
+
+
+def pixels_of(png, colour):
+    pixels = np.asarray(Image.open(io.BytesIO(png)).convert("RGB")).astype(int)
+    return int((abs(pixels - colour).max(axis=2) < 12).sum())
+
+
+def test_a_report_becomes_one_png_with_the_anchors_before_and_after():
+    boxes = box_sizes(sizes(200))
+    with_before = report_of(boxes, [[[10, 10]], [[90, 100]]], before=[[15, 15]])
+    png = plots.report_png(with_before, measure_figures(with_before), "anchorlib fit", fit_curve(boxes.wh, range(1, 5)))
+    alone = report_of(boxes, [[[10, 10]], [[90, 100]]])
+    png_alone = plots.report_png(alone, measure_figures(alone))
+    assert Image.open(io.BytesIO(png)).size == (1500, 1000)
+    assert min(pixels_of(png, BLUE), pixels_of(png_alone, BLUE)) > 1000
+    assert (pixels_of(png, ORANGE) > 500, pixels_of(png_alone, ORANGE)) == (True, 0)
+
+
+def test_the_picture_of_sizes_has_the_anchors_where_they_are():
+    report = report_of(box_sizes(sizes(200)), [[[16, 32]], [[64, 128], [256, 64]]], before=[[8, 4]])
+    axes = plots._figure(5, 5).add_subplot()
+    plots.draw_sizes(axes, report, measure_figures(report))
+    drawn = {marks.get_label(): marks.get_offsets().tolist() for marks in axes.collections if len(marks.get_offsets())}
+    assert drawn["before"] == [[3, 2]]
+    assert drawn["fitted, layer 1"] == [[4, 5]]
+    assert drawn["fitted, layer 2"] == [[6, 7], [8, 6]]
+
+
+def test_the_picture_of_a_curve_has_its_points_and_its_knee():
+    curve = fit_curve(sizes(100), range(1, 9))
+    axes = plots._figure(5, 5).add_subplot()
+    plots.draw_curve(axes, curve)
+    lines = {line.get_label(): line for line in axes.lines}
+    assert lines["average IoU"].get_ydata().tolist() == [fit.score.avg_iou for fit in curve.fits]
+    assert lines["fitness"].get_xdata().tolist() == list(range(1, 9))
+    assert f"knee: k = {curve.knee}" in lines
+    assert Image.open(io.BytesIO(plots.curve_png(curve, "title"))).size == (800, 500)
+
+
+def test_names_from_the_data_are_no_formulas():
+    report = hostile_report()
+    assert plots.report_png(report, measure_figures(report), "$\\frac{$ \udcff")[:4] == b"\x89PNG"
+
+
+def test_the_sheet_of_steps_goes_from_the_first_to_the_last_step():
+    boxes_wh, steps = sizes(200), []
+    kmeans(boxes_wh, 4, seed=1, on_step=steps.append)
+    figure = plots.kmeans_steps(boxes_wh, 4, seed=1, most=4)
+    titles = [axes.get_title() for axes in figure.axes]
+    assert len(titles) == 4
+    assert (titles[0], titles[-1]) == (f"step 1 of {len(steps)}", f"step {len(steps)} of {len(steps)}")
+    drawn = sorted(line.get_xydata()[0].tolist() for line in figure.axes[-1].lines if len(line.get_xdata()) == 1)
+    assert drawn == sorted(steps[-1].centres.tolist())
+    ways = [line.get_xydata() for line in figure.axes[-1].lines if len(line.get_xdata()) == len(steps)]
+    assert sorted(way[0].tolist() for way in ways) == sorted(steps[0].centres.tolist())
+
+
+def test_the_moving_picture_has_a_frame_a_step(tmp_path):
+    boxes_wh, steps = sizes(60), []
+    kmeans(boxes_wh, 3, on_step=steps.append)
+    n_frames = plots.kmeans_gif(boxes_wh, 3, tmp_path / "steps.gif", milliseconds=100)
+    picture = Image.open(tmp_path / "steps.gif")
+    assert picture.n_frames == n_frames == len(steps) > 2
+    picture.seek(picture.n_frames - 1)
+    assert picture.info["duration"] == 400
+
+
+def test_one_step_is_no_sheet():
+    with pytest.raises(BadValueError, match="at least 2 steps"):
+        plots.kmeans_steps(sizes(10), 2, most=1)
+
+
+def test_without_matplotlib_a_picture_says_how_to_install_it_before_any_work():
+    code = "import sys; sys.modules['matplotlib'] = None; from anchorlib.cli import main; sys.exit(main(sys.argv[1:]))"
+    arguments = ["fit", "nowhere", "--report", "report.png"]  # the data set would be looked for after
+    result = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True)
+    assert result.returncode == 2
+    assert "pictures need matplotlib" in result.stderr
+    assert "pip install 'anchorlib[plots]'" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_nothing_but_a_picture_needs_matplotlib(tmp_path):
+    code = "import sys; sys.modules['matplotlib'] = None; from anchorlib.cli import main; sys.exit(main(sys.argv[1:]))"
+    arguments = ["fit", "tests/data/bccd", "--report", str(tmp_path / "report.html"), "--no-curve"]
+    result = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert (tmp_path / "report.html").exists()
+
+
+def test_drawing_changes_no_global_state_of_matplotlib():
+    code = (
+        "import sys; import numpy as np; from anchorlib.reporting import plots;"
+        "plots.kmeans_steps(np.asarray([[1.0, 2], [3, 4], [50, 60]]), 2);"
+        "print('matplotlib.pyplot' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "False\n"
