@@ -2,8 +2,7 @@
 
     pytest                                   every framework that is installed, on the CPU, and what CUDA there is
     pytest --backends numpy,torch,torch:cuda these, and a failure if one of them is not there
-
-    pytest --extras dask                     the extras of pyproject.toml to test; without it, those installed
+    pytest --extras dask,browser             the extras of pyproject.toml to test; without it, those installed
 
 A backend or an extra that is asked for and does not load fails every test that needs it; it is never skipped.
 """
@@ -12,13 +11,18 @@ from __future__ import annotations
 
 import importlib.util
 
+import chromium
 import pytest
 from support import Backend
 
 from anchorlib import backends
 
 ALL = ("numpy", "torch", "oneflow")
-EXTRAS = {"dask": "distributed"}  # what tests need, and what is imported of it
+#: An extra that tests need -> whether it is here, with what it needs beside Python.
+EXTRAS = {
+    "dask": lambda: importlib.util.find_spec("distributed") is not None,
+    "browser": lambda: not chromium.missing(),
+}
 
 
 def pytest_addoption(parser):
@@ -41,7 +45,7 @@ def _asked_for(config):
 def _extras_asked_for(config):
     asked = config.getoption("--extras")
     if asked is None:
-        return [name for name, module in EXTRAS.items() if importlib.util.find_spec(module)]
+        return [name for name, is_here in EXTRAS.items() if is_here()]
     return [name for name in EXTRAS if name in asked.split(",")]
 
 
