@@ -1,0 +1,78 @@
+"""Anchors with as few digits as their score allows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Optional, Union
+
+import numpy as np
+
+from anchorlib.arrays import HostArray
+from anchorlib.metrics import AnchorScore, SizeTable
+
+SAME_SCORE = 1e-4  # of BPR, fitness and average IoU
+_MOST_DIGITS = 6
+
+
+@dataclass(frozen=True)
+class RoundedAnchors:
+    """Anchors as they are written.
+
+    anchors : (K, 2) float32, pixels
+    digits : decimals of their sides in the unit of the file; None where none were taken away
+    score : theirs
+    """
+
+    anchors: HostArray
+    digits: Optional[int]
+    score: AnchorScore
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {"anchors": self.anchors.tolist(), "digits": self.digits, **score_dict(self.score)}
+
+
+def score_dict(score: AnchorScore) -> dict[str, float]:
+    """What a report tells of a score."""
+    return {"bpr": score.bpr, "aat": score.aat, "fitness": score.fitness, "avg_iou": score.avg_iou}
+
+
+def round_anchors(
+    table: SizeTable,
+    anchors: HostArray,
+    thr: float,
+    *,
+    unit: float = 1.0,
+    fixed: Optional[HostArray] = None,
+    least: Union[float, HostArray] = 0.0,
+) -> RoundedAnchors:
+    """The fewest decimals for which BPR, fitness and average IoU change by no more than 1e-4, and the fit stays good.
+
+    Parameters
+    ----------
+    table : the boxes
+    anchors : (K, 2) float32, pixels
+    unit : pixels of what the file counts in
+    fixed : (m, 2) float32, anchors that stay as they are
+    least : pixels, one for all or (K, 1): the least side
+
+    Examples
+    --------
+    >>> table = SizeTable(np.asarray([[10.4, 20.2], [99.8, 101.3]], np.float32))
+    >>> round_anchors(table, np.asarray([[10.39999, 20.2], [99.8, 101.3]], np.float32), 4.0).digits
+    1
+    """
+    exact = table.score(anchors, thr)
+    is_fixed = np.zeros(len(anchors), bool)
+    if fixed is not None:
+        is_fixed = (anchors[:, None] == fixed[None]).all(axis=-1).any(axis=1)  # (K,)
+    for digits in range(_MOST_DIGITS + 1):
+        rounded = (np.round(anchors.astype(np.float64) / unit, digits) * unit).astype(np.float32)
+        rounded[is_fixed] = anchors[is_fixed]
+        if not (rounded >= least).all() or not (rounded > 0).all():
+            continue
+        score = table.score(rounded, thr)
+        changes = (getattr(score, name) - getattr(exact, name) for name in ("bpr", "fitness", "avg_iou"))
+        if all(abs(change) <= SAME_SCORE for change in changes) and score.is_good == exact.is_good:
+            return RoundedAnchors(rounded, digits, score)
+    return RoundedAnchors(anchors, None, exact)
