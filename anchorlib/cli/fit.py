@@ -104,8 +104,8 @@ def run(options: argparse.Namespace) -> int:
     )
     show(report, options)
     if options.out:
-        written = write_anchors(options.out, layers, options.format)
-        say(options, f"Wrote {options.out} ({written}).")
+        write_anchors(options.out, layers, options.format)
+        say(options, f"Wrote {options.out}.")
     else:
         say(options, "To keep them, add --out model.yaml (or .cfg, .py, .json).")
     write_fit_report(report, options)

@@ -1,10 +1,12 @@
 """Anchors in files."""
 
-from anchorlib.modelfiles.checkpoint import Checkpoint, read_checkpoint
 from anchorlib.modelfiles.config import (
     FORMATS,
+    AnchorFile,
+    edit_anchors,
     format_anchors,
     format_of_new_file,
+    open_anchors,
     read_anchors,
     split_layers,
     write_anchors,
@@ -12,11 +14,12 @@ from anchorlib.modelfiles.config import (
 
 __all__ = [
     "FORMATS",
-    "Checkpoint",
+    "AnchorFile",
+    "edit_anchors",
     "format_anchors",
     "format_of_new_file",
+    "open_anchors",
     "read_anchors",
-    "read_checkpoint",
     "split_layers",
     "write_anchors",
 ]

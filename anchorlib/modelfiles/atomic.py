@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import stat
 import tempfile
@@ -12,16 +13,25 @@ from typing import Union
 def write_atomically(path: Union[str, os.PathLike[str]], data: bytes) -> None:
     """Write beside the file, bring it to the disk, then put it in its place: a power cut leaves the old or the new.
 
-    A symlink is followed, and the mode of a file that was there is kept.
+    A symlink is followed, and the mode of a file that was there is kept; its further hard links keep the old content.
+    What is killed before the end may leave `.NAME.*.tmp` beside the file, which nothing reads: it can be deleted.
+
+    Raises
+    ------
+    PermissionError : the file that is there may not be written; OSError
     """
     target = os.path.realpath(path)
-    handle, beside = tempfile.mkstemp(dir=os.path.dirname(target), prefix=f".{os.path.basename(target)}.")
+    if os.path.exists(target) and not os.access(target, os.W_OK):  # a rename would not ask
+        raise PermissionError(errno.EACCES, "the file is read-only", os.fspath(path))
+    handle, beside = tempfile.mkstemp(
+        dir=os.path.dirname(target), prefix=f".{os.path.basename(target)}.", suffix=".tmp"
+    )
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(data)
             file.flush()
+            os.chmod(beside, _mode(target))
             os.fsync(file.fileno())
-        os.chmod(beside, _mode(target))
         os.replace(beside, target)
     except BaseException:
         with contextlib.suppress(FileNotFoundError):

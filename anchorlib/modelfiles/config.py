@@ -1,28 +1,56 @@
-"""Anchors in files that people write: YOLO yaml, darknet cfg, MMDetection config, JSON."""
+"""Anchors in files that people write. A format is a module of this folder with these functions, and a row below.
+
+find(text) -> Found                 the layers that a text holds, in its order
+edits(text, layers) -> list[Edit]   the changes that put other layers there, in its order and unit
+rest(text) -> Any                   all else that the text says, to be compared
+new(layers) -> str                  the text of a new file, from the layer of the smallest stride on
+"""
 
 from __future__ import annotations
 
-import ast
-import json
 import os
 import re
-import reprlib
-import stat
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Callable, Optional, Union
+from typing import Any, NamedTuple, Optional, Union
 
 import numpy as np
+import yaml
 
 from anchorlib.arrays import HostArray, check_one_of
 from anchorlib.errors import BadValueError, ModelError
+from anchorlib.modelfiles import darknet, mmdet, paddle, plain_json, yolo
 from anchorlib.modelfiles.atomic import write_atomically
-from anchorlib.modelfiles.checkpoint import may_be_checkpoint, read_checkpoint
-from anchorlib.safe_yaml import load_yaml
+from anchorlib.modelfiles.spans import Found, Texts, number_text, runs_down, splice, unified_diff
+
+_FORMATS: dict[str, Any] = {
+    "yolo": yolo,
+    "darknet": darknet,
+    "mmdet": mmdet,
+    "paddle": paddle,
+    "json": plain_json,
+}
+FORMATS = tuple(_FORMATS)
+_SUFFIXES = {".yaml": "yolo", ".yml": "yolo", ".cfg": "darknet", ".py": "mmdet", ".json": "json"}
 
 _PathLike = Union[str, "os.PathLike[str]"]
 _MAX_BYTES = 16 * 2**20  # a model file is a few kilobytes
-_MAX_SIDES = 10_000  # of one layer
+_BOM = "\ufeff"
+
+
+class AnchorFile(NamedTuple):
+    """What a file holds, the layer of the smallest anchors first.
+
+    form : one of FORMATS
+    layers : for each layer (A, 2) float32, pixels; None for a YOLOv5 file that holds only their number (`anchors: 3`)
+    counts : how many anchors each layer has, or is to have
+    unit : pixels of what the file counts in: 32 for darknet's [region], else 1
+    """
+
+    form: str
+    layers: Optional[list[HostArray]]
+    counts: list[int]
+    unit: float
 
 
 def split_layers(anchors: HostArray, counts: Optional[Sequence[int]] = None) -> list[HostArray]:
@@ -45,7 +73,7 @@ def format_anchors(layers: Sequence[HostArray], form: str) -> str:
     Parameters
     ----------
     layers : for each layer, the one of the smallest stride first, (A, 2) in pixels
-    form : "yolo", "darknet", "mmdet" or "json"
+    form : "yolo", "darknet", "mmdet", "paddle" or "json"
 
     Examples
     --------
@@ -54,188 +82,194 @@ def format_anchors(layers: Sequence[HostArray], form: str) -> str:
       - [10,13, 16,30]
     """
     check_one_of("format", form, FORMATS)
-    return _WRITERS[form]([[(_number(w), _number(h)) for w, h in layer] for layer in layers])
+    text: str = _FORMATS[form].new(_texts(layers))
+    return text
 
 
-def write_anchors(path: _PathLike, layers: Sequence[HostArray], form: Optional[str] = None) -> str:
+def write_anchors(
+    path: _PathLike, layers: Sequence[HostArray], form: Optional[str] = None, *, dry_run: bool = False
+) -> str:
     """Write anchors to a new file, atomically. Without a format, the suffix says it: .yaml, .cfg, .py or .json.
 
     Returns
     -------
-    The format that was written.
+    What was written, or with `dry_run` would be, as a unified diff.
 
     Raises
     ------
-    ModelError : the suffix says nothing, or there is a file of that name; OSError
+    ModelError : the suffix says nothing, or there is a file of that name (see `edit_anchors`); OSError
     """
     form = format_of_new_file(path, form)
-    write_atomically(path, format_anchors(layers, form).encode())
-    return form
+    text = format_anchors(layers, form)
+    if not dry_run:
+        write_atomically(path, text.encode())
+    return unified_diff(str(path), "", text)
 
 
 def format_of_new_file(path: _PathLike, form: Optional[str] = None) -> str:
     """The format that `write_anchors` would write; its errors, before the work of a fit is done."""
     path = Path(path)
-    form = form or _SUFFIXES.get(path.suffix.lower())
-    if form is None:
-        raise ModelError(f"{path}: the format must be named, or the suffix be one of {', '.join(_SUFFIXES)}.")
+    form = _form_of(path, form)
     if path.exists():
-        raise ModelError(f"{path} exists already and is left as it is. Name a new file.")
+        raise ModelError(f"{path} exists already and is left as it is. Name a new file, or use edit_anchors.")
     if not path.parent.is_dir():
         raise ModelError(f"{path}: there is no folder {path.parent}. Make it first.")
     return form
 
 
-def read_anchors(path: _PathLike) -> list[HostArray]:
-    """The anchors in a file, for each layer (A, 2) float32, pixels: YOLO yaml, darknet cfg, MMDetection or JSON.
+def edit_anchors(
+    path: _PathLike, layers: Sequence[HostArray], form: Optional[str] = None, *, dry_run: bool = False
+) -> str:
+    """Put anchors in the place of those that a model file holds; all else in it stays as it is, to the byte.
 
-    A file without layers (JSON with one list) is one layer. Of a checkpoint of PyTorch or OneFlow, a folder too, see
-    `read_checkpoint`, the layer of the smallest stride comes first. Nothing in the file is run.
+    The new text is read again before it is written: it must hold these anchors, and nothing else may have changed. The
+    file is replaced atomically, with its mode; a symlink stays and its target is replaced; a file with further hard
+    links is parted from them, and they keep the old content.
+
+    Parameters
+    ----------
+    path : a model yaml of YOLOv5 or YOLOv7, darknet .cfg, MMDetection or MMYOLO config, PaddleDetection yaml, JSON
+    layers : for each layer (A, 2), pixels; as many layers as the file has. They are written in the file's order, of
+        layers that grow or that shrink. Numbers have the digits that make them the same float32 when read back.
+    form : one of FORMATS, where the suffix does not say it
+    dry_run : write nothing
+
+    Returns
+    -------
+    The change as a unified diff; "" where there is none.
+
+    Raises
+    ------
+    ModelError : the file has no anchors, other layers, or something that cannot be changed for sure (a YAML alias, a
+        darknet layer whose filters= are made for another number); it is left as it is. OSError
+    """
+    path = Path(path)
+    form, old, found = _find(path, form)
+    layers = [_checked_layer(path, layer) for layer in layers]
+    if len(layers) != len(found.counts):
+        raise ModelError(
+            f"{path} has {len(found.counts)} layers and its model takes no other number; got {len(layers)}."
+        )
+    old_layers = None if found.layers is None else [_checked_layer(path, layer) for layer in found.layers]
+    if runs_down(layers) != (old_layers is not None and runs_down(old_layers)):
+        layers = layers[::-1]
+    try:
+        new = _edited(_FORMATS[form], old, layers, found.unit)
+    except _UNREADABLE as error:
+        raise ModelError(f"{path} is left as it is: {error}.") from error
+    if new != old and not dry_run:
+        write_atomically(path, new.encode("utf-8", "surrogateescape"))
+    return unified_diff(
+        str(path), *(text.encode("utf-8", "surrogateescape").decode("utf-8", "replace") for text in (old, new))
+    )
+
+
+def _edited(module: Any, old: str, layers: Sequence[HostArray], unit: float) -> str:
+    """The content with these layers. Read again it must hold them, need no edit more, and say all else as before."""
+    texts, readable = _texts(layers, unit), _readable(old)
+    new = _mark(old) + splice(old[len(_mark(old)) :], module.edits(readable, texts))
+    again = _readable(new)
+    got = module.find(again).layers or []
+    is_same = len(got) == len(layers) and all(
+        np.array_equal(np.asarray(mine, np.float32), layer) for mine, layer in zip(got, layers)
+    )
+    if not is_same or module.edits(again, texts) or module.rest(again) != module.rest(readable):
+        raise ValueError("the anchors would not be read back as they are meant; write them by hand")
+    return new
+
+
+def open_anchors(path: _PathLike, form: Optional[str] = None) -> AnchorFile:
+    """What a file holds, as it can be edited: see `AnchorFile`.
 
     Raises
     ------
     ModelError : not such a file, or no usable anchors in it; OSError
     """
     path = Path(path)
-    form = _SUFFIXES.get(path.suffix.lower())
-    if form is None and may_be_checkpoint(path):
-        return read_checkpoint(path).by_stride()
-    if form is None:
-        raise ModelError(f"{path}: anchors are read from {', '.join(_SUFFIXES)} files and from checkpoints.")
-    info = path.stat()
-    if not stat.S_ISREG(info.st_mode):  # opening a pipe would wait for its writer, for ever
-        raise ModelError(f"{path} is a folder, pipe or device; anchors are read from regular files.")
-    if info.st_size > _MAX_BYTES:
-        raise ModelError(f"{path} has {info.st_size} bytes; a file of anchors has a few thousand.")
+    form, _, found = _find(path, form)
+    if found.layers is None:
+        return AnchorFile(form, None, found.counts, found.unit)
+    layers = [_checked_layer(path, layer) for layer in found.layers]
+    if runs_down(layers):
+        layers.reverse()
+    return AnchorFile(form, layers, [len(layer) for layer in layers], found.unit)
+
+
+def read_anchors(path: _PathLike) -> list[HostArray]:
+    """The anchors in a file, for each layer (A, 2) float32, pixels, the layer of the smallest anchors first.
+
+    YOLOv5 and YOLOv7 model yaml, darknet cfg, MMDetection and MMYOLO configs, PaddleDetection yaml, or JSON. A file
+    without layers (JSON with one list) is one layer. Nothing in the file is run.
+
+    Raises
+    ------
+    ModelError : not such a file, or no usable anchors in it; OSError
+    """
+    layers = open_anchors(path).layers
+    if layers is None:
+        raise ModelError(
+            f"{path} holds the number of anchors, and none of them. Fit some: anchorlib fit DATA --out {path}"
+        )
+    return layers
+
+
+_UNREADABLE = (ValueError, SyntaxError, OverflowError, RecursionError, yaml.YAMLError)
+
+
+def _find(path: Path, form: Optional[str]) -> tuple[str, str, Found]:
+    """A file's format (YAML is PaddleDetection's or YOLO's), its content, and the anchors found in that."""
+    form = _form_of(path, form)
+    content = _read_text(path)
     try:
-        found = _READERS[form](path.read_text(encoding="utf-8"))
-    # TypeError, LookupError: lists in another form; MemoryError: what Python's parser says to a million minus signs.
-    except (ValueError, SyntaxError, RecursionError, TypeError, LookupError, OverflowError, MemoryError) as error:
+        text = _readable(content)
+        if form == "yolo" and paddle.is_one(text):
+            form = "paddle"
+        return form, content, _FORMATS[form].find(text)
+    except _UNREADABLE as error:
         raise ModelError(f"{path} is no {form} file with anchors: {error}") from error
-    return [_checked_layer(path, layer) for layer in found]
+
+
+def _form_of(path: Path, form: Optional[str]) -> str:
+    if form is not None:
+        check_one_of("format", form, FORMATS)
+    form = form or _SUFFIXES.get(path.suffix.lower())
+    if form is None:
+        raise ModelError(
+            f"{path}: anchors are read from, and written to, {', '.join(_SUFFIXES)} files; name the format of another."
+        )
+    return form
+
+
+def _read_text(path: Path) -> str:
+    """The file as text from which its bytes can be made again; what is no UTF-8, in a comment, is carried along."""
+    size = path.stat().st_size
+    if not path.is_file():
+        raise ModelError(f"{path} must be a file.")
+    if size > _MAX_BYTES:
+        raise ModelError(f"{path} has {size} bytes; a file of anchors has a few thousand.")
+    return path.read_bytes().decode("utf-8", "surrogateescape")
+
+
+def _mark(content: str) -> str:
+    return _BOM if content.startswith(_BOM) else ""
+
+
+def _readable(content: str) -> str:
+    """The text for a parser: without a byte order mark, and with one character that all take for a byte of no UTF-8."""
+    text = content[len(_mark(content)) :]
+    return re.sub("[\ud800-\udfff]", "\ufffd", text)
+
+
+def _texts(layers: Sequence[HostArray], unit: float = 1.0) -> list[Texts]:
+    return [[(number_text(w / unit), number_text(h / unit)) for w, h in layer] for layer in layers]
 
 
 def _checked_layer(path: Path, layer: Any) -> HostArray:
-    """One layer: [[w, h], ...] or a flat [w, h, w, h, ...]."""
-    if not _is_flat_or_pairs(layer):
-        raise ModelError(f"{path}: a layer of anchors must be pairs of numbers, got {reprlib.repr(layer)[:80]}.")
-    try:
-        with np.errstate(over="ignore"):  # a side beyond float32 becomes inf, and is refused below
-            array = np.asarray(layer, dtype=np.float32)
-    except (TypeError, ValueError, OverflowError) as error:
-        raise ModelError(
-            f"{path}: a layer of anchors must be pairs of numbers, got {reprlib.repr(layer)[:80]}."
-        ) from error
-    if array.ndim == 1 and array.size % 2 == 0:
-        array = array.reshape(-1, 2)
+    """(A, 2) float32, with sides that can be."""
+    with np.errstate(over="ignore"):  # beyond float32 is infinite, which is refused below
+        array = np.asarray(layer, dtype=np.float32)
     if array.ndim != 2 or array.shape[1] != 2 or not array.size:
         raise ModelError(f"{path}: a layer of anchors must be pairs (w, h), got shape {array.shape}.")
     if not (np.isfinite(array).all() and (array > 0).all()):
         raise ModelError(f"{path}: every side of an anchor must be finite and > 0, got {array.tolist()}.")
     return array
-
-
-def _is_flat_or_pairs(layer: Any) -> bool:
-    """Whether it is short enough to be walked: aliases of YAML make endless lists of lists of a kilobyte."""
-    if not isinstance(layer, (list, tuple, np.ndarray)) or len(layer) > _MAX_SIDES:
-        return False
-    pairs = [part for part in layer if isinstance(part, (list, tuple, dict))]
-    return all(len(pair) == 2 and not any(isinstance(side, (list, tuple, dict)) for side in pair) for pair in pairs)
-
-
-def _number(side: float) -> str:
-    """The shortest digits that read back as the same float32, without an exponent."""
-    return np.format_float_positional(np.float32(side), trim="-")
-
-
-_Texts = list[list[tuple[str, str]]]
-
-
-def _write_yolo(layers: _Texts) -> str:
-    rows = ["  - [" + ", ".join(f"{w},{h}" for w, h in layer) + "]\n" for layer in layers]
-    return "anchors:\n" + "".join(rows)
-
-
-def _read_yolo(text: str) -> Any:
-    anchors = _named(load_yaml(text))
-    return anchors if isinstance(anchors, list) and anchors and isinstance(anchors[0], list) else [anchors]
-
-
-def _write_darknet(layers: _Texts) -> str:
-    """A [yolo] section per layer, the largest stride first as in darknet's files, with all anchors and its mask."""
-    anchors = ",  ".join(f"{w},{h}" for layer in layers for w, h in layer)
-    num, sections, end = sum(map(len, layers)), [], sum(map(len, layers))
-    for layer in reversed(layers):
-        mask = ",".join(str(i) for i in range(end - len(layer), end))
-        sections.append(f"[yolo]\nmask = {mask}\nanchors = {anchors}\nnum = {num}\n")
-        end -= len(layer)
-    return "\n".join(sections)
-
-
-def _read_darknet(text: str) -> Any:
-    """All anchors of the last section that has some, parted by the masks of all sections."""
-    text = re.sub(r"[#;].*", "", text)
-    lines = re.findall(r"^\s*anchors\s*=\s*(.+)$", text, re.MULTILINE)
-    if not lines:
-        raise ValueError("there is no line 'anchors = ...'")
-    cell = 32.0 if re.search(r"^\s*\[region\]", text, re.MULTILINE) else 1.0  # YOLOv2 counts in cells of 32 pixels
-    sides = [cell * float(side) for side in lines[-1].split(",") if side.strip()]
-    anchors = np.asarray(sides).reshape(-1, 2)
-    masks = [[int(i) for i in mask.split(",") if i.strip()] for mask in re.findall(r"^\s*mask\s*=\s*(.+)$", text, re.M)]
-    if any(not 0 <= i < len(anchors) for mask in masks for i in mask):
-        raise ValueError(f"a mask names an anchor beyond the {len(anchors)} there are")
-    return [anchors[mask] for mask in sorted(masks)] or [anchors]
-
-
-def _write_mmdet(layers: _Texts) -> str:
-    rows = [", ".join(f"({w}, {h})" for w, h in layer) for layer in reversed(layers)]  # the largest stride first
-    return "anchor_generator = dict(\n    base_sizes=[\n" + "".join(f"        [{row}],\n" for row in rows) + "    ])\n"
-
-
-def _read_mmdet(text: str) -> Any:
-    """`base_sizes=` of a call, or the `anchors = [...]` of MMYOLO's configs: literals only, nothing is run."""
-    for node in ast.walk(ast.parse(text)):
-        if isinstance(node, ast.keyword) and node.arg == "base_sizes" and isinstance(node.value, ast.List):
-            return sorted(ast.literal_eval(node.value), key=_first_area)
-        if isinstance(node, ast.Assign) and any(isinstance(t, ast.Name) and t.id == "anchors" for t in node.targets):
-            return ast.literal_eval(node.value)
-    raise ValueError("there is no base_sizes=[...] and no anchors = [...]")
-
-
-def _first_area(layer: Any) -> float:
-    return float(layer[0][0]) * float(layer[0][1])
-
-
-def _write_json(layers: _Texts) -> str:
-    rows = [", ".join(f"[{w}, {h}]" for w, h in layer) for layer in layers]
-    return '{"anchors": [\n' + ",\n".join(f"  [{row}]" for row in rows) + "\n]}\n"
-
-
-def _read_json(text: str) -> Any:
-    anchors = _named(json.loads(text))
-    in_layers = isinstance(anchors[0], list) and anchors[0] and isinstance(anchors[0][0], list)
-    return anchors if in_layers else [anchors]
-
-
-def _named(content: Any) -> Any:
-    """What stands under `anchors`, or the list itself."""
-    anchors = content.get("anchors") if isinstance(content, dict) else content
-    if not isinstance(anchors, list) or not anchors:
-        raise ValueError("there is no list 'anchors'")
-    return anchors
-
-
-_WRITERS: dict[str, Callable[[_Texts], str]] = {
-    "yolo": _write_yolo,
-    "darknet": _write_darknet,
-    "mmdet": _write_mmdet,
-    "json": _write_json,
-}
-_READERS: dict[str, Callable[[str], Any]] = {
-    "yolo": _read_yolo,
-    "darknet": _read_darknet,
-    "mmdet": _read_mmdet,
-    "json": _read_json,
-}
-_SUFFIXES = {".yaml": "yolo", ".yml": "yolo", ".cfg": "darknet", ".py": "mmdet", ".json": "json"}
-FORMATS = tuple(_WRITERS)

@@ -5,13 +5,21 @@ import pytest
 import yaml
 
 from anchorlib.errors import BadValueError, ModelError
-from anchorlib.modelfiles import FORMATS, atomic, format_anchors, read_anchors, split_layers, write_anchors
+from anchorlib.modelfiles import (
+    FORMATS,
+    atomic,
+    format_anchors,
+    open_anchors,
+    read_anchors,
+    split_layers,
+    write_anchors,
+)
 
 COCO = np.asarray(
     [[[10, 13], [16, 30], [33, 23]], [[30, 61], [62, 45], [59, 119]], [[116, 90], [156, 198], [373, 326]]],
     np.float32,
 )
-SUFFIXES = {"yolo": ".yaml", "darknet": ".cfg", "mmdet": ".py", "json": ".json"}
+SUFFIXES = {"yolo": ".yaml", "darknet": ".cfg", "mmdet": ".py", "paddle": ".yml", "json": ".json"}
 
 
 def as_lists(layers):
@@ -40,15 +48,18 @@ def test_a_darknet_file_has_the_largest_stride_first_and_its_masks():
 def test_anchors_written_and_read_again_are_the_same_bits(tmp_path, form, layers):
     odd = [layer * np.float32(1.2345678) for layer in layers]
     path = tmp_path / f"anchors{SUFFIXES[form]}"
-    assert write_anchors(path, odd) == form
+    diff = write_anchors(path, odd, form if form == "paddle" else None)
+    assert diff.count("\n+") == 1 + path.read_text().count("\n")  # and the name
+    assert open_anchors(path).form == form
     assert as_lists(read_anchors(path)) == as_lists(odd)
 
 
 def test_a_format_can_be_named_where_the_suffix_says_nothing(tmp_path):
-    assert write_anchors(tmp_path / "anchors", COCO, "json") == "json"
-    with pytest.raises(ModelError, match="the format must be named, or the suffix be one of .yaml"):
+    write_anchors(tmp_path / "anchors", COCO, "json")
+    assert open_anchors(tmp_path / "anchors", "json").form == "json"
+    with pytest.raises(ModelError, match="anchors are read from, and written to, .yaml, .yml, .cfg, .py, .json files"):
         write_anchors(tmp_path / "anchors.doc", COCO)
-    with pytest.raises(ValueError, match="format must be one of yolo, darknet, mmdet, json, got 'xml'"):
+    with pytest.raises(ValueError, match="format must be one of yolo, darknet, mmdet, paddle, json, got 'xml'"):
         format_anchors(COCO, "xml")
 
 
@@ -90,7 +101,7 @@ def test_a_list_without_layers_is_one_layer(tmp_path):
     [
         ("a.yaml", "nc: 80\n", "there is no list 'anchors'"),
         ("a.yaml", "anchors: 3\n", "there is no list 'anchors'"),
-        ("a.yaml", "anchors: [[10, 13, 16]]\n", r"pairs \(w, h\), got shape \(3,\)"),
+        ("a.yaml", "anchors: [[10, 13, 16]]\n", r"pairs \(w, h\), got 3 numbers"),
         ("a.yaml", "anchors: [[10, -13]]\n", "finite and > 0"),
         ("a.yaml", "anchors: [[10, .nan]]\n", "finite and > 0"),
         ("a.yaml", "anchors: [[ten, 13]]\n", "pairs of numbers"),
@@ -104,7 +115,7 @@ def test_a_list_without_layers_is_one_layer(tmp_path):
         ("a.py", "model = 3\n", "there is no base_sizes"),
         ("a.py", "anchors = make()\n", "is no mmdet file"),
         ("a.py", "def\n", "is no mmdet file"),
-        ("a.txt", "10,13", "anchors are read from .yaml, .yml, .cfg, .py, .json files"),
+        ("a.txt", "10,13", "anchors are read from, and written to, .yaml, .yml, .cfg, .py, .json files"),
     ],
 )
 def test_a_file_without_usable_anchors_is_a_model_error(tmp_path, name, content, message):
