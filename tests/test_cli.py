@@ -8,6 +8,7 @@ import pytest
 
 from anchorlib import backends, fit_anchors, read_boxes, score
 from anchorlib.cli import main
+from anchorlib.modelfiles import read_anchors
 
 ROOT = Path(__file__).parent.parent
 BCCD = str(ROOT / "tests/data/bccd")
@@ -68,9 +69,9 @@ def test_what_fit_writes_check_reads(tmp_path, suffix, capsys):
     code, out, _ = run("check", BCCD, "--anchors", path, "--json", capsys=capsys)
     checked = json.loads(out)
     assert code == 0
-    assert {k: checked[k] for k in ("anchors", "bpr", "aat", "fitness", "avg_iou")} == {
-        k: fitted[k] for k in ("anchors", "bpr", "aat", "fitness", "avg_iou")
-    }
+    assert fitted["written"].pop("digits") == 1
+    assert {k: checked[k] for k in ("anchors", "bpr", "aat", "fitness", "avg_iou")} == fitted["written"]
+    assert all(abs(fitted[k] - checked[k]) <= 1e-4 for k in ("bpr", "fitness", "avg_iou"))
 
 
 def test_a_poor_fit_ends_with_1(tmp_path, capsys):
@@ -94,7 +95,9 @@ def test_a_poor_fit_ends_with_1(tmp_path, capsys):
         (["fit", BCCD, "--generations", "5"], "--generations has no meaning without --method evolve"),
         (["fit", BCCD, "--out", "nosuch/anchors.yaml"], "there is no folder nosuch"),
         (["fit", BCCD, "--device", "cuda"], "CPU only"),
-        (["fit", BCCD, "--out", str(ROOT / "pyproject.toml"), "--format", "json"], "exists already"),
+        (["fit", BCCD, "--out", str(ROOT / "pyproject.toml"), "--format", "json"], "is no json file with anchors"),
+        (["fit", BCCD, "--out", str(ROOT / "pyproject.toml")], "anchors are read from, and written to"),
+        (["fit", BCCD, "--dry-run"], "name a file with --out"),
         (["check", BCCD, "--anchors", "nowhere.yaml"], "nowhere.yaml"),
         (["check", BCCD, "--anchors", BCCD], "anchors are read from"),
     ],
@@ -262,3 +265,82 @@ def test_every_command_has_an_example(capsys):
         with pytest.raises(SystemExit):
             main([command.__name__.rpartition(".")[2].replace("_", "-"), "--help"])
         assert "example: anchorlib " in capsys.readouterr().out
+
+
+MODEL = """\
+# ours
+nc: 3
+anchors:
+  - [10,13, 16,30]  # P4
+  - [59,119, 116,90]  # P5
+head: [[[4, 6], 1, Detect, [nc, anchors]]]
+"""
+
+
+def test_fit_puts_the_anchors_into_a_model_file_with_as_many_as_it_has(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("m.yaml").write_text(MODEL)
+    code, dry, err = run("fit", BCCD, "--out", "m.yaml", "--dry-run", capsys=capsys)
+    assert (code, err) == (0, "")
+    assert Path("m.yaml").read_text() == MODEL
+    assert "before  fitted  written" in dry
+    assert "\n-  - [10,13, 16,30]  # P4\n" in dry
+    assert dry.endswith("Nothing was written: --dry-run.\n")
+    code, out, _ = run("fit", BCCD, "--out", "m.yaml", capsys=capsys)
+    assert (code, out.splitlines()[-1]) == (0, "Wrote m.yaml.")
+    now = Path("m.yaml").read_text()
+    added = [line[1:] for line in dry.splitlines() if line.startswith("+ ")]
+    assert len(added) == 2
+    assert now.splitlines() == [*MODEL.splitlines()[:3], *added, MODEL.splitlines()[5]]
+    _, out, _ = run("fit", BCCD, "--out", "m.yaml", "--dry-run", "--json", capsys=capsys)
+    result = json.loads(out)
+    assert len(result["anchors"]) == 4
+    assert result["diff"] == "" or result["fitness"] > json.loads(out)["written"]["fitness"] - 1e-4
+
+
+def test_the_number_of_anchors_is_parted_over_the_layers_of_the_file(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("m.yaml").write_text(MODEL.replace("- [10,13, 16,30]  # P4\n  - [59,119, 116,90]  # P5", "[[1,2], [3,4]]"))
+    fast = ["--method", "kmeans", "--out", "m.yaml"]
+    assert run("fit", BCCD, "--n", "6", *fast, capsys=capsys)[0] == 0
+    assert [len(layer) for layer in read_anchors("m.yaml")] == [3, 3]
+    assert run("fit", BCCD, "--n", "2", "2", *fast, capsys=capsys)[0] == 0
+    assert [len(layer) for layer in read_anchors("m.yaml")] == [2, 2]
+    for n, message in (
+        (["5"], "a multiple of 2"),
+        (["1", "2", "3"], "one number for each"),
+        (["1", "2"], "left as it is"),
+    ):
+        before = Path("m.yaml").read_text()
+        code, out, err = run("fit", BCCD, "--n", *n, *fast, capsys=capsys)
+        assert (code, out) == (2, "")  # before the fit
+        assert message in err
+        assert Path("m.yaml").read_text() == before
+
+
+def test_a_dry_run_of_a_new_file_shows_all_of_it(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    _, out, _ = run("fit", BCCD, "--n", "3", "--out", "a.cfg", "--dry-run", "--json", capsys=capsys)
+    result = json.loads(out)
+    assert result["diff"].startswith("--- a.cfg\n+++ a.cfg\n@@ -0,0 +1,4 @@\n+[yolo]\n+mask = 0,1,2\n+anchors = ")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_fixed_and_least_sides_are_written_as_they_were_asked_for(tmp_path, capsys):
+    path = str(tmp_path / "a.json")
+    options = ["--n", "2", "3", "--fixed", "85.123", "90.5", "--min-side", "30.5", "60.25", "--json", "--out", path]
+    run("fit", BCCD, *options, capsys=capsys)
+    anchors = np.concatenate(read_anchors(path))
+    assert np.float32([85.123, 90.5]).tolist() in anchors.tolist()
+    assert (anchors >= 30.5).all()
+    assert (anchors[2:] >= 60.25).all()
+
+
+def test_anchors_that_are_kept_are_written_with_all_their_digits(tmp_path, capsys):
+    path = tmp_path / "a.json"
+    path.write_text("[[40.123456, 38.5], [110.25, 99.875]]")
+    options = ["--method", "evolve", "--generations", "0", "--out", str(path)]
+    _, out, _ = run("fit", BCCD, *options, capsys=capsys)
+    assert "are kept." in out
+    assert out.endswith("a.json holds these anchors already.\n")
+    assert path.read_text() == "[[40.123456, 38.5], [110.25, 99.875]]"

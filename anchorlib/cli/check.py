@@ -31,7 +31,10 @@ def add_to(commands: Any) -> None:
     add_data_options(command)
     add_score_options(command)
     command.add_argument(
-        "--anchors", metavar="FILE", required=True, help="model .yaml, darknet .cfg, MMDetection .py, .json"
+        "--anchors",
+        metavar="FILE",
+        required=True,
+        help="model .yaml, darknet .cfg, MMDetection .py, PaddleDetection .yml, .json",
     )
     add_report_option(command)
     add_curve_option(command)

@@ -118,10 +118,10 @@ def say(options: argparse.Namespace, text: str) -> None:
         print(text)
 
 
-def show(report: Report, options: argparse.Namespace) -> None:
-    """Print the report as it was asked for."""
+def show(report: Report, options: argparse.Namespace, **more: Any) -> None:
+    """Print the report as it was asked for; `more` goes into the JSON object alone."""
     if options.json:
-        print(json.dumps(report.to_dict()))
+        print(json.dumps({**report.to_dict(), **more}))
         return
     body, _, verdict = report.to_text().rpartition("\n\n")
     head, line_break, body = body.partition("\n")

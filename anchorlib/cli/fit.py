@@ -1,8 +1,9 @@
-"""anchorlib fit: anchors fitted to a data set, reported, and written to a file."""
+"""anchorlib fit: anchors fitted to a data set, reported, and written to a new file or into a model's."""
 
 from __future__ import annotations
 
 import argparse
+import os
 from typing import Any, Optional
 
 import numpy as np
@@ -27,7 +28,17 @@ from anchorlib.cli.pictures import add_curve_option, add_report_option, check_re
 from anchorlib.errors import BadValueError
 from anchorlib.fitting import DISTANCES, INITS, METHODS, UPDATES, fit_anchors
 from anchorlib.metrics import OBJECTIVES, SizeTable
-from anchorlib.modelfiles import FORMATS, format_of_new_file, read_anchors, split_layers, write_anchors
+from anchorlib.modelfiles import (
+    FORMATS,
+    AnchorFile,
+    edit_anchors,
+    format_of_new_file,
+    open_anchors,
+    read_anchors,
+    split_layers,
+    write_anchors,
+)
+from anchorlib.reporting.rounding import RoundedAnchors, round_anchors
 
 #: What a fit is compared with: the anchors that YOLOv3 published for COCO, and YOLOv3-tiny's.
 KNOWN_ANCHORS = {
@@ -44,7 +55,7 @@ def add_to(commands: Any) -> None:
     add_data_options(command)
     add_score_options(command)
     add = command.add_argument
-    add("--n", type=int, nargs="+", default=[9], help="how many anchors (9), or how many of each layer")
+    add("--n", type=int, nargs="+", help="how many anchors, or how many of each layer (those of --out, or 9)")
     add("--method", choices=METHODS, default=METHODS[0], help=f"({METHODS[0]})")
     add("--objective", choices=OBJECTIVES, default=OBJECTIVES[0], help="what is made large (ratio)")
     add("--distance", choices=DISTANCES, help="of k-means (euclidean; iou for --objective iou)")
@@ -56,8 +67,13 @@ def add_to(commands: Any) -> None:
     add("--fixed", type=float, nargs="+", metavar="PX", help="w h of anchors that stay; of direct")
     add("--min-side", type=float, nargs="+", metavar="PX", help="least side, or one a layer; of direct")
     add("--time-budget", type=float, metavar="S", help="seconds, then the best so far; of direct")
-    add("--out", metavar="FILE", help="write the anchors to a new file; its suffix says the format")
+    add(
+        "--out",
+        metavar="FILE",
+        help="write the anchors into a model's file, or to a new one; its suffix says the format",
+    )
     add("--format", choices=FORMATS, help="of --out, where the suffix does not say it")
+    add("--dry-run", action="store_true", help="show what --out would change, and write nothing")
     add_report_option(command)
     add_curve_option(command)
 
@@ -65,17 +81,21 @@ def add_to(commands: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     """Read, fit, compare, report, write."""
     check_report_file(options.report)
-    if options.out:
-        format_of_new_file(options.out, options.format)
+    file = _model_file(options)
+    n = _counts(options.n, file, options.out)
+    if file and min(n) > 0:  # what it would not take is told before the work of a fit is done
+        stand_ins = np.arange(1, 2 * sum(n) + 1, dtype=np.float32).reshape(-1, 2)
+        edit_anchors(options.out, split_layers(stand_ins, n), file.form, dry_run=True)
     if options.generations is not None and options.method != "evolve":
         raise BadValueError("--generations has no meaning without --method evolve.")
     options.generations = 1000 if options.generations is None else options.generations
     boxes = read(options)
     wh = on_backend(boxes.wh, options)
-    old = read_anchors(options.anchors) if options.anchors else None
+    old = read_anchors(options.anchors) if options.anchors else file.layers if file else None
+    fixed = sides(options.fixed) if options.fixed else None
     fit = fit_anchors(
         wh,
-        options.n,
+        n,
         thr=options.thr,
         method=options.method,
         objective=options.objective,
@@ -85,36 +105,81 @@ def run(options: argparse.Namespace) -> int:
         distance=options.distance,
         update=options.update,
         init=options.init,
-        start=_to_improve(old, options, like=wh),
-        fixed=on_backend(sides(options.fixed), options) if options.fixed else None,
+        start=_to_improve(old, sum(n), options, like=wh),
+        fixed=None if fixed is None else on_backend(fixed, options),
         min_side=options.min_side[0] if options.min_side and len(options.min_side) == 1 else options.min_side,
         time_budget=options.time_budget,
     )
-    counts = fit.counts if len(fit.counts) > 1 else None
-    layers = split_layers(backends.namespace_of(fit.anchors).to_numpy(fit.anchors), counts)
+    anchors = backends.namespace_of(fit.anchors).to_numpy(fit.anchors)
+    counts = n if file or len(n) > 1 else None
     table = SizeTable(wh)
+    written = None
+    if options.out:
+        least = np.repeat(np.broadcast_to(options.min_side or 0.0, len(n)), n)[:, None]  # (K, 1)
+        unit = file.unit if file else 1.0
+        written = round_anchors(table, anchors, options.thr, unit=unit, fixed=fixed, least=least)
+        if fit.kept_start:
+            written = RoundedAnchors(anchors, None, fit.score)
     report = make_report(
         options,
         boxes,
         table,
-        layers,
+        split_layers(anchors, counts),
         fit.score,
         **_compared_with(table, old, sum(fit.counts), options.thr),
         fitted={"seconds": fit.seconds, "method": fit.method, "seed": fit.seed, "kept_start": fit.kept_start},
+        written=written,
     )
-    show(report, options)
-    if options.out:
-        write_anchors(options.out, layers, options.format)
-        say(options, f"Wrote {options.out}.")
-    else:
+    if written is None:
+        show(report, options)
         say(options, "To keep them, add --out model.yaml (or .cfg, .py, .json).")
+    elif options.dry_run:
+        diff = _write(options, file, split_layers(written.anchors, counts))
+        show(report, options, diff=diff)
+        say(options, f"\n{diff}Nothing was written: --dry-run.")
+    else:
+        show(report, options)
+        diff = _write(options, file, split_layers(written.anchors, counts))
+        say(options, f"Wrote {options.out}." if diff else f"{options.out} holds these anchors already.")
     write_fit_report(report, options)
     return GOOD if fit.score.is_good else POOR
 
 
-def _to_improve(old: Optional[list[HostArray]], options: argparse.Namespace, like: Any) -> Any:
-    """The anchors of --anchors as the start of a fit that can improve on them: as many, by a method that takes some."""
-    if old is None or options.method == "kmeans" or options.fixed or sum(map(len, old)) != sum(options.n):
+def _model_file(options: argparse.Namespace) -> Optional[AnchorFile]:
+    """What --out holds, where it is there already."""
+    if options.dry_run and not options.out:
+        raise BadValueError("--dry-run shows what --out would change; name a file with --out.")
+    if options.out and os.path.exists(options.out):
+        return open_anchors(options.out, options.format)
+    if options.out:
+        format_of_new_file(options.out, options.format)
+    return None
+
+
+def _counts(n: Optional[list[int]], file: Optional[AnchorFile], out: str) -> list[int]:
+    """How many anchors each layer gets; a number for all is parted evenly over the layers of the file."""
+    if file is None:
+        return n or [9]
+    if n is None:
+        return file.counts
+    layers = len(file.counts)
+    if len(n) == 1 and n[0] % layers == 0:
+        return [n[0] // layers] * layers
+    if len(n) != layers:
+        raise BadValueError(f"{out} has {layers} layers; --n must be a multiple of {layers}, or one number for each.")
+    return n
+
+
+def _write(options: argparse.Namespace, file: Optional[AnchorFile], layers: list[HostArray]) -> str:
+    """Write, unless it is a dry run; the change as a diff."""
+    if file:
+        return edit_anchors(options.out, layers, file.form, dry_run=options.dry_run)
+    return write_anchors(options.out, layers, options.format, dry_run=options.dry_run)
+
+
+def _to_improve(old: Optional[list[HostArray]], n: int, options: argparse.Namespace, like: Any) -> Any:
+    """The anchors to compare with as the start of a fit that can improve on them: as many, and a method that does."""
+    if old is None or options.method == "kmeans" or options.fixed or sum(map(len, old)) != n:
         return None
     return backends.convert(np.concatenate(old), like=like)
 

@@ -139,9 +139,12 @@ def _quiet(*parts: Union[Markup, str]) -> Markup:
 
 def _tiles(report: Report) -> Markup:
     tiles = []
+    heads = [head for head, _ in report.scores()]
     for label, *values in report.score_rows():
-        before = [element("span", f"{report.before_name}: {values[0]}")] if len(values) > 1 else []
-        tiles.append(element("div", element("span", label), element("b", values[-1]), *before, class_="tile"))
+        of = dict(zip(heads, values))
+        value = of.pop(report.name)
+        others = [element("span", f"{head}: {other}") for head, other in of.items()]
+        tiles.append(element("div", element("span", label), element("b", value), *others, class_="tile"))
     return element("div", *tiles, class_="tiles")
 
 

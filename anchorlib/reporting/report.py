@@ -12,6 +12,7 @@ from anchorlib.arrays import HostArray
 from anchorlib.datasets import BoxSizes
 from anchorlib.fitting.curve import Curve
 from anchorlib.metrics import AnchorScore, SizeTable
+from anchorlib.reporting.rounding import RoundedAnchors, score_dict
 from anchorlib.results import counted, grouped
 
 
@@ -36,6 +37,7 @@ class Report:
     score, layers : of the anchors; before : of the anchors they are compared with, called `before_name`
     before_anchors : (K, 2) pixels, the anchors they are compared with
     fitted : method, seed, seconds and so on, where the anchors were fitted
+    written : the anchors as they go to a file, where they do
     """
 
     data: str
@@ -49,22 +51,21 @@ class Report:
     before_name: str = ""
     before_anchors: Optional[HostArray] = None
     fitted: dict[str, Any] = field(default_factory=dict)
+    written: Optional[RoundedAnchors] = None
 
     @property
     def name(self) -> str:
         """What the anchors are called, next to those they are compared with."""
-        return "anchors" if self.before is None else "fitted"
+        return "fitted" if self.fitted else "anchors"
 
     def to_dict(self) -> dict[str, Any]:
         """One JSON object; anchors are [w, h] in pixels with all the digits of their float32."""
         return {
             "anchors": [[float(w), float(h)] for layer in self.layers for w, h in layer.anchors],
-            "bpr": self.score.bpr,
-            "aat": self.score.aat,
-            "fitness": self.score.fitness,
-            "avg_iou": self.score.avg_iou,
+            **score_dict(self.score),
             "n_boxes": self.score.n_boxes,
             **self.fitted,
+            **({"written": self.written.to_dict()} if self.written else {}),
             "thr": self.thr,
             "backend": self.backend,
             "problems": self.boxes.count_problems(),
@@ -90,18 +91,26 @@ class Report:
         return f"{first}, at {self.imgsz}"
 
     def _score_text(self) -> str:
-        heads = [self.name] if self.before is None else [self.before_name, self.name]
-        return _aligned([["", *heads], *([label, *values] for label, *values in self.score_rows())])
+        return _aligned([["", *(head for head, _ in self.scores())], *self.score_rows()])
+
+    def scores(self) -> list[tuple[str, AnchorScore]]:
+        """Those of the anchors before, of these, and of these as they are written, with what each is called."""
+        scores = [(self.name, self.score)]
+        if self.before is not None:
+            scores.insert(0, (self.before_name, self.before))
+        if self.written is not None and self.written.digits is not None:
+            scores.append(("written", self.written.score))
+        return scores
 
     def score_rows(self) -> list[list[str]]:
-        """Label, the score before (where there is one) and the score, of each measure."""
+        """Label and values, those of `scores`, of each measure."""
         rows = [
             ("best possible recall", "bpr", "{:.4f}"),
             (f"anchors/target at thr {self.thr:g}", "aat", "{:.2f}"),
             ("fitness", "fitness", "{:.4f}"),
             ("average IoU", "avg_iou", "{:.4f}"),
         ]
-        scores = [self.score] if self.before is None else [self.before, self.score]
+        scores = [score for _, score in self.scores()]
         return [[label, *(form.format(getattr(score, name)) for score in scores)] for label, name, form in rows]
 
     def _layer_text(self) -> str:
@@ -123,6 +132,10 @@ class Report:
             text += " {method}, seed {seed}, {seconds:.2f} s".format(**self.fitted) + f" on {self.backend}."
         if self.fitted.get("kept_start"):
             text += " The anchors given were already the best found, and are kept."
+        if self.written is not None and self.written.digits is not None:
+            digits = self.written.digits
+            shown = f"with {digits} decimal{'s' * (digits != 1)}" if digits else "as whole numbers"
+            text += f" Written {shown}, as the score allows."
         return text
 
 
