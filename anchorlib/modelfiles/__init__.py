@@ -1,5 +1,6 @@
 """Anchors in files."""
 
+from anchorlib.modelfiles.checkpoint import Checkpoint, read_checkpoint
 from anchorlib.modelfiles.config import (
     FORMATS,
     AnchorFile,
@@ -15,11 +16,13 @@ from anchorlib.modelfiles.config import (
 __all__ = [
     "FORMATS",
     "AnchorFile",
+    "Checkpoint",
     "edit_anchors",
     "format_anchors",
     "format_of_new_file",
     "open_anchors",
     "read_anchors",
+    "read_checkpoint",
     "split_layers",
     "write_anchors",
 ]

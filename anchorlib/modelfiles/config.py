@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Optional, Union
@@ -21,6 +22,7 @@ from anchorlib.arrays import HostArray, check_one_of
 from anchorlib.errors import BadValueError, ModelError
 from anchorlib.modelfiles import darknet, mmdet, paddle, plain_json, yolo
 from anchorlib.modelfiles.atomic import write_atomically
+from anchorlib.modelfiles.checkpoint import may_be_checkpoint, read_checkpoint
 from anchorlib.modelfiles.spans import Found, Texts, number_text, runs_down, splice, unified_diff
 
 _FORMATS: dict[str, Any] = {
@@ -198,13 +200,16 @@ def open_anchors(path: _PathLike, form: Optional[str] = None) -> AnchorFile:
 def read_anchors(path: _PathLike) -> list[HostArray]:
     """The anchors in a file, for each layer (A, 2) float32, pixels, the layer of the smallest anchors first.
 
-    YOLOv5 and YOLOv7 model yaml, darknet cfg, MMDetection and MMYOLO configs, PaddleDetection yaml, or JSON. A file
-    without layers (JSON with one list) is one layer. Nothing in the file is run.
+    YOLOv5 and YOLOv7 model yaml, darknet cfg, MMDetection and MMYOLO configs, PaddleDetection yaml, JSON, or a
+    checkpoint of PyTorch or OneFlow. A file without layers (JSON with one list) is one layer. Nothing in it is run.
 
     Raises
     ------
     ModelError : not such a file, or no usable anchors in it; OSError
     """
+    path = Path(path)
+    if path.suffix.lower() not in _SUFFIXES and may_be_checkpoint(path):
+        return read_checkpoint(path).by_stride()
     layers = open_anchors(path).layers
     if layers is None:
         raise ModelError(
@@ -213,7 +218,12 @@ def read_anchors(path: _PathLike) -> list[HostArray]:
     return layers
 
 
-_UNREADABLE = (ValueError, SyntaxError, OverflowError, RecursionError, yaml.YAMLError)
+# TypeError, LookupError, AttributeError: what PyYAML's constructors let through, and lists in another form.
+# MemoryError: what Python's parser says to a million minus signs.
+_UNREADABLE = (
+    ValueError, SyntaxError, OverflowError, RecursionError, TypeError, LookupError, AttributeError, MemoryError,
+    yaml.YAMLError,
+)  # fmt: skip
 
 
 def _find(path: Path, form: Optional[str]) -> tuple[str, str, Found]:
@@ -235,18 +245,19 @@ def _form_of(path: Path, form: Optional[str]) -> str:
     form = form or _SUFFIXES.get(path.suffix.lower())
     if form is None:
         raise ModelError(
-            f"{path}: anchors are read from, and written to, {', '.join(_SUFFIXES)} files; name the format of another."
+            f"{path}: anchors are read from, and written to, {', '.join(_SUFFIXES)} files, and read from checkpoints; "
+            "name the format of another."
         )
     return form
 
 
 def _read_text(path: Path) -> str:
     """The file as text from which its bytes can be made again; what is no UTF-8, in a comment, is carried along."""
-    size = path.stat().st_size
-    if not path.is_file():
-        raise ModelError(f"{path} must be a file.")
-    if size > _MAX_BYTES:
-        raise ModelError(f"{path} has {size} bytes; a file of anchors has a few thousand.")
+    info = path.stat()
+    if not stat.S_ISREG(info.st_mode):  # opening a pipe would wait for its writer, for ever
+        raise ModelError(f"{path} is a folder, pipe or device; anchors are read from regular files.")
+    if info.st_size > _MAX_BYTES:
+        raise ModelError(f"{path} has {info.st_size} bytes; a file of anchors has a few thousand.")
     return path.read_bytes().decode("utf-8", "surrogateescape")
 
 

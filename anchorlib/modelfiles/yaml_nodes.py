@@ -10,6 +10,7 @@ import yaml
 from anchorlib.modelfiles.spans import Node
 
 _CONSTRUCT = yaml.constructor.SafeConstructor()
+_MOST_NUMBERS = 10_000  # aliases of YAML make endless lists of lists of a kilobyte
 _SEQUENCE = yaml.resolver.BaseResolver.DEFAULT_SEQUENCE_TAG
 
 
@@ -31,11 +32,14 @@ def entry(mapping: yaml.Node, key: str) -> Optional[yaml.Node]:
     return found[0] if found else None
 
 
-def numbers(node: yaml.Node) -> Node:
+def numbers(node: yaml.Node, _left: Optional[Iterator[int]] = None) -> Node:
     """Lists and numbers as a `Node`; a list in block style ends where its last number ends."""
+    left = iter(range(_MOST_NUMBERS)) if _left is None else _left
+    if next(left, None) is None:
+        raise ValueError(f"there are more than {_MOST_NUMBERS} numbers and lists in its anchors")
     start, end = node.start_mark.index, node.end_mark.index
     if isinstance(node, yaml.SequenceNode) and node.tag == _SEQUENCE:
-        items = [numbers(item) for item in node.value]
+        items = [numbers(item, left) for item in node.value]
         if items and not node.flow_style:
             start, end = items[0].start, items[-1].end
         return Node(start, end, items=items)
