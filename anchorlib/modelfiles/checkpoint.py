@@ -133,8 +133,12 @@ def read_checkpoint(
 
 
 def may_be_checkpoint(path: Path) -> bool:
-    """Is it a folder, or does it start as a zip file or a pickle does, or is its name that of a checkpoint?"""
-    if path.is_dir() or path.suffix.lower() in (".pt", ".pth"):
+    """Is it a folder of OneFlow, does it start as a zip file or a pickle does, or is its name that of a checkpoint?"""
+    if (
+        (path / "pickled_data").is_file()
+        or (path / "snapshot_done").is_file()
+        or path.suffix.lower() in (".pt", ".pth")
+    ):
         return True
     if not path.is_file():
         return False

@@ -453,3 +453,36 @@ def test_a_flipped_bit_of_the_anchors_in_a_zip_file_is_an_error(tmp_path):
     data[data.index(anchors) + 5] ^= 1
     (tmp_path / "a.pt").write_bytes(data)
     assert "another checksum" in reads_or_says_why(tmp_path / "a.pt")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({}, ""),
+        ({"offset": 1}, "reaches beyond its storage"),
+        ({"offset": -1}, "description is damaged"),
+        ({"strides": (6, 2, 2)}, "reaches beyond its storage"),
+        ({"strides": (6, 2)}, "description is damaged"),
+        ({"shape": (2, 3, 2), "strides": (0, 2, 1)}, ""),
+        ({"shape": (2, 2**39, 2)}, "has no anchors"),
+        ({"key": "1"}, "storage of a tensor is missing"),
+        ({"key": "../../data.pkl"}, "storage of a tensor is missing"),
+        ({"kind": "NoStorage"}, "description is damaged"),
+    ],
+)
+def test_a_tensor_lies_within_its_storage(tmp_path, change, message):
+    tensor = {"key": "0", "kind": "FloatStorage", "offset": 0, "shape": (1, 3, 2), "strides": (6, 2, 1), **change}
+    layers = tensor["shape"][0]
+    parts = {name: pickle.dumps(tensor[name], 2)[2:-1] for name in ("key", "offset", "shape", "strides")}
+    data = b"\x80\x02}" + text("a.anchors") + b"ctorch._utils\n_rebuild_tensor_v2\n((" + text("storage")
+    data += f"ctorch\n{tensor['kind']}\n".encode() + parts["key"] + text("cpu") + b"K\x06tQ"
+    data += parts["offset"] + parts["shape"] + parts["strides"] + b"\x89NtRs."
+    with zipfile.ZipFile(tmp_path / "a.pt", "w") as archive:
+        archive.writestr("a/data.pkl", data)
+        archive.writestr("a/data/0", struct.pack("<6f", 1, 2, 3, 4, 5, 6))
+    if message:
+        with pytest.raises(ModelError, match=message):
+            read_checkpoint(tmp_path / "a.pt", strides=[8] * layers)
+    else:
+        found = read_checkpoint(tmp_path / "a.pt", strides=[8] * layers).anchors
+        assert [layer.tolist() for layer in found] == [[[8, 16], [24, 32], [40, 48]]] * layers
