@@ -328,12 +328,12 @@ def test_a_dry_run_of_a_new_file_shows_all_of_it(tmp_path, monkeypatch, capsys):
 
 def test_fixed_and_least_sides_are_written_as_they_were_asked_for(tmp_path, capsys):
     path = str(tmp_path / "a.json")
-    options = ["--n", "2", "3", "--fixed", "85.123", "90.5", "--min-side", "30.5", "60.25", "--json", "--out", path]
+    options = ["--n", "2", "3", "--fixed", "85.123", "90.5", "--min-side", "30.5", "110.0003", "--json", "--out", path]
     run("fit", BCCD, *options, capsys=capsys)
     anchors = np.concatenate(read_anchors(path))
     assert np.float32([85.123, 90.5]).tolist() in anchors.tolist()
     assert (anchors >= 30.5).all()
-    assert (anchors[2:] >= 60.25).all()
+    assert anchors[2:].min() == np.float32(110.0003)  # the bound itself, which a rounded side would break
 
 
 def test_anchors_that_are_kept_are_written_with_all_their_digits(tmp_path, capsys):
@@ -344,3 +344,15 @@ def test_anchors_that_are_kept_are_written_with_all_their_digits(tmp_path, capsy
     assert "are kept." in out
     assert out.endswith("a.json holds these anchors already.\n")
     assert path.read_text() == "[[40.123456, 38.5], [110.25, 99.875]]"
+
+
+def test_anchors_of_a_region_are_rounded_in_its_cells_and_stay_one_layer(tmp_path, capsys):
+    path = tmp_path / "v2.cfg"
+    path.write_text("[region]\nanchors = 1,1, 2,2, 3,3, 4,4, 5,5, 6,6\nnum = 6\n")
+    _, out, _ = run("fit", BCCD, "--out", str(path), "--json", capsys=capsys)
+    written = json.loads(out)["written"]
+    line = path.read_text().splitlines()[1]
+    numbers = [side.strip() for side in line.partition("=")[2].split(",")]
+    assert max(len(side.partition(".")[2]) for side in numbers) == written["digits"] == 2
+    assert [32 * float(side) for side in numbers] == pytest.approx(np.ravel(written["anchors"]))
+    assert [len(layer) for layer in read_anchors(path)] == [6]

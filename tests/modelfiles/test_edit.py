@@ -124,6 +124,12 @@ BY_HAND = {
         [[[1, 2.5], [3, 5]], [[50, 60], [70, 80]]],
         "a = dict(base_sizes=[[(50, 60), (70, 80)],  # é\n [(1, 2.5), (3, 5)]], strides=[32, 16])\n",
     ),
+    "mmdet, lines that end with a carriage return": (
+        "m.py",
+        "a = 1\rb = dict(base_sizes=[[(1, 2)]])\r",
+        [[[30, 4]]],
+        "a = 1\rb = dict(base_sizes=[[(30, 4)]])\r",
+    ),
     "mmyolo": (
         "m.py",
         "x = 'é'; anchors = [[(1, 2)], [(3, 4)]]; y = dict(base_sizes=anchors)\n",

@@ -21,6 +21,8 @@ def box_sizes(boxes_wh, classes=None, class_names=(), image_names=(), image_inde
         problems=list(problems),
         rows_read=n,
         rows_refused=0,
+        imgsz=(640, 640),
+        resize="letterbox",
     )
 
 

@@ -42,11 +42,21 @@ def test_fixed_anchors_and_least_sides_hold():
     assert (rounded.anchors >= least).all()
 
 
-def test_a_box_at_the_limit_is_not_lost():
-    """At thr 4 the anchor 40.3 recalls a box of 161; 40 does not."""
-    boxes = np.asarray([[161, 161]] + [[40.3, 40.3]] * 3, np.float32)
-    rounded = round_anchors(SizeTable(boxes), np.asarray([[40.3, 40.3]], np.float32), 4.0)
-    assert score(boxes, rounded.anchors).bpr == 1.0
+@pytest.mark.parametrize(
+    ("missed", "at_limit"), [(0, 12), (799, 2)], ids=["BPR falls by 3e-4", "a good fit turns poor"]
+)
+def test_boxes_at_the_limit_are_not_lost(missed, at_limit):
+    """At thr 4 the anchor 40.3 recalls a box of 161, and 40 does not; fitness alone changes by less than 1e-4."""
+    sides = np.repeat([10, 161, 4000], [40_000 - missed - at_limit, at_limit, missed])
+    boxes = np.stack([sides, sides], axis=1).astype(np.float32)
+    anchors = np.asarray([[10, 10], [40.3, 40.3]], np.float32)
+    whole = score(boxes, np.round(anchors))
+    exact = score(boxes, anchors)
+    assert abs(whole.fitness - exact.fitness) < SAME_SCORE
+    rounded = round_anchors(SizeTable(boxes), anchors, 4.0)
+    assert rounded.digits == 1
+    assert rounded.score.bpr == exact.bpr
+    assert rounded.score.is_good
 
 
 def test_the_arrays_given_are_not_written_to():
