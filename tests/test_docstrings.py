@@ -55,7 +55,7 @@ def blocks(language, *paths):
             yield pytest.param(block, id=f"{path}-{i}")
 
 
-@pytest.mark.parametrize("block", list(blocks("python", "README.md", "docs/migrate.md")))
+@pytest.mark.parametrize("block", list(blocks("python", "README.md", "docs/migrate.md", "docs/scale.md")))
 def test_the_python_blocks_of_the_pages_run(block, monkeypatch):
     monkeypatch.chdir(ROOT)
     exec(compile(block, "page", "exec"), {})  # our own pages
