@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import io
 import math
-import os
 from collections.abc import Sequence
-from typing import Any, Optional, Union
+from typing import Any, Optional
 
 import numpy as np
 
@@ -83,7 +82,7 @@ def draw_sizes(axes: Axes, report: Report, figures: Figures) -> None:
     axes.set_xticks([octave for octave, _ in ticks], [label for _, label in ticks])
     axes.set_yticks([octave for octave, _ in ticks], [label for _, label in ticks])
     axes.set(xlim=extent[:2], ylim=extent[2:], xlabel="width, px", ylabel="height, px", title="Box sizes and anchors")
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=2, frameon=False)
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.12), ncol=2, frameon=False)
 
 
 def _draw_outline(axes: Axes, anchors: HostArray, thr: float, **style: Any) -> None:
@@ -127,7 +126,7 @@ def _draw_layers(axes: Axes, report: Report) -> None:
     axes.set_yticks(place, names)
     axes.invert_yaxis()
     axes.set(xlabel="% of boxes", xlim=(0, 100), title="Layers")
-    axes.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=2)
+    axes.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.14), ncol=2)
 
 
 def _draw_classes(axes: Axes, figures: Figures) -> None:
@@ -135,7 +134,7 @@ def _draw_classes(axes: Axes, figures: Figures) -> None:
     axes.barh(range(len(shown)), [one.bpr for one in shown], color=_AFTER, label="now")
     if any(one.bpr_before is not None for one in shown):
         axes.plot([one.bpr_before for one in shown], range(len(shown)), "x", color=_BEFORE, mew=2.5, label="before")
-        axes.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=2)
+        axes.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.14), ncol=2)
     axes.set_yticks(
         range(len(shown)), [_plain(one.name if len(one.name) < 24 else one.name[:22] + "…") for one in shown]
     )
@@ -173,7 +172,7 @@ def kmeans_steps(boxes_wh: Array, n: int, *, most: int = 9, **options: Any) -> F
         raise BadValueError(f"most must be at least 2 steps, got {most}.")
     check_installed()
     steps = _steps_of(boxes_wh, n, options)
-    chosen = sorted({round(i) for i in np.geomspace(1, len(steps), min(most, len(steps)))} | {1, len(steps)})
+    chosen = sorted({round(i) for i in np.geomspace(1, len(steps), min(most, len(steps)))})
     columns = math.ceil(math.sqrt(len(chosen)))
     rows = math.ceil(len(chosen) / columns)
     figure = _figure(4 * columns, 4 * rows)
@@ -182,23 +181,26 @@ def kmeans_steps(boxes_wh: Array, n: int, *, most: int = 9, **options: Any) -> F
     return figure
 
 
-def kmeans_gif(
-    boxes_wh: Array, n: int, path: Union[str, os.PathLike[str]], *, milliseconds: int = 600, **options: Any
-) -> int:
-    """The steps of `kmeans_steps`, all of them, as frames of a moving picture.
+def kmeans_gif(boxes_wh: Array, n: int, *, milliseconds: int = 600, **options: Any) -> bytes:
+    """The steps of `kmeans_steps`, all of them, as a moving picture.
 
     Parameters
     ----------
-    path : the .gif file to write
-    milliseconds : of each frame; the last one stays four times as long
+    boxes_wh, n, options : as in `kmeans_steps`
+    milliseconds : of each frame, one a step; the last one stays four times as long
 
     Returns
     -------
-    How many frames there are: one for each step.
+    The bytes of a .gif file.
 
     Raises
     ------
-    As `kmeans_steps`; OSError
+    As `kmeans_steps`.
+
+    Examples
+    --------
+    >>> kmeans_gif(np.asarray([[10., 20.], [12., 20.], [100., 90.]]), 2)[:6]
+    b'GIF89a'
     """
     from PIL import Image
 
@@ -210,8 +212,9 @@ def kmeans_gif(
         _draw_step(figure.add_subplot(), steps, number)
         frames.append(Image.open(io.BytesIO(_png(figure))).convert("RGB"))
     times = [milliseconds] * (len(frames) - 1) + [4 * milliseconds]
-    frames[0].save(path, format="GIF", save_all=True, append_images=frames[1:], duration=times, loop=0)
-    return len(frames)
+    file = io.BytesIO()
+    frames[0].save(file, format="GIF", save_all=True, append_images=frames[1:], duration=times, loop=0)
+    return file.getvalue()
 
 
 def _steps_of(boxes_wh: Array, n: int, options: dict[str, Any]) -> list[KMeansStep]:
