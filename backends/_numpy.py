@@ -99,3 +99,13 @@ def to_device(x, device, /):
 def devices():
     """There is one device."""
     return ["cpu"]
+
+
+def ranks():
+    """NumPy has no processes that train together."""
+    return 0, 1
+
+
+def sum_over_ranks(values, /):
+    """There is one."""
+    return values

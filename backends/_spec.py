@@ -128,6 +128,8 @@ EXTRAS = {
     "in_host_memory": "True when `to_numpy` is a view",
     "device_of": "the device, as a short string: cpu, cuda:0",
     "to_device": "to_device(x, device)",
+    "ranks": "ranks(): (rank of this process, how many train together); (0, 1) without a process group",
+    "sum_over_ranks": "sum_over_ranks(values): a NumPy float64 array added up over the ranks; each must call it",
     "devices": "devices(): the devices there are: ['cpu', 'cuda:0']",
     "version": "the framework's version, a string",
     "name": "the backend's name, a string",

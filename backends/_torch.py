@@ -158,3 +158,17 @@ def to_device(x, device, /):
 def devices():
     """The CPU and every CUDA device."""
     return ["cpu", *(f"cuda:{i}" for i in builtins.range(torch.cuda.device_count()))]
+
+
+def ranks():
+    """torch is built without `distributed` on some systems."""
+    group = torch.distributed
+    here = group.is_available() and group.is_initialized()
+    return (group.get_rank(), group.get_world_size()) if here else (0, 1)
+
+
+def sum_over_ranks(values, /):
+    """NCCL adds up what lies on the rank's own device, and nothing else."""
+    total = torch.tensor(values, device="cuda" if torch.distributed.get_backend() == "nccl" else "cpu")
+    torch.distributed.all_reduce(total)
+    return total.cpu().numpy()

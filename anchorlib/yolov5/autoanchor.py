@@ -6,8 +6,9 @@ A model is changed wholly or not at all: everything is computed first, then writ
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
-from typing import Any, Optional, Union
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass, fields
+from typing import Any, Callable, Optional, Union
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from anchorlib.fitting import fit_anchors
 from anchorlib.fitting.order import layers_disagree
 from anchorlib.metrics import AnchorScore, score
 from anchorlib.yolov5.detect import Detect, mean_areas
+from anchorlib.yolov5.ranks import Ranks, check_together
 
 LOGGER = logging.getLogger("anchorlib")
 
@@ -48,6 +50,7 @@ def check_anchors(
     generations: int = 1000,
     jitter: float = 0.0,
     raise_errors: bool = False,
+    distributed: bool = False,
 ) -> Optional[AnchorCheck]:
     """See to it that a model's anchors fit a data set: they are kept if BPR > 0.98, else better ones are fitted.
 
@@ -63,10 +66,13 @@ def check_anchors(
     jitter : 0.1 scales each image by U(0.9, 1.1) from `seed`, as YOLOv5 does; 0 measures the labels as they are
     raise_errors : raise what goes wrong. If not, it is logged and the model stays as it is: autoanchor must not end a
         training run. KeyboardInterrupt passes either way.
+    distributed : for processes that train together (torch's default process group, or OneFlow's): each must call this.
+        Rank 0 alone looks at its `dataset`, and all models end with rank 0's anchors; if a rank fails, all keep
+        theirs. In a single process it changes nothing.
 
     Returns
     -------
-    AnchorCheck, or None if an error was logged.
+    AnchorCheck, on all ranks rank 0's, or None if an error was logged.
 
     Source
     ------
@@ -81,15 +87,16 @@ def check_anchors(
     >>> check_anchors(dataset, Namespace(model=[detect])).replaced
     True
     """
-    try:
-        detect = Detect(model)
+
+    def find(detect: Detect) -> tuple[AnchorCheck, Optional[HostArray]]:
+        """The check, and the layers to write if there are better ones."""
         sizes = _jittered(from_dataset(dataset, imgsz=imgsz), jitter, seed)
         before = score(sizes, detect.anchors_px().reshape(-1, 2), thr)
         log = _listened_to()
         log.info(_told(before, thr))
         if before.is_good:
             log.info("AutoAnchor: the anchors fit the data set and stay as they are.")
-            return AnchorCheck(before, None, False)
+            return AnchorCheck(before, None, False), None
 
         log.info("AutoAnchor: the anchors fit the data set poorly, fitting %d new ones ...", detect.n_anchors)
         start = detect.anchors_px().reshape(-1, 2) if method == "direct" else None
@@ -99,10 +106,21 @@ def check_anchors(
         log.info(_told(fit.score, thr))
         if fit.score.bpr <= before.bpr:
             log.info("AutoAnchor: the new anchors are no better, the old ones stay.")
-            return AnchorCheck(before, fit.score, False)
-        detect.write(detect.in_layers(fit.anchors))
-        log.info("AutoAnchor: the model has new anchors. To keep them, put them into its yaml file.")
-        return AnchorCheck(before, fit.score, True)
+            return AnchorCheck(before, fit.score, False), None
+        return AnchorCheck(before, fit.score, True), detect.in_layers(fit.anchors)
+
+    try:
+        ranks = Ranks() if distributed else None
+        if ranks is None:
+            detect = Detect(model)
+            check, layers = find(detect)
+            if layers is not None:
+                detect.write(layers)
+        else:
+            check = _check_together(ranks, find, model)
+        if check.replaced and (ranks is None or ranks.rank == 0):
+            _listened_to().info("AutoAnchor: the model has new anchors. To keep them, put them into its yaml file.")
+        return check
     except Exception as error:
         if raise_errors:
             raise
@@ -204,6 +222,27 @@ def _listened_to() -> logging.Logger:
         LOGGER.addHandler(logging.StreamHandler())
         LOGGER.setLevel(logging.INFO)
     return LOGGER
+
+
+def _check_together(
+    ranks: Ranks, find: Callable[[Detect], tuple[AnchorCheck, Optional[HostArray]]], model: Any
+) -> AnchorCheck:
+    """The check of rank 0, on every rank: as numbers on the way."""
+
+    def as_numbers(detect: Detect) -> tuple[list[float], HostArray]:
+        check, layers = find(detect)
+        scores = [astuple(score) for score in (check.before, check.after) if score is not None]
+        return [check.replaced, *sum(scores, ())], detect.anchors_px() if layers is None else layers
+
+    replaced, *numbers = check_together(ranks, as_numbers, model)
+    n = len(fields(AnchorScore))
+    before, *after = [_score_of(numbers[at : at + n]) for at in range(0, len(numbers), n)]
+    return AnchorCheck(before, after[0] if after else None, bool(replaced))
+
+
+def _score_of(numbers: Sequence[float]) -> AnchorScore:
+    bpr, aat, fitness, mean_best, avg_iou, n_boxes = numbers
+    return AnchorScore(bpr, aat, fitness, mean_best, avg_iou, int(n_boxes))
 
 
 def _jittered(boxes: BoxSizes, jitter: float, seed: int) -> HostArray:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Optional
+from typing import Any, Callable, Optional
 
 import numpy as np
 
@@ -70,14 +70,25 @@ class Detect:
             writes.append((buffer, self._like(np.array(self._xp.to_numpy(buffer))[::-1], buffer)))
         self._commit(writes, self._cache(stored))
 
-    def write(self, layers: HostArray) -> None:
-        """Write layers of pixels (L, A, 2) into `anchors`, divided by the strides, and into `anchor_grid`."""
+    def take(self, layers: HostArray) -> Callable[[], None]:
+        """Write layers of pixels, as `write` does, if they are others than there are. ModelError for another shape."""
+        if layers.shape != tuple(self._detect.anchors.shape):
+            raise ModelError(
+                f"anchors of shape {layers.shape} do not fit a model with {tuple(self._detect.anchors.shape)}."
+            )
+        return (lambda: None) if np.array_equal(self.anchors_px(), layers) else self.write(layers)
+
+    def write(self, layers: HostArray) -> Callable[[], None]:
+        """Write layers of pixels (L, A, 2), divided by the strides, and as they are into `anchor_grid`.
+
+        Returns what puts back the old ones.
+        """
         strides = np.asarray(self.strides, np.float32)[:, None, None]
         target, buffer = self._detect.anchors, self._grid_buffer()
         writes = [(target, self._like(layers.astype(np.float32) / strides, target))]
         if buffer is not None:
             writes.append((buffer, self._like(layers.reshape(tuple(buffer.shape)), buffer)))
-        self._commit(writes, self._cache(layers))
+        return self._commit(writes, self._cache(layers))
 
     def _grid(self) -> Any:
         grid = getattr(self._detect, "anchor_grid", None)
@@ -99,21 +110,26 @@ class Detect:
             return None
         return [self._filled(old, layer) for old, layer in zip(grid, layers)]
 
-    def _commit(self, writes: list[tuple[Array, Array]], cache: Optional[list[Array]]) -> None:
-        """All of it, or on any error, an interrupt too, none of it."""
+    def _commit(self, writes: list[tuple[Array, Array]], cache: Optional[list[Array]]) -> Callable[[], None]:
+        """All of it, or on any error, an interrupt too, none of it; gives what puts it back."""
         saved = [self._like(np.array(self._xp.to_numpy(target)), target) for target, _ in writes]
         old_cache = getattr(self._detect, "anchor_grid", None)
+
+        def put_back() -> None:
+            for (target, _), values in zip(writes, saved):
+                self._xp.overwrite(target, values)
+            if cache is not None:
+                self._detect.anchor_grid = old_cache
+
         try:
             for target, values in writes:
                 self._xp.overwrite(target, values)
             if cache is not None:
                 self._detect.anchor_grid = cache
         except BaseException:
-            for (target, _), values in zip(writes, saved):
-                self._xp.overwrite(target, values)
-            if cache is not None:
-                self._detect.anchor_grid = old_cache
+            put_back()
             raise
+        return put_back
 
     def _like(self, values: HostArray, like: Array) -> Array:
         xp = self._xp

@@ -9,50 +9,13 @@ from types import SimpleNamespace
 import numpy as np
 import oracle
 import pytest
+from detectors import COCO, FAR_OFF, NUMPY, make_dataset, make_model, writable
 
-from anchorlib import backends
 from anchorlib.errors import BadValueError, ModelError
 from anchorlib.yolov5 import autoanchor, check_anchor_order, check_anchors, kmean_anchors
 
 DATA = Path(__file__).parent.parent / "data"
 ORDERS = sorted((DATA / "golden").glob("order_*.npz"))
-COCO = np.asarray(
-    [[[10, 13], [16, 30], [33, 23]], [[30, 61], [62, 45], [59, 119]], [[116, 90], [156, 198], [373, 326]]],
-    np.float32,
-)
-FAR_OFF = np.full((3, 3, 2), 600, np.float32)  # pixels; matches nothing in the data set below
-
-
-def make_dataset(seed=0, n_images=40):
-    rng = np.random.default_rng(seed)
-    labels = []
-    for _ in range(n_images):
-        label = rng.uniform(0.02, 0.15, (10, 5)).astype(np.float32)
-        label[:, 0] = 0
-        labels.append(label)
-    return SimpleNamespace(shapes=rng.integers(300, 900, (n_images, 2)).astype(np.float32), labels=labels)
-
-
-def make_model(backend, anchors_px, strides=(8, 16, 32), wrapped=False, grid=None, dtype=np.float32):
-    strides = np.asarray(strides, np.float32)
-    detect = SimpleNamespace(
-        anchors=writable(backend, (anchors_px / strides[:, None, None]).astype(dtype)),
-        stride=writable(backend, strides),
-    )
-    if grid == "buffer":  # YOLOv5 up to 5.0, YOLOv7
-        detect.anchor_grid = writable(backend, anchors_px.reshape(len(strides), 1, -1, 1, 1, 2).astype(dtype))
-    elif grid == "cache":  # YOLOv5 6.0 and later, after a forward pass through the first two layers
-        cached = [
-            np.broadcast_to(layer[None, :, None, None], (1, 3, 4, 5, 2)).astype(dtype) for layer in anchors_px[:2]
-        ]
-        detect.anchor_grid = [writable(backend, layer) for layer in cached] + [writable(backend, np.zeros(0, dtype))]
-    model = SimpleNamespace(model=[object(), detect])
-    return (SimpleNamespace(module=model) if wrapped else model), detect
-
-
-def writable(backend, values):
-    array = backend.array(values)
-    return array.copy() if backend.name == "numpy" else array
 
 
 def pixels(backend, detect):
@@ -328,13 +291,3 @@ def test_kmean_anchors_raises_what_is_wrong():
     dataset.labels = [label[:0] for label in dataset.labels]
     with pytest.raises(BadValueError, match="none of 0 boxes"):
         kmean_anchors(dataset, gen=5)
-
-
-class _NumPy:
-    name, device = "numpy", "cpu"
-    xp = backends.load("numpy")
-    array = staticmethod(lambda values: np.array(values))
-    host = staticmethod(lambda array: array)
-
-
-NUMPY = _NumPy()
