@@ -4,74 +4,157 @@ from __future__ import annotations
 
 import json
 import math
+import os
+from array import array
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
 
 from anchorlib.datasets.checks import Fault, Labels, is_image_size
-from anchorlib.datasets.files import MEGABYTE, read_regular, shorten, with_bar
+from anchorlib.datasets.files import MEGABYTE, open_regular, read_regular, shorten, with_bar
+from anchorlib.datasets.pieces import BLOCK, NotInPiecesError, read_pieces
 from anchorlib.datasets.sizes import Problem
 from anchorlib.errors import DatasetError
 
 JSON_LIMIT = 1024 * MEGABYTE
+LISTS = ("images", "annotations")
 
 
 def read_coco(path: str, split: str, progress: bool) -> Labels:
     """Labels of an annotations file, which is one split; DatasetError.
 
-    Crowd and ignored annotations are left out: YOLO does not train on them.
+    Crowd and ignored annotations are left out: YOLO does not train on them. The file is read piece by piece;
+    one that cannot be, because it is broken or laid out in an unusual way, is read whole.
     """
-    content = _load(path)
-    problems: list[Problem] = []
-    image_wh, names, index_of = _images(path, content["images"], problems)
-    categories = _categories(path, content.get("categories"))
+    try:
+        found = _collect(path, _in_pieces(path, progress))
+    except NotInPiecesError:
+        found = _collect(path, with_bar(_whole(path).items(), "annotations", progress))
+    images, annotations, category_items = found
+    problems = images.problems
+    categories = _categories(category_items)
 
-    annotations = content["annotations"]
-    boxes = np.full((len(annotations), 4), np.nan)
-    classes = np.zeros(len(annotations))
-    owners = np.full(len(annotations), -1)
-    faults: dict[int, Fault] = {}
+    owner_of = [images.index_of.get(_key(image_id), -1) for image_id in annotations.image_ids]
     unknown: dict[str, int] = {}  # rows by image id
-    for row, annotation in enumerate(with_bar(annotations, "annotations", progress)):
-        annotation = annotation if isinstance(annotation, dict) else {}
-        image_id = _key(annotation.get("image_id"))
-        owners[row] = index_of.get(image_id, -1)
-        if owners[row] < 0:
-            if image_id not in index_of:
-                unknown[image_id] = unknown.get(image_id, 0) + 1
-            continue
-        category = _key(annotation.get("category_id"))
-        classes[row] = categories.get(category, len(categories) if categories else 0)
-        box = _box(annotation)
-        if isinstance(box, Fault):
-            faults[row] = box
-        else:
-            boxes[row] = box
+    owner_codes = np.asarray(annotations.owners, np.int64)
+    for image_id, count in zip(annotations.image_ids, np.bincount(owner_codes, minlength=len(owner_of))):
+        key = _key(image_id)
+        if key not in images.index_of:
+            unknown[key] = unknown.get(key, 0) + int(count)
     for image_id, count in unknown.items():
         message = f"annotations belong to image {image_id}, which is not among the images"
         problems.append(Problem("missing image", path, None, f"{count} rows", "rows refused", message))
+    owners = np.asarray(owner_of, np.int64)[owner_codes]
+    class_of = [categories.get(_key(category), len(categories)) for category in annotations.category_ids]
+    classes = np.asarray(class_of, np.float64)[np.asarray(annotations.classes, np.int64)]
 
     # Annotations come in any order; a stable sort puts them by image and keeps the order within one.
     order = np.argsort(owners, kind="stable")[int((owners < 0).sum()) :]
-    place = {int(row): position for position, row in enumerate(order)} if faults else {}
+    place = {int(row): position for position, row in enumerate(order)} if annotations.faults else {}
     return Labels(
-        image_names=names,
-        image_wh=image_wh,
+        image_names=images.names,
+        image_wh=np.asarray(images.sizes, np.float64).reshape(-1, 2),
         image_index=owners[order],
-        files=[path] * len(names),
+        files=[path] * len(images.names),
         row_numbers=order,
         row_word="annotation",
         classes=classes[order],
-        boxes=boxes[order],
-        faults={place[row]: fault for row, fault in faults.items()},
-        class_names=tuple(_category_names(content.get("categories"), categories)),
+        boxes=np.asarray(annotations.boxes, np.float64).reshape(-1, 4)[order],
+        faults={place[row]: fault for row, fault in annotations.faults.items() if row in place},
+        class_names=tuple(_category_names(category_items, categories)),
         n_classes=len(categories) or None,
         problems=problems,
-        lost_rows=len(annotations) - len(order),
+        lost_rows=len(owners) - len(order),
     )
 
 
-def _load(path: str) -> dict[str, Any]:
+class _Images:
+    """The images that have a size, and by id their row, -1 for those without."""
+
+    def __init__(self, path: str):
+        self.path = path
+        self.sizes: list[tuple[float, float]] = []
+        self.names: list[str] = []
+        self.index_of: dict[str, int] = {}
+        self.problems: list[Problem] = []
+        self.count = 0
+
+    def add(self, image: Any) -> None:
+        number, self.count = self.count, self.count + 1
+        image = image if isinstance(image, dict) else {}
+        image_id, width, height = _key(image.get("id")), _number(image.get("width")), _number(image.get("height"))
+        name = image.get("file_name")
+        name = name if isinstance(name, str) else f"image {image_id}"
+        if image_id in self.index_of:
+            message = f"images {number}: the id {image_id} is there before"
+            self.problems.append(Problem("duplicate row", self.path, None, name, "image refused", message))
+        elif not (is_image_size(width, height)):
+            value = f"{shorten(image.get('width'))} x {shorten(image.get('height'))}"
+            message = f"images {number} ({name}): width and height must be 1 or more"
+            self.problems.append(Problem("image without size", self.path, None, value, "image refused", message))
+            self.index_of[image_id] = -1
+        else:
+            self.index_of[image_id] = len(self.sizes)
+            self.sizes.append((width, height))
+            self.names.append(name)
+
+
+class _Annotations:
+    """Columns of the annotations; images and categories may stand behind them, so ids stay ids, by number."""
+
+    def __init__(self) -> None:
+        self.image_ids: dict[object, int] = {}
+        self.category_ids: dict[object, int] = {}
+        self.owners = array("q")
+        self.classes = array("q")
+        self.boxes = array("d")  # four an annotation: cx, cy, w, h
+        self.faults: dict[int, Fault] = {}
+
+    def add(self, annotation: Any) -> None:
+        annotation = annotation if isinstance(annotation, dict) else {}
+        box = _box(annotation)
+        if isinstance(box, Fault):
+            self.faults[len(self.owners)] = box
+            box = (math.nan,) * 4
+        self.boxes.extend(box)
+        self.owners.append(_number_of(self.image_ids, annotation.get("image_id")))
+        self.classes.append(_number_of(self.category_ids, annotation.get("category_id")))
+
+
+def _number_of(numbers: dict[object, int], value: object) -> int:
+    """The number of an id, a new one for a new id. Of plain types only, for True is the same key as 1."""
+    if type(value) is not int and type(value) is not str:
+        value = _key(value)
+    return numbers.setdefault(value, len(numbers))
+
+
+def _collect(path: str, pieces: Iterable[tuple[str, Any]]) -> tuple[_Images, _Annotations, object]:
+    images, annotations, categories = _Images(path), _Annotations(), None
+    for key, value in pieces:
+        if key == "images":
+            for image in value:
+                images.add(image)
+        elif key == "annotations":
+            for annotation in value:
+                annotations.add(annotation)
+        elif key == "categories":
+            categories = value
+    return images, annotations, categories
+
+
+def _in_pieces(path: str, progress: bool) -> Iterator[tuple[str, Any]]:
+    try:
+        descriptor, size = open_regular(path, JSON_LIMIT)
+        try:
+            yield from with_bar(read_pieces(descriptor, LISTS), "annotations", progress, total=size // BLOCK + 1)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise DatasetError(f"{path}: cannot be read: {error.strerror or error}.") from error
+
+
+def _whole(path: str) -> dict[str, Any]:
     try:
         content = json.loads(read_regular(path, JSON_LIMIT))
     except OSError as error:
@@ -81,7 +164,7 @@ def _load(path: str) -> dict[str, Any]:
     if not isinstance(content, dict):
         what = f"a list of {len(content)}, perhaps detections" if isinstance(content, list) else shorten(content)
         raise DatasetError(f"{path}: expected a COCO object with images, annotations and categories, got {what}.")
-    for key in ("images", "annotations"):
+    for key in LISTS:
         if not isinstance(content.get(key), list):
             raise DatasetError(f"{path}: looked for a list {key!r} as in COCO, found {shorten(sorted(content))}.")
     return content
@@ -89,40 +172,11 @@ def _load(path: str) -> dict[str, Any]:
 
 def _key(value: object) -> str:
     """Ids are numbers in COCO, strings in some exports; 7, 7.0 and '7' are one."""
+    if type(value) is int and abs(value) < 2**63:
+        return str(value)
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     return value if isinstance(value, str) else shorten(value)
-
-
-def _images(
-    path: str, images: list[Any], problems: list[Problem]
-) -> tuple[np.ndarray[Any, Any], list[str], dict[str, int]]:
-    """Sizes and names of the images that have a size; by id their row, -1 for those without."""
-    sizes: list[tuple[float, float]] = []
-    names: list[str] = []
-    index_of: dict[str, int] = {}
-    for number, image in enumerate(images):
-        image = image if isinstance(image, dict) else {}
-        image_id, width, height = (
-            _key(image.get("id")),
-            _number(image.get("width")),
-            _number(image.get("height")),
-        )
-        name = image.get("file_name")
-        name = name if isinstance(name, str) else f"image {image_id}"
-        if image_id in index_of:
-            message = f"images {number}: the id {image_id} is there before"
-            problems.append(Problem("duplicate row", path, None, name, "image refused", message))
-        elif not is_image_size(width, height):
-            value = f"{shorten(image.get('width'))} x {shorten(image.get('height'))}"
-            message = f"images {number} ({name}): width and height must be 1 or more"
-            problems.append(Problem("image without size", path, None, value, "image refused", message))
-            index_of[image_id] = -1
-        else:
-            index_of[image_id] = len(sizes)
-            sizes.append((width, height))
-            names.append(name)
-    return np.asarray(sizes, np.float64).reshape(-1, 2), names, index_of
 
 
 def _number(value: object) -> float:
@@ -144,13 +198,16 @@ def _box(annotation: dict[str, Any]) -> tuple[float, ...] | Fault:
     box = annotation.get("bbox")
     if not isinstance(box, list) or len(box) != 4:
         return Fault("wrong number of fields", "expected bbox [x, y, w, h]", shorten(box))
-    left, top, width, height = map(_number, box)
+    numbers = box
+    if set(map(type, box)) != {float} or not math.isfinite(sum(box)):  # all but the usual four finite floats
+        numbers = list(map(_number, box))
+    left, top, width, height = numbers
     if math.isnan(left + top + width + height):
         return Fault("not a number", "expected four finite numbers", shorten(box))
     return left + width / 2, top + height / 2, width, height
 
 
-def _categories(path: str, categories: object) -> dict[str, int]:
+def _categories(categories: object) -> dict[str, int]:
     """Class numbers by category id, in the order of the ids."""
     if not isinstance(categories, list):
         return {}

@@ -103,6 +103,6 @@ def shorten(value: object, limit: int = 60) -> str:
     return brief.repr(value)
 
 
-def with_bar(items: Iterable[T], what: str, progress: bool) -> Iterable[T]:
+def with_bar(items: Iterable[T], what: str, progress: bool, total: int | None = None) -> Iterable[T]:
     """The items; with `progress`, a bar on a terminal's stderr if they take more than two seconds."""
-    return tqdm(items, desc=what, leave=False, delay=2, disable=not (progress and sys.stderr.isatty()))
+    return tqdm(items, desc=what, total=total, leave=False, delay=2, disable=not (progress and sys.stderr.isatty()))
