@@ -7,11 +7,13 @@ count, for all formats alike; `sizes` scales them.
 from __future__ import annotations
 
 import os
-from typing import Any, Union
+from collections.abc import Callable
+from typing import Any, Optional, Union
 
 import numpy as np
 
 from anchorlib.arrays import check_one_of
+from anchorlib.datasets.cache import check_cache, read_through
 from anchorlib.datasets.checks import Labels, screen
 from anchorlib.datasets.coco import read_coco
 from anchorlib.datasets.counts import SizeCounts
@@ -24,7 +26,9 @@ from anchorlib.errors import BadValueError, DatasetError, LabelError, ShapeError
 
 __all__ = ["BoxSizes", "Problem", "SizeCounts", "from_dataset", "read_boxes", "scale_sizes"]
 
-READERS = {
+Reader = Callable[[str, str, bool], Labels]
+
+READERS: dict[str, Reader] = {
     ".yaml": read_yolo,
     ".yml": read_yolo,
     ".json": read_coco,
@@ -47,6 +51,7 @@ def read_boxes(
     problems: str = "report",
     progress: bool = False,
     allow_empty: bool = False,
+    cache: Optional[Union[str, os.PathLike[str]]] = None,
 ) -> BoxSizes:
     """The sizes of all boxes of a data set, as the network will see them.
 
@@ -62,6 +67,9 @@ def read_boxes(
         collects nothing; the boxes are the same with 'report' and 'ignore'
     progress : show a bar on a terminal, for what takes over two seconds
     allow_empty : return the problems of a data set without one usable box, too
+    cache : a file that keeps what was read. It is used while every file that counted has its size and time and
+        the folders hold the same files, whatever `imgsz`, `resize` and `problems` are; else it is written anew,
+        atomically. Nothing in it is unpickled, and a damaged one is as good as none.
 
     Returns
     -------
@@ -71,7 +79,11 @@ def read_boxes(
     ------
     DatasetError : no format known, a split that is not there, or (without `allow_empty`) not one usable box
     LabelError : with problems='raise', the first row or image that is lost, with file and line
-    BadValueError : an unknown option
+    BadValueError : an unknown option, or no folder for the cache
+
+    Warns
+    -----
+    RuntimeWarning : the cache cannot be written, or should not be, because files changed just now
 
     Notes
     -----
@@ -90,7 +102,14 @@ def read_boxes(
     check_one_of("problems", problems, REPORTS)
     scale_sizes(np.ones((1, 2)), np.ones(2), imgsz, resize)  # refuses wrong options before any file is read
     path = os.path.expanduser(os.fspath(path))
-    labels = _read(path, split, progress)
+    reader, place = _find(path)
+    if cache is None:
+        labels = reader(place, split, progress)
+    else:
+        file = os.path.expanduser(os.fspath(cache))
+        check_cache(file)
+        asked = {"format": reader.__name__, "path": place, "split": split}
+        labels = read_through(file, asked, lambda: reader(place, split, progress), progress)
     sizes = screen(labels, imgsz, resize)
     costly = [problem for problem in sizes.problems if problem.costs]
     if problems == "raise" and costly:
@@ -102,14 +121,15 @@ def read_boxes(
     return sizes
 
 
-def _read(path: str, split: str, progress: bool) -> Labels:
+def _find(path: str) -> tuple[Reader, str]:
+    """The reader of a format and the path that it takes; DatasetError."""
     if os.path.isdir(path):
         yamls = [name for name in sorted(os.listdir(path)) if name.endswith((".yaml", ".yml"))]
         is_voc = os.path.isdir(os.path.join(path, "Annotations"))  # which a stray .yaml does not make a YOLO set
         if "data.yaml" in yamls or (len(yamls) == 1 and not is_voc):
-            return read_yolo(os.path.join(path, "data.yaml" if "data.yaml" in yamls else yamls[0]), split, progress)
+            return read_yolo, os.path.join(path, "data.yaml" if "data.yaml" in yamls else yamls[0])
         if is_voc:
-            return read_voc(path, split, progress)
+            return read_voc, path
         there = yamls or sorted(os.listdir(path))[:8]
         raise DatasetError(
             f"{path}: looked for data.yaml (YOLO) or Annotations (Pascal VOC) in this folder, found "
@@ -124,7 +144,7 @@ def _read(path: str, split: str, progress: bool) -> Labels:
             f"{path}: looked for a data.yaml (YOLO), .json (COCO), .data or .txt (darknet) file or a folder, "
             f"got {suffix or 'no suffix'!r}.{hint}"
         )
-    return READERS[suffix](path, split, progress)
+    return READERS[suffix], path
 
 
 def _nothing(path: str, split: str, sizes: BoxSizes) -> str:

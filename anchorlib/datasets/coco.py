@@ -89,7 +89,7 @@ class _Images:
         if image_id in self.index_of:
             message = f"images {number}: the id {image_id} is there before"
             self.problems.append(Problem("duplicate row", self.path, None, name, "image refused", message))
-        elif not (is_image_size(width, height)):
+        elif not is_image_size(width, height):
             value = f"{shorten(image.get('width'))} x {shorten(image.get('height'))}"
             message = f"images {number} ({name}): width and height must be 1 or more"
             self.problems.append(Problem("image without size", self.path, None, value, "image refused", message))

@@ -11,6 +11,8 @@ from typing import TypeVar
 
 from tqdm import tqdm
 
+from anchorlib.datasets.seen import ABSENT, look, note_error, note_file, note_walk
+
 T = TypeVar("T")
 
 MEGABYTE = 1 << 20
@@ -32,7 +34,11 @@ def open_regular(path: str, limit: int | None = None) -> tuple[int, int]:
         descriptor = os.open(path, flags)
     except ValueError as error:  # a NUL byte, or what the file system cannot encode
         raise OSError(f"not a path: {error}") from error
+    except OSError as error:
+        note_error(path, error)
+        raise
     info = os.fstat(descriptor)
+    note_file(path, info)
     if stat.S_ISREG(info.st_mode) and (limit is None or info.st_size <= limit):
         return descriptor, info.st_size
     os.close(descriptor)
@@ -45,9 +51,18 @@ def read_regular(path: str, limit: int = LABEL_LIMIT) -> bytes:
     """The bytes of a regular file of at most `limit` bytes; OSError otherwise."""
     descriptor, size = open_regular(path, limit)
     try:
-        return os.read(descriptor, size)  # a file object costs more than all the rest of a small file
+        return read_some(path, descriptor, size)
     finally:
         os.close(descriptor)
+
+
+def read_some(path: str, descriptor: int, size: int) -> bytes:
+    """Up to `size` bytes of an open file; OSError."""
+    try:
+        return os.read(descriptor, size)  # a file object costs more than all the rest of a small file
+    except OSError as error:
+        note_error(path, error)
+        raise
 
 
 def read_lines(path: str) -> list[str]:
@@ -74,7 +89,9 @@ def walk(folder: str, suffixes: Iterable[str]) -> list[str]:
                 found.append(entry.path)
             elif _is_dir(entry):
                 waiting.append(entry.path)
-    return sorted(found)
+    found.sort()
+    note_walk(folder, suffixes, found)
+    return found
 
 
 def _is_dir(entry: os.DirEntry[str]) -> bool:
@@ -86,13 +103,7 @@ def _is_dir(entry: os.DirEntry[str]) -> bool:
 
 def first_existing(candidates: Iterable[str]) -> str | None:
     """The first path that is there, or None."""
-    for candidate in candidates:
-        try:
-            if os.path.exists(candidate):
-                return candidate
-        except ValueError:  # a NUL byte; Python 3.8+ answers False on most systems
-            continue
-    return None
+    return next((candidate for candidate in candidates if look(candidate) != ABSENT), None)
 
 
 def shorten(value: object, limit: int = 60) -> str:

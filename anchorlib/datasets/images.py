@@ -9,7 +9,7 @@ from typing import BinaryIO
 
 from PIL import Image, UnidentifiedImageError
 
-from anchorlib.datasets.files import open_regular
+from anchorlib.datasets.files import open_regular, read_some
 
 HEAD = 8192  # bytes; the sizes of nearly all JPEG and PNG files stand within them
 WIDTH, HEIGHT = 0x0100, 0x0101  # TIFF tags
@@ -24,7 +24,7 @@ def image_size(path: str) -> tuple[int, int, bool]:
     """
     descriptor, _ = open_regular(path)
     try:
-        head = os.read(descriptor, HEAD)
+        head = read_some(path, descriptor, HEAD)
         size = _jpeg_size(head) or _png_size(head)
         if size:
             return (*size, False)

@@ -22,6 +22,7 @@ from anchorlib.datasets.files import (
 )
 from anchorlib.datasets.images import image_size
 from anchorlib.datasets.rows import read_rows
+from anchorlib.datasets.seen import FOLDER, look
 from anchorlib.datasets.sizes import Problem
 from anchorlib.errors import DatasetError
 from anchorlib.safe_yaml import load_yaml
@@ -42,7 +43,7 @@ def read_yolo(path: str, split: str, progress: bool) -> Labels:
             place = _resolve(path, config, name, entry, optional=split == "all", problems=problems)
             if place is None:
                 continue
-            if os.path.isdir(place):
+            if look(place) == FOLDER:
                 images += walk(place, IMAGE_SUFFIXES)
                 folders.append(place)
             else:

@@ -1,0 +1,176 @@
+"""Labels that were read before, in a file: taken again while every file they came from is what it was."""
+
+from __future__ import annotations
+
+import os
+import time
+import warnings
+from collections.abc import Callable
+from typing import Any, Optional
+
+import numpy as np
+import PIL
+
+from anchorlib._version import __version__
+from anchorlib.datasets.checks import Fault, Labels
+from anchorlib.datasets.files import walk, with_bar
+from anchorlib.datasets.npz import read_npz, write_npz
+from anchorlib.datasets.seen import ABSENT, FILE, FOLDER, Seen, digest, look, noting
+from anchorlib.datasets.sizes import Problem
+from anchorlib.errors import BadValueError, DatasetError
+
+_KIND, _VERSION = "labels as they were read", 1
+_FORMS = {
+    "image_wh": ("<f8", (None, 2)),
+    "image_index": ("<i8", (None,)),
+    "row_numbers": ("<i8", (None,)),
+    "classes": ("<f8", (None,)),
+    "boxes": ("<f8", (None, 4)),
+    "states": ("<i8", (None, 2)),  # of the paths, as in Seen
+}
+_SETTLED = 2_000_000_000  # ns; file systems tell times apart by up to two seconds, and a file may change twice in them
+_START = b'meta.json{"kind": "' + _KIND.encode() + b'"'  # of our files, behind the 30 bytes of a zip's first header
+
+
+def check_cache(path: str) -> None:
+    """BadValueError where no cache can be written, before hours of reading."""
+    folder = os.path.dirname(path) or os.curdir
+    if not os.path.isdir(folder) or os.path.isdir(path):
+        raise BadValueError(f"cache must be a file, there or not, in a folder that is there, got {path}.")
+
+
+def read_through(path: str, asked: dict[str, str], read: Callable[[], Labels], progress: bool) -> Labels:
+    """The labels of the cache, if they are what `read` would give; else those, which are written to it.
+
+    `asked` is all that `read` depends on beside the disk. A cache that is stale, damaged, of another version or of
+    other labels is written anew. One that cannot be written is a RuntimeWarning, for the labels are there; so is a
+    path at which something else lies, which stays.
+    """
+    asked = {**asked, "anchorlib": __version__, "pillow": PIL.__version__}
+    labels = _load(path, asked, progress)
+    if labels is not None:
+        return labels
+    started = time.time_ns()
+    with noting() as seen:
+        labels = read()
+    reason = _why_not(path, seen, started)
+    if not reason:
+        try:
+            _save(path, asked, labels, seen)
+        except OSError as error:
+            reason = error.strerror or str(error)
+    if reason:
+        warnings.warn(f"{path}: the cache was not written: {reason}", RuntimeWarning, stacklevel=3)
+    return labels
+
+
+def _why_not(path: str, seen: Seen, started: int) -> str:
+    """Why labels that were read then shall not be written there, or ''."""
+    recent = [file for file, (size, changed) in seen.states.items() if size >= 0 and changed > started - _SETTLED]
+    if not seen.trusted:
+        return "not all files could be read"
+    if recent:
+        return f"{recent[0]} changed less than two seconds before it was read"
+    try:
+        with open(path, "rb") as file:
+            start = file.read(30 + len(_START))
+    except FileNotFoundError:
+        return ""
+    except OSError as error:
+        return error.strerror or str(error)
+    return "" if not start or start[30:] == _START else "something else lies there; name another file, or remove it"
+
+
+def _save(path: str, asked: dict[str, str], labels: Labels, seen: Seen) -> None:
+    meta = {
+        "asked": asked,
+        "paths": list(seen.states),
+        "walks": [[folder, suffixes, found] for (folder, suffixes), found in seen.walks.items()],
+        "image_names": labels.image_names,
+        "files": labels.files,
+        "row_word": labels.row_word,
+        "faults": [[row, *_values(fault)] for row, fault in labels.faults.items()],
+        "class_names": labels.class_names,
+        "n_classes": labels.n_classes,
+        "problems": [_values(problem) for problem in labels.problems],
+        "lost_rows": labels.lost_rows,
+    }
+    arrays = {name: getattr(labels, name) for name in _FORMS if name != "states"}
+    arrays["states"] = np.asarray(list(seen.states.values()), np.int64).reshape(-1, 2)
+    arrays = {name: array.astype(_FORMS[name][0]) for name, array in arrays.items()}
+    write_npz(path, _KIND, _VERSION, meta, **arrays)
+
+
+def _values(item: Any) -> list[Any]:
+    return list(vars(item).values())
+
+
+def _load(path: str, asked: dict[str, str], progress: bool) -> Optional[Labels]:
+    """None for anything but a cache of these labels, and of files that have not changed."""
+    try:
+        meta, arrays = read_npz(path, _KIND, _VERSION, **_FORMS)
+        states = arrays.pop("states").tolist()
+        if meta["asked"] != asked or len(meta["paths"]) != len(states):
+            return None
+        for folder, suffixes, found in meta["walks"]:
+            if digest(walk(folder, suffixes)) != found:
+                return None
+        for file, state in with_bar(zip(meta["paths"], states), "cache", progress, total=len(states)):
+            if not _is_still(file, tuple(state)):
+                return None
+        return _labels(meta, arrays)
+    except (DatasetError, LookupError, TypeError, ValueError, AttributeError):  # damaged, or made by someone else
+        return None
+
+
+def _is_still(path: str, state: tuple[int, int]) -> bool:
+    if state in (ABSENT, FILE, FOLDER):
+        return look(path) == state
+    try:
+        info = os.stat(path)
+    except OSError:
+        return False
+    return (info.st_size, info.st_mtime_ns) == state
+
+
+def _labels(meta: dict[str, Any], arrays: dict[str, Any]) -> Labels:
+    """Labels that fit together; ValueError and others."""
+    labels = Labels(
+        image_names=_texts(meta["image_names"]),
+        files=_texts(meta["files"]),
+        row_word=str(meta["row_word"]),
+        faults={row: Fault(*_texts(fault)) for row, *fault in meta["faults"]},
+        class_names=tuple(_texts(meta["class_names"])),
+        n_classes=meta["n_classes"],
+        problems=[_problem(*values) for values in meta["problems"]],
+        lost_rows=meta["lost_rows"],
+        **arrays,
+    )
+    n_images, n_rows = len(labels.image_wh), len(labels.classes)
+    owners = labels.image_index
+    fits = (
+        len(labels.image_names) == len(labels.files) == n_images
+        and len(owners) == len(labels.row_numbers) == len(labels.boxes) == n_rows
+        and bool((labels.image_wh > 0).all() and np.isfinite(labels.image_wh).all())
+        and bool((owners[1:] >= owners[:-1]).all() and (owners[:1] >= 0).all() and (owners[-1:] < n_images).all())
+        and all(type(row) is int and 0 <= row < n_rows for row in labels.faults)
+        and type(labels.lost_rows) is int
+        and labels.lost_rows >= 0
+        and (labels.n_classes is None or type(labels.n_classes) is int)
+    )
+    if not fits:
+        raise ValueError("the parts do not fit together")
+    return labels
+
+
+def _problem(kind: str, file: str, line: Optional[int], value: str, action: str, message: str) -> Problem:
+    _texts([kind, file, value, action, message])
+    if line is not None and type(line) is not int:
+        raise ValueError("a line is a number")
+    return Problem(kind, file, line, value, action, message)
+
+
+def _texts(items: Any) -> list[str]:
+    if not all(type(item) is str for item in items):
+        raise ValueError("expected texts")
+    return list(items)
