@@ -26,7 +26,7 @@ from anchorlib.errors import BadValueError, DatasetError, LabelError, ShapeError
 
 __all__ = ["BoxSizes", "Problem", "SizeCounts", "from_dataset", "read_boxes", "scale_sizes"]
 
-Reader = Callable[[str, str, bool], Labels]
+Reader = Callable[[str, str, bool, int], Labels]
 
 READERS: dict[str, Reader] = {
     ".yaml": read_yolo,
@@ -52,6 +52,7 @@ def read_boxes(
     progress: bool = False,
     allow_empty: bool = False,
     cache: Optional[Union[str, os.PathLike[str]]] = None,
+    workers: int = 1,
 ) -> BoxSizes:
     """The sizes of all boxes of a data set, as the network will see them.
 
@@ -70,6 +71,8 @@ def read_boxes(
     cache : a file that keeps what was read. It is used while every file that counted has its size and time and
         the folders hold the same files, whatever `imgsz`, `resize` and `problems` are; else it is written anew,
         atomically. Nothing in it is unpickled, and a damaged one is as good as none.
+    workers : how many files are asked for at a time, by threads. More than one helps where the disk is waited for,
+        as on a network; on a warm local disk it does not. The result is the same. A COCO .json is one file.
 
     Returns
     -------
@@ -101,15 +104,17 @@ def read_boxes(
     """
     check_one_of("problems", problems, REPORTS)
     scale_sizes(np.ones((1, 2)), np.ones(2), imgsz, resize)  # refuses wrong options before any file is read
+    if isinstance(workers, bool) or not isinstance(workers, int) or workers < 1:
+        raise BadValueError(f"workers must be a whole number >= 1, got {workers!r}.")
     path = os.path.expanduser(os.fspath(path))
     reader, place = _find(path)
     if cache is None:
-        labels = reader(place, split, progress)
+        labels = reader(place, split, progress, workers)
     else:
         file = os.path.expanduser(os.fspath(cache))
         check_cache(file)
         asked = {"format": reader.__name__, "path": place, "split": split}
-        labels = read_through(file, asked, lambda: reader(place, split, progress), progress)
+        labels = read_through(file, asked, lambda: reader(place, split, progress, workers), progress, workers)
     sizes = screen(labels, imgsz, resize)
     costly = [problem for problem in sizes.problems if problem.costs]
     if problems == "raise" and costly:

@@ -13,7 +13,7 @@ import PIL
 
 from anchorlib._version import __version__
 from anchorlib.datasets.checks import Fault, Labels
-from anchorlib.datasets.files import walk, with_bar
+from anchorlib.datasets.files import in_order, walk
 from anchorlib.datasets.npz import read_npz, write_npz
 from anchorlib.datasets.seen import ABSENT, FILE, FOLDER, Seen, digest, look, noting
 from anchorlib.datasets.sizes import Problem
@@ -39,7 +39,7 @@ def check_cache(path: str) -> None:
         raise BadValueError(f"cache must be a file, there or not, in a folder that is there, got {path}.")
 
 
-def read_through(path: str, asked: dict[str, str], read: Callable[[], Labels], progress: bool) -> Labels:
+def read_through(path: str, asked: dict[str, str], read: Callable[[], Labels], progress: bool, workers: int) -> Labels:
     """The labels of the cache, if they are what `read` would give; else those, which are written to it.
 
     `asked` is all that `read` depends on beside the disk. A cache that is stale, damaged, of another version or of
@@ -47,7 +47,7 @@ def read_through(path: str, asked: dict[str, str], read: Callable[[], Labels], p
     path at which something else lies, which stays.
     """
     asked = {**asked, "anchorlib": __version__, "pillow": PIL.__version__}
-    labels = _load(path, asked, progress)
+    labels = _load(path, asked, progress, workers)
     if labels is not None:
         return labels
     started = time.time_ns()
@@ -105,7 +105,7 @@ def _values(item: Any) -> list[Any]:
     return list(vars(item).values())
 
 
-def _load(path: str, asked: dict[str, str], progress: bool) -> Optional[Labels]:
+def _load(path: str, asked: dict[str, str], progress: bool, workers: int) -> Optional[Labels]:
     """None for anything but a cache of these labels, and of files that have not changed."""
     try:
         meta, arrays = read_npz(path, _KIND, _VERSION, **_FORMS)
@@ -115,15 +115,16 @@ def _load(path: str, asked: dict[str, str], progress: bool) -> Optional[Labels]:
         for folder, suffixes, found in meta["walks"]:
             if digest(walk(folder, suffixes)) != found:
                 return None
-        for file, state in with_bar(zip(meta["paths"], states), "cache", progress, total=len(states)):
-            if not _is_still(file, tuple(state)):
-                return None
+        answers = list(zip(meta["paths"], map(tuple, states)))
+        if not all(in_order(_is_still, answers, "cache", progress, workers)):
+            return None
         return _labels(meta, arrays)
     except (DatasetError, LookupError, TypeError, ValueError, AttributeError):  # damaged, or made by someone else
         return None
 
 
-def _is_still(path: str, state: tuple[int, int]) -> bool:
+def _is_still(answer: tuple[str, tuple[int, int]]) -> bool:
+    path, state = answer
     if state in (ABSENT, FILE, FOLDER):
         return look(path) == state
     try:

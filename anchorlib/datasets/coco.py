@@ -21,11 +21,12 @@ JSON_LIMIT = 1024 * MEGABYTE
 LISTS = ("images", "annotations")
 
 
-def read_coco(path: str, split: str, progress: bool) -> Labels:
+def read_coco(path: str, split: str, progress: bool, workers: int) -> Labels:
     """Labels of an annotations file, which is one split; DatasetError.
 
     Crowd and ignored annotations are left out: YOLO does not train on them. The file is read piece by piece;
-    one that cannot be, because it is broken or laid out in an unusual way, is read whole.
+    one that cannot be, because it is broken or laid out in an unusual way, is read whole. One file is the work of
+    one worker.
     """
     try:
         found = _collect(path, _in_pieces(path, progress))

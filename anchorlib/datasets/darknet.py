@@ -14,7 +14,7 @@ KEYS = {"train": "train", "val": "valid", "test": "test"}
 IMAGE_FOLDERS = ("images", "JPEGImages")  # darknet looks for the labels of both in `labels`
 
 
-def read_darknet(path: str, split: str, progress: bool) -> Labels:
+def read_darknet(path: str, split: str, progress: bool, workers: int) -> Labels:
     """Labels of a .data file's split (or 'all'), or of a .txt list of images, one split; DatasetError."""
     here = os.path.dirname(path) or os.curdir
     roots = [here, os.path.join(here, os.pardir), os.curdir]  # cfg/coco.data names data/train.txt
@@ -24,7 +24,7 @@ def read_darknet(path: str, split: str, progress: bool) -> Labels:
     images = [image for place in lists for image in read_image_list(place, [os.path.dirname(place), *roots])]
     images = list(dict.fromkeys(map(os.path.normpath, images)))
     names = _names(path, options, roots, problems)
-    labels = read_images(images, image_folders=IMAGE_FOLDERS, problems=problems, progress=progress)
+    labels = read_images(images, image_folders=IMAGE_FOLDERS, problems=problems, progress=progress, workers=workers)
     labels.class_names = names
     n_classes = options.get("classes", "")
     is_count = n_classes.isdecimal() and len(n_classes) < 10  # int() refuses thousands of digits

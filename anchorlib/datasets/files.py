@@ -6,7 +6,10 @@ import os
 import reprlib
 import stat
 import sys
-from collections.abc import Iterable
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import copy_context
 from typing import TypeVar
 
 from tqdm import tqdm
@@ -14,9 +17,11 @@ from tqdm import tqdm
 from anchorlib.datasets.seen import ABSENT, look, note_error, note_file, note_walk
 
 T = TypeVar("T")
+R = TypeVar("R")
 
 MEGABYTE = 1 << 20
 LABEL_LIMIT = 16 * MEGABYTE  # one image's labels, or one xml; real ones end at a few megabytes of polygons
+FILES_AT_ONCE = 16  # handed to a thread: enough to make it worth while, few enough to stay small
 LIST_LIMIT = 64 * MEGABYTE  # lists of images
 IMAGE_SUFFIXES = frozenset(
     ".avif .bmp .dng .gif .jfif .jp2 .jpe .jpeg .jpg .mpo .pgm .png .ppm .tif .tiff .webp".split()  # noqa: SIM905
@@ -54,6 +59,14 @@ def read_regular(path: str, limit: int = LABEL_LIMIT) -> bytes:
         return read_some(path, descriptor, size)
     finally:
         os.close(descriptor)
+
+
+def read_or_error(path: str) -> bytes | OSError:
+    """What `read_regular` returns or raises."""
+    try:
+        return read_regular(path)
+    except OSError as error:
+        return error
 
 
 def read_some(path: str, descriptor: int, size: int) -> bytes:
@@ -117,3 +130,27 @@ def shorten(value: object, limit: int = 60) -> str:
 def with_bar(items: Iterable[T], what: str, progress: bool, total: int | None = None) -> Iterable[T]:
     """The items; with `progress`, a bar on a terminal's stderr if they take more than two seconds."""
     return tqdm(items, desc=what, total=total, leave=False, delay=2, disable=not (progress and sys.stderr.isatty()))
+
+
+def in_order(function: Callable[[T], R], items: Sequence[T], what: str, progress: bool, workers: int) -> Iterable[R]:
+    """The function of each item, in their order, with a bar; by as many threads as there are workers.
+
+    Threads, for it is the disk that is waited for. What they do is noted as if it were done here.
+    """
+    results = map(function, items) if workers == 1 else _by_threads(function, items, workers)
+    return with_bar(results, what, progress, total=len(items))
+
+
+def _by_threads(function: Callable[[T], R], items: Sequence[T], workers: int) -> Iterator[R]:
+    def each(some: Sequence[T]) -> list[R]:
+        return [function(item) for item in some]
+
+    waiting: deque[Future[list[R]]] = deque()
+    with ThreadPoolExecutor(workers) as pool:
+        for first in range(0, len(items), FILES_AT_ONCE):
+            some = items[first : first + FILES_AT_ONCE]
+            waiting.append(pool.submit(copy_context().run, each, some))
+            if len(waiting) > 2 * workers:  # no further ahead, for what was read waits in memory
+                yield from waiting.popleft().result()
+        for done in waiting:
+            yield from done.result()

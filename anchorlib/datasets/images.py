@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import struct
 import warnings
+from collections.abc import Iterator, Sequence
 from typing import BinaryIO
 
 from PIL import Image, UnidentifiedImageError
 
-from anchorlib.datasets.files import open_regular, read_some
+from anchorlib.datasets.files import in_order, open_regular, read_some
 
 HEAD = 8192  # bytes; the sizes of nearly all JPEG and PNG files stand within them
 WIDTH, HEIGHT = 0x0100, 0x0101  # TIFF tags
@@ -22,6 +23,28 @@ def image_size(path: str) -> tuple[int, int, bool]:
     Plain JPEG and PNG headers are read here, in a fraction of Pillow's time; all others by Pillow: those with
     metadata that may hold a rotation, those with anything unusual before the size, and every other format.
     """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # damaged EXIF, very large images: neither matters for a size
+        return _size(path)
+
+
+def image_sizes(
+    paths: Sequence[str], progress: bool = False, workers: int = 1
+) -> Iterator[tuple[int, int, bool] | OSError]:
+    """What `image_size` returns or raises, of each image in order."""
+    with warnings.catch_warnings():  # here, for it changes what all threads share
+        warnings.simplefilter("ignore")
+        yield from in_order(_size_or_error, paths, "images", progress, workers)
+
+
+def _size_or_error(path: str) -> tuple[int, int, bool] | OSError:
+    try:
+        return _size(path)
+    except OSError as error:
+        return error
+
+
+def _size(path: str) -> tuple[int, int, bool]:
     descriptor, _ = open_regular(path)
     try:
         head = read_some(path, descriptor, HEAD)
@@ -65,18 +88,16 @@ def _png_size(head: bytes) -> tuple[int, int] | None:
 
 
 def _pillow_size(file: BinaryIO) -> tuple[int, int, bool]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # damaged EXIF, very large images: neither matters for a size
-        try:
-            with Image.open(file) as image:
-                width, height = image.size
-                if image.format == "TIFF":  # Pillow 11.2 and newer have swapped these sides already
-                    width, height = image.getexif()[WIDTH], image.getexif()[HEIGHT]
-                rotated = image.getexif().get(ORIENTATION) in (5, 6, 7, 8)
-        except UnidentifiedImageError as error:  # whose message has the number of our descriptor
-            raise OSError("no image that Pillow knows") from error
-        except Exception as error:  # Pillow's plugins raise all sorts on damaged files
-            raise OSError(f"{type(error).__name__}: {error}") from error
+    try:
+        with Image.open(file) as image:
+            width, height = image.size
+            if image.format == "TIFF":  # Pillow 11.2 and newer have swapped these sides already
+                width, height = image.getexif()[WIDTH], image.getexif()[HEIGHT]
+            rotated = image.getexif().get(ORIENTATION) in (5, 6, 7, 8)
+    except UnidentifiedImageError as error:  # its own words hold a descriptor's number, which differs from run to run
+        raise OSError("no image that Pillow knows") from error
+    except Exception as error:  # Pillow's plugins raise all sorts on damaged files
+        raise OSError(f"{type(error).__name__}: {error}") from error
     if width <= 0 or height <= 0:
         raise OSError(f"a size of {width} x {height}")
     return (height, width, True) if rotated else (width, height, False)

@@ -10,7 +10,7 @@ import numpy as np
 
 from anchorlib.arrays import HostArray
 from anchorlib.datasets.checks import Fault
-from anchorlib.datasets.files import MEGABYTE, read_regular, with_bar
+from anchorlib.datasets.files import MEGABYTE, in_order, read_or_error
 
 BATCH = MEGABYTE  # bytes of text parsed at once: many files, few enough for the processor's cache
 POWERS_OF_TEN = np.asarray([10**power for power in range(17)], np.float64)
@@ -29,7 +29,9 @@ class Rows:
     unreadable: dict[int, str]  # files that are there and cannot be read, with the reason
 
 
-def read_rows(paths: Sequence[str], keypoints: Optional[tuple[int, int]] = None, progress: bool = False) -> Rows:
+def read_rows(
+    paths: Sequence[str], keypoints: Optional[tuple[int, int]] = None, progress: bool = False, workers: int = 1
+) -> Rows:
     """The rows of all label files; nothing is raised.
 
     Parameters
@@ -42,17 +44,17 @@ def read_rows(paths: Sequence[str], keypoints: Optional[tuple[int, int]] = None,
     parts: list[Rows] = []
     contents: list[bytes] = []
     size, first = 0, 0
-    for index, path in enumerate(with_bar(paths, "labels", progress)):
-        content = b""
-        try:
-            content = read_regular(path)
-            if b"\0" in content or content.count(b"\n") > MAX_ROWS:
-                raise OSError("not a text file" if b"\0" in content else f"more than {MAX_ROWS} rows")
-        except FileNotFoundError:
+    for index, content in enumerate(in_order(read_or_error, paths, "labels", progress, workers)):
+        if isinstance(content, FileNotFoundError):
             missing.append(index)
-        except OSError as error:
+        elif isinstance(content, OSError):
+            unreadable[index] = content.strerror or str(content)
+        elif b"\0" in content:
+            unreadable[index] = "not a text file"
+        elif content.count(b"\n") > MAX_ROWS:
+            unreadable[index] = f"more than {MAX_ROWS} rows"
+        if isinstance(content, OSError) or index in unreadable:
             content = b""
-            unreadable[index] = error.strerror or str(error)
         contents.append(content)
         size += len(content)
         if size > BATCH:

@@ -51,7 +51,8 @@ def note_error(path: str, error: OSError) -> None:
     seen = _NOTED_IN.get()
     if seen is not None:
         seen.states[path] = ABSENT
-        seen.trusted &= error.errno in _LASTING
+        if error.errno not in _LASTING:
+            seen.trusted = False
 
 
 def look(path: str) -> tuple[int, int]:

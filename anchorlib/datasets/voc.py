@@ -11,7 +11,7 @@ from defusedxml import DefusedXmlException
 from defusedxml.ElementTree import fromstring
 
 from anchorlib.datasets.checks import Fault, Labels, is_image_size
-from anchorlib.datasets.files import IMAGE_SUFFIXES, read_lines, read_regular, walk, with_bar
+from anchorlib.datasets.files import IMAGE_SUFFIXES, in_order, read_lines, read_or_error, walk
 from anchorlib.datasets.images import image_size
 from anchorlib.datasets.sizes import Problem
 from anchorlib.errors import DatasetError
@@ -19,7 +19,7 @@ from anchorlib.errors import DatasetError
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
 
 
-def read_voc(path: str, split: str, progress: bool) -> Labels:
+def read_voc(path: str, split: str, progress: bool, workers: int) -> Labels:
     """Labels of a split, or of all annotations; DatasetError. Sides are xmax - xmin and ymax - ymin."""
     problems: list[Problem] = []
     files = _annotation_files(path, split, problems)
@@ -32,8 +32,8 @@ def read_voc(path: str, split: str, progress: bool) -> Labels:
     boxes: list[tuple[float, ...]] = []
     faults: dict[int, Fault] = {}
     lost_rows = 0
-    for file in with_bar(files, "annotations", progress):
-        root = _parse(file, problems)
+    for file, content in zip(files, in_order(read_or_error, files, "annotations", progress, workers)):
+        root = _parse(file, content, problems)
         if root is None:
             continue
         objects = root.findall("object")
@@ -100,10 +100,12 @@ def _annotation_files(path: str, split: str, problems: list[Problem]) -> list[st
     return [os.path.join(folder, f"{stem}.xml") for stem in dict.fromkeys(stems)]
 
 
-def _parse(file: str, problems: list[Problem]) -> Any:
+def _parse(file: str, content: bytes | OSError, problems: list[Problem]) -> Any:
     """The root element; None, and a problem, if there is none."""
     try:
-        return fromstring(read_regular(file))
+        if isinstance(content, OSError):
+            raise content
+        return fromstring(content)
     except FileNotFoundError:
         # An image of the list without annotation: its size is nowhere, but it has no boxes either.
         problems.append(Problem("missing label", file, None, "", "left out", "is not there"))

@@ -18,9 +18,8 @@ from anchorlib.datasets.files import (
     read_regular,
     shorten,
     walk,
-    with_bar,
 )
-from anchorlib.datasets.images import image_size
+from anchorlib.datasets.images import image_sizes
 from anchorlib.datasets.rows import read_rows
 from anchorlib.datasets.seen import FOLDER, look
 from anchorlib.datasets.sizes import Problem
@@ -31,7 +30,7 @@ YAML_LIMIT = 4 * MEGABYTE
 SPLITS = ("train", "val", "test")
 
 
-def read_yolo(path: str, split: str, progress: bool) -> Labels:
+def read_yolo(path: str, split: str, progress: bool, workers: int) -> Labels:
     """Labels of one split (or 'all') of a data.yaml; DatasetError."""
     config = load_config(path)
     problems: list[Problem] = []
@@ -57,6 +56,7 @@ def read_yolo(path: str, split: str, progress: bool) -> Labels:
         keypoints=_keypoints(path, config),
         problems=problems,
         progress=progress,
+        workers=workers,
     )
     labels.class_names = names
     labels.n_classes = n_classes if isinstance(n_classes, int) and n_classes > 0 else len(names) or None
@@ -111,30 +111,30 @@ def read_images(
     keypoints: Optional[tuple[int, int]] = None,
     problems: Sequence[Problem] = (),
     progress: bool = False,
+    workers: int = 1,
 ) -> Labels:
     """Labels and sizes of images. Rows of those without a size, and of `orphans` (label files), are lost."""
     paths = [label_path(image, image_folders) for image in images] + list(orphans)
-    rows = read_rows(paths, keypoints, progress)
+    rows = read_rows(paths, keypoints, progress, workers)
     n_rows = np.bincount(rows.file_index, minlength=len(paths))
     missing = set(rows.missing)
     found: list[Problem] = list(problems)
     sizes = np.zeros((len(paths), 2))  # 0: no size, and so no image
-    for index, image in enumerate(with_bar(images, "images", progress)):
+    for index, size in enumerate(image_sizes(images, progress, workers)):
+        image = images[index]
         if index in rows.unreadable:
             found.append(Problem("unreadable label", paths[index], None, "", "image refused", rows.unreadable[index]))
             continue
         lost = f"{n_rows[index]} rows"
-        try:
-            width, height, rotated = image_size(image)
-        except FileNotFoundError:
+        if isinstance(size, FileNotFoundError):
             found.append(Problem("missing image", image, None, lost, "image refused", "is not there"))
             continue
-        except OSError as error:
-            reason = f"cannot be read: {error.strerror or error}"
+        if isinstance(size, OSError):
+            reason = f"cannot be read: {size.strerror or size}"
             found.append(Problem("unreadable image", image, None, lost, "image refused", reason))
             continue
-        sizes[index] = width, height
-        if rotated:
+        sizes[index] = size[:2]
+        if size[2]:
             found.append(Problem("exif rotation", image, None, "", "read", "EXIF turns it, its sides are swapped"))
         if index in missing:
             found.append(Problem("missing label", paths[index], None, "", "read", "is not there: no boxes"))
