@@ -1,7 +1,9 @@
 """Scaling, image headers, and data sets in memory."""
 
+import io
 import os
 import struct
+import warnings
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,7 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image, PngImagePlugin
 
 from anchorlib.datasets import from_dataset, scale_sizes
-from anchorlib.datasets.images import _jpeg_size, _png_size, image_size
+from anchorlib.datasets.images import _jpeg_size, _pillow_size, _png_size, image_size
 from anchorlib.errors import BadValueError, DatasetError, ShapeError
 
 SIDES = st.integers(1, 20_000)
@@ -54,7 +56,7 @@ def test_the_size_is_pillows(tmp_path, suffix, mode):
     Image.new(mode, (123, 45)).save(path)
     assert image_size(path) == (123, 45, False)
     head = (tmp_path / f"a.{suffix}").read_bytes()[:8192]
-    assert ((_jpeg_size(head) or _png_size(head)) == (123, 45)) == (suffix in ("jpg", "png"))
+    assert ((_jpeg_size(head) or _png_size(head)) == (123, 45, False)) == (suffix in ("jpg", "png"))
 
 
 @pytest.mark.parametrize("progressive", [False, True])
@@ -76,13 +78,54 @@ def test_orientations_5_to_8_swap_the_sides(tmp_path, suffix, orientation):
     assert image_size(path) == ((45, 123, True) if turned else (123, 45, False))
 
 
+@pytest.mark.parametrize("big", [False, True])
+def test_exif_is_read_as_pillow_reads_it(tmp_path, big):
+    """Whatever its bytes are: what is not plain must be left to Pillow."""
+    rng = np.random.default_rng(0)
+    counts = {"read": 0, "left": 0, "rotated": 0}
+    for _ in range(1500):
+        entries = [(0x010F, 2, 5, None), (0x0112, 3, 1, int(rng.integers(10))), (0x011A, 5, 1, None), (0x0213, 3, 1, 1)]
+        order = ">" if big else "<"
+        body, values = b"", b""
+        for tag, kind, count, value in entries if rng.random() < 0.9 else entries[2:]:
+            body += struct.pack(order + "HHL", tag, kind, count)
+            if value is None:
+                body += struct.pack(order + "L", 100 + len(values))
+                values += b"12345678"
+            else:
+                body += struct.pack(order + "HH", value, 0)
+        tiff = (b"MM\0*" if big else b"II*\0") + struct.pack(order + "LH", 8, len(body) // 12) + body
+        exif = bytearray(b"Exif\0\0" + tiff.ljust(100, b"\0") + values)
+        for place in rng.integers(6, 70, size=rng.integers(3)):
+            exif[place] = int(rng.choice([0, 1, 2, 3, 6, 12, 255, rng.integers(256)]))
+        file = io.BytesIO()
+        Image.new("L", (123, 45)).save(file, "JPEG", exif=bytes(exif))
+        found = _jpeg_size(file.getvalue())
+        if found:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                assert found == _pillow_size(file), bytes(exif)
+        counts["read" if found else "left"] += 1
+        counts["rotated"] += bool(found and found[2])
+    assert counts["read"] > 600
+    assert min(counts.values()) > 200
+
+
+def test_exif_with_a_small_picture_is_read_without_pillow(tmp_path, monkeypatch):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("L", (123, 45)).save(tmp_path / "a.jpg", exif=exif.tobytes() + os.urandom(20_000))
+    monkeypatch.setattr("anchorlib.datasets.images._pillow_size", None)
+    assert image_size(str(tmp_path / "a.jpg")) == (45, 123, True)
+
+
 @given(st.binary(max_size=200), st.booleans())
 def test_header_readers_take_any_bytes(data, is_png):
     start = b"\x89PNG\r\n\x1a\n" if is_png else b"\xff\xd8\xff\xe0\0\x10" + b"\0" * 14
     for head in (data, start + data, start + b"\xff\xc0" + data):
         for reader in (_jpeg_size, _png_size):
             size = reader(head)
-            assert size is None or min(size) > 0
+            assert size is None or min(size[:2]) > 0
 
 
 @pytest.mark.parametrize("data", [b"", b"\xff\xd8", b"\xff\xd8\xff\xc0\0\x0b\x08", b"\x89PNG\r\n\x1a\n", b"BM"])
