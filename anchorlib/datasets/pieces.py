@@ -20,7 +20,7 @@ from anchorlib.datasets.files import MEGABYTE
 try:
     import orjson
 except ImportError:  # the extra `fast`: without it the same comes out, slower
-    orjson = None
+    orjson = None  # type: ignore[assignment, unused-ignore]
 
 BLOCK = MEGABYTE // 8  # what is parsed at once stays in the processor's cache: 7 s instead of 11 for 500 MB
 LARGEST = 64 * MEGABYTE  # of one element

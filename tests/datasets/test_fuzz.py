@@ -168,6 +168,10 @@ FILES = {
     "anchors yolo": st.builds(lambda v: yaml.safe_dump({"anchors": v}).encode(), VALUES) | ANY_BYTES,
     "anchors darknet": LINES.map(lambda text: as_bytes("anchors = " + text)) | ANY_BYTES,
     "anchors mmdet": VALUES.map(lambda value: as_bytes(f"x = dict(base_sizes=[{value!r}])")) | ANY_BYTES,
+    "anchors paddle": st.tuples(VALUES, VALUES).map(
+        lambda pair: json.dumps({"x": {"anchors": pair[0], "anchor_masks": pair[1]}}).encode()
+    )
+    | ANY_BYTES,
     "anchors json": VALUES.map(lambda value: json.dumps({"anchors": value}).encode()) | ANY_BYTES,
 }
 

@@ -41,8 +41,8 @@ def test_the_picture_of_sizes_has_the_anchors_where_they_are():
     plots.draw_sizes(axes, report, measure_figures(report))
     drawn = {marks.get_label(): marks.get_offsets().tolist() for marks in axes.collections if len(marks.get_offsets())}
     assert drawn["before"] == [[3, 2]]
-    assert drawn["fitted, layer 1"] == [[4, 5]]
-    assert drawn["fitted, layer 2"] == [[6, 7], [8, 6]]
+    assert drawn["anchors, layer 1"] == [[4, 5]]
+    assert drawn["anchors, layer 2"] == [[6, 7], [8, 6]]
 
 
 def test_the_picture_of_a_curve_has_its_points_and_its_knee():
