@@ -573,6 +573,13 @@ def test_a_device_that_is_not_there_is_refused(backend):
         backend.xp.to_device(backend.array(LINE), "cuda:63")
 
 
+def test_a_process_that_is_alone_is_the_first_of_one(xp):
+    TESTED.update({"ranks", "sum_over_ranks"})  # of several: tests/yolov5/test_distributed.py
+    assert xp.ranks() == (0, 1)
+    if xp.name == "numpy":  # which has no group that could be larger
+        assert xp.sum_over_ranks(np.asarray([1.0, 2.0])).tolist() == [1.0, 2.0]
+
+
 def test_every_name_of_the_spec_is_there_and_has_a_test(xp):
     assert [name for name in _spec.NAMES if not hasattr(xp, name)] == []
     assert set(_spec.NAMES) - TESTED == set()
