@@ -356,3 +356,57 @@ def test_anchors_of_a_region_are_rounded_in_its_cells_and_stay_one_layer(tmp_pat
     assert max(len(side.partition(".")[2]) for side in numbers) == written["digits"] == 2
     assert [32 * float(side) for side in numbers] == pytest.approx(np.ravel(written["anchors"]))
     assert [len(layer) for layer in read_anchors(path)] == [6]
+
+
+CHECKPOINTS = ROOT / "tests/data/checkpoints"
+
+
+@pytest.mark.parametrize(
+    "name", ["yolov5_zip.pt", "yolov5_legacy.pt", "yolov7_state_dict.pt", "oneflow_folder", "oneflow_file"]
+)
+def test_show_prints_the_anchors_of_a_checkpoint(name, capsys):
+    code, out, err = run("show", str(CHECKPOINTS / name), capsys=capsys)
+    assert (code, err) == (0, "")
+    assert "stride 8 " in out
+    code, out, _ = run("show", str(CHECKPOINTS / name), "--json", capsys=capsys)
+    shown = json.loads(out)
+    assert code == 0
+    assert sorted(shown["strides"]) == [8, 16, 32]
+    layers = [np.asarray(shown["anchors"][i]) for i in np.argsort(shown["strides"])]
+    for layer, expected in zip(layers, read_anchors(CHECKPOINTS / name)):
+        np.testing.assert_array_equal(layer, expected)
+
+
+def test_show_of_a_checkpoint_that_runs_something_names_it_and_ends_with_2(tmp_path, capsys):
+    import pickle
+
+    class Evil:
+        def __reduce__(self):
+            return (open, (str(tmp_path / "pwned"), "w"))
+
+    (tmp_path / "evil.pt").write_bytes(pickle.dumps({"anchors": Evil()}))
+    code, out, err = run("show", str(tmp_path / "evil.pt"), capsys=capsys)
+    assert code == 2
+    assert "open" in out + err
+    assert not (tmp_path / "pwned").exists()
+
+
+def test_show_of_a_model_file(tmp_path, capsys):
+    path = tmp_path / "m.yaml"
+    path.write_text("anchors:\n  - [10,13, 16,30]\n  - [59,119, 116,90]\n")
+    code, out, _ = run("show", str(path), capsys=capsys)
+    assert (code, out) == (0, f"{path}: yolo, 2 layers\n  10 x 13  16 x 30\n  59 x 119  116 x 90\n")
+    assert run("show", str(path), "--strides", "8", capsys=capsys)[0] == 2
+    path.write_text("anchors: 3\nhead: [[[17, 20, 23], 1, Detect, [nc, anchors]]]\n")
+    code, out, _ = run("show", str(path), capsys=capsys)
+    assert (code, "3 anchors a layer" in out) == (0, True)
+
+
+def test_a_cache_and_workers_change_nothing(tmp_path, capsys):
+    plain = run("fit", BCCD, "--method", "kmeans", "--json", capsys=capsys)[1]
+    kept = ["--cache", str(tmp_path / "labels.npz"), "--workers", "2"]
+    for _ in range(2):
+        code, out, _ = run("fit", BCCD, "--method", "kmeans", "--json", *kept, capsys=capsys)
+        assert (code, json.loads(out)["anchors"]) == (0, json.loads(plain)["anchors"])
+    assert run("check-labels", BCCD, *kept, capsys=capsys)[0] == 0
+    assert run("fit", BCCD, "--workers", "0", capsys=capsys)[0] == 2

@@ -12,13 +12,13 @@ from collections.abc import Sequence
 from typing import Any, Optional
 
 from anchorlib._version import __version__
-from anchorlib.cli import backends, check, check_labels, curve, fit
+from anchorlib.cli import backends, check, check_labels, curve, fit, show
 from anchorlib.cli.common import BAD_INPUT, GOOD, INTERRUPTED
 from anchorlib.cli.terminal import Parser, paint
 from anchorlib.errors import AnchorlibError, BackendError
 
 #: In the order of `anchorlib --help`.
-COMMANDS = (fit, check, check_labels, curve, backends)
+COMMANDS = (fit, check, curve, check_labels, show, backends)
 
 
 def main(arguments: Optional[Sequence[str]] = None) -> int:

@@ -34,7 +34,7 @@ def add_to(commands: Any) -> None:
         "--anchors",
         metavar="FILE",
         required=True,
-        help="model .yaml, darknet .cfg, MMDetection .py, PaddleDetection .yml, .json",
+        help="best.pt, model .yaml, darknet .cfg, MMDetection .py, PaddleDetection .yml, .json",
     )
     add_report_option(command)
     add_curve_option(command)

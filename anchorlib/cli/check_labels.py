@@ -6,8 +6,7 @@ import argparse
 import json
 from typing import Any
 
-from anchorlib.cli.common import GOOD, LOST, add_command, add_data, wants_bar
-from anchorlib.datasets import read_boxes
+from anchorlib.cli.common import GOOD, LOST, add_command, add_data, read
 from anchorlib.reporting.labels import KINDS, LabelReport
 
 
@@ -24,7 +23,7 @@ def add_to(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Read, count, report."""
-    boxes = read_boxes(options.data, split=options.split, progress=wants_bar(options), allow_empty=True)
+    boxes = read(options, allow_empty=True)
     report = LabelReport(options.data, options.split, boxes)
     if options.json:
         print(json.dumps(report.to_dict(options.show)))

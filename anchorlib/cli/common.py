@@ -35,6 +35,10 @@ def add_data(command: argparse.ArgumentParser, split: str = "train") -> None:
     """DATA and which part of it."""
     command.add_argument("data", metavar="DATA", help="data.yaml, COCO .json, VOC folder, darknet .data or .txt")
     command.add_argument("--split", default=split, help=f"train, val, test or all ({split})")
+    command.add_argument("--cache", metavar="FILE", help="keep what was read there, and use it while no file changed")
+    command.add_argument(
+        "--workers", type=int, default=1, metavar="N", help="files asked for at a time (1); more for slow disks"
+    )
 
 
 def add_data_options(command: argparse.ArgumentParser) -> None:
@@ -62,11 +66,20 @@ class _ImageSize(argparse.Action):
         setattr(namespace, self.dest, values)
 
 
-def read(options: argparse.Namespace) -> BoxSizes:
-    """The boxes of DATA."""
-    imgsz: Any = options.imgsz[0] if len(options.imgsz) == 1 else tuple(options.imgsz[:2])
+def read(options: argparse.Namespace, **more: Any) -> BoxSizes:
+    """The boxes of DATA, scaled as the options say where they do."""
+    scaling: dict[str, Any] = {}
+    if "imgsz" in options:
+        scaling["imgsz"] = options.imgsz[0] if len(options.imgsz) == 1 else tuple(options.imgsz[:2])
+        scaling["resize"] = options.resize
     return read_boxes(
-        options.data, imgsz=imgsz, split=options.split, resize=options.resize, progress=wants_bar(options)
+        options.data,
+        split=options.split,
+        cache=options.cache,
+        workers=options.workers,
+        progress=wants_bar(options),
+        **scaling,
+        **more,
     )
 
 

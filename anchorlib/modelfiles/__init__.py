@@ -1,6 +1,6 @@
 """Anchors in files."""
 
-from anchorlib.modelfiles.checkpoint import Checkpoint, read_checkpoint
+from anchorlib.modelfiles.checkpoint import Checkpoint, may_be_checkpoint, read_checkpoint
 from anchorlib.modelfiles.config import (
     FORMATS,
     AnchorFile,
@@ -20,6 +20,7 @@ __all__ = [
     "edit_anchors",
     "format_anchors",
     "format_of_new_file",
+    "may_be_checkpoint",
     "open_anchors",
     "read_anchors",
     "read_checkpoint",

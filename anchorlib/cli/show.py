@@ -1,0 +1,54 @@
+"""anchorlib show: the anchors in a checkpoint or a model file."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from anchorlib.cli.common import BAD_INPUT, GOOD, add_command
+from anchorlib.cli.terminal import paint
+from anchorlib.errors import BadValueError
+from anchorlib.modelfiles import may_be_checkpoint, open_anchors, read_checkpoint
+
+
+def add_to(commands: Any) -> None:
+    """Its options."""
+    command = add_command(
+        commands, "show", run, "show the anchors of a checkpoint, without running it", "anchorlib show best.pt"
+    )
+    command.add_argument("file", metavar="FILE", help="checkpoint of PyTorch or OneFlow, model .yaml, .cfg, .py, .json")
+    command.add_argument(
+        "--strides", type=float, nargs="+", metavar="PX", help="of a state_dict that keeps none, in its order"
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    """Read and print; a checkpoint that would run something is shown as far as it goes, and ends with 2."""
+    if may_be_checkpoint(Path(options.file)):
+        return _show_checkpoint(options)
+    if options.strides:
+        raise BadValueError("--strides has no meaning for a model file, which holds pixels.")
+    file = open_anchors(options.file)
+    if options.json:
+        anchors = None if file.layers is None else [layer.tolist() for layer in file.layers]
+        print(json.dumps({"path": options.file, "format": file.form, "anchors": anchors, "counts": file.counts}))
+        return GOOD
+    print(f"{options.file}: {file.form}, {len(file.counts)} layer{'s' * (len(file.counts) != 1)}")
+    if file.layers is None:
+        print(f"  {file.counts[0]} anchors a layer, to be fitted: anchorlib fit DATA --out {options.file}")
+    for layer in file.layers or ():
+        print("  " + "  ".join(f"{w:g} x {h:g}" for w, h in layer))
+    return GOOD
+
+
+def _show_checkpoint(options: argparse.Namespace) -> int:
+    checkpoint = read_checkpoint(options.file, strides=options.strides, calls="report")
+    if options.json:
+        print(json.dumps(checkpoint.to_dict()))
+    else:
+        text, line_break, unsafe = str(checkpoint).partition("\nUNSAFE")
+        print(text + (line_break and paint(line_break + unsafe, "red", sys.stdout)))
+    return BAD_INPUT if checkpoint.refused else GOOD
