@@ -65,5 +65,5 @@ def test_the_command_lines_of_the_readme_run(tmp_path, monkeypatch, capsys):
     (tmp_path / "tests").symlink_to(ROOT / "tests")
     monkeypatch.chdir(tmp_path)
     lines = re.findall(r"^anchorlib (.*?)(?: *#.*)?$", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE)
-    assert len(lines) == 3
-    assert [main(shlex.split(line)) for line in lines] == [0, 0, 0]
+    assert {"fit", "check", "check-labels", "curve", "show", "backends"} <= {line.split()[0] for line in lines}
+    assert [main(shlex.split(line)) for line in lines] == [0] * len(lines)
