@@ -14,6 +14,7 @@ FRAMEWORKS = ("torch", "oneflow")
 MAY_IMPORT = {
     "__main__": {"cli"},
     "_version": set(),
+    "atomic": set(),
     "arrays": {"backends", "errors"},
     "errors": {"backends"},
     "safe_yaml": set(),
@@ -25,7 +26,7 @@ MAY_IMPORT = {
     "fitting": {"backends", "metrics", "boxes", "cells"},
     "training": {"backends", "boxes"},
     "yolov2": {"backends", "boxes", "training"},
-    "datasets": {"cells", "modelfiles"},
+    "datasets": {"cells"},
     "modelfiles": set(),
     "scale": {"datasets", "fitting"},
     "reporting": {"metrics", "datasets", "backends", "fitting"},
@@ -53,7 +54,7 @@ MAY_IMPORT = {
         "verify",
     },
 }
-FREE = {"arrays", "errors", "markup", "results", "_version", "safe_yaml"}
+FREE = {"arrays", "atomic", "errors", "markup", "results", "_version", "safe_yaml"}
 NAMES = {"__version__"}
 
 

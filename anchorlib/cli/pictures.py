@@ -13,10 +13,10 @@ import numpy as np
 
 from anchorlib import backends
 from anchorlib._version import __version__
+from anchorlib.atomic import write_atomically
 from anchorlib.cli.common import say, wants_bar
 from anchorlib.errors import BadValueError
 from anchorlib.fitting.curve import fit_curve
-from anchorlib.modelfiles.atomic import write_atomically
 from anchorlib.reporting import page, plots
 from anchorlib.reporting.figures import measure_figures
 from anchorlib.reporting.report import Report

@@ -18,9 +18,9 @@ from typing import Any, Optional, Union
 import numpy as np
 
 from anchorlib.arrays import HostArray
+from anchorlib.atomic import write_atomically
 from anchorlib.datasets.files import open_regular
 from anchorlib.errors import DatasetError
-from anchorlib.modelfiles.atomic import write_atomically
 
 _META = "meta.json"
 _HEADER = re.compile(rb"\{'descr': '([^']*)', 'fortran_order': False, 'shape': \(([\d, ]{0,60})\), \} *\n")

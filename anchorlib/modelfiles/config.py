@@ -19,9 +19,9 @@ import numpy as np
 import yaml
 
 from anchorlib.arrays import HostArray, check_one_of
+from anchorlib.atomic import write_atomically
 from anchorlib.errors import BadValueError, ModelError
 from anchorlib.modelfiles import darknet, mmdet, paddle, plain_json, yolo
-from anchorlib.modelfiles.atomic import write_atomically
 from anchorlib.modelfiles.checkpoint import may_be_checkpoint, read_checkpoint
 from anchorlib.modelfiles.spans import Found, Texts, number_text, runs_down, splice, unified_diff
 
