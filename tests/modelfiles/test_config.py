@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import yaml
 
+from anchorlib import atomic
 from anchorlib.errors import BadValueError, ModelError
 from anchorlib.modelfiles import (
     FORMATS,
-    atomic,
     format_anchors,
     open_anchors,
     read_anchors,
