@@ -25,10 +25,11 @@ EXTRAS = {
 }
 
 
-def pytest_addoption(parser):
-    parser.addoption(
-        "--backends", default=None, help="comma list of name or name:device, e.g. numpy,torch:cuda,oneflow"
-    )
+def pytest_addoption(parser, pluginmanager):
+    if not pluginmanager.hasplugin("anchorlib.verify"):  # which has the option, too, and comes first
+        parser.addoption(
+            "--backends", default=None, help="comma list of name or name:device, e.g. numpy,torch:cuda,oneflow"
+        )
     parser.addoption("--extras", default=None, help="comma list of extras; those that no test needs are ignored")
 
 

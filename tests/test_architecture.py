@@ -40,6 +40,7 @@ MAY_IMPORT = {
         "reporting",
         "metrics",
         "boxes",
+        "yolov2",
         "yolov5",
     },
     "cli": {

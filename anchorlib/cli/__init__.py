@@ -1,6 +1,7 @@
 """The command line: the only place that prints. One file a command; `common` has what they share.
 
-Exit codes: 0 good, 1 a poor fit or labels that are lost, 2 bad input or a missing backend, 130 interrupted.
+Exit codes: 0 good, 1 a poor fit, labels that are lost or backends that differ, 2 bad input or a missing backend,
+130 interrupted.
 """
 
 from __future__ import annotations
@@ -12,13 +13,13 @@ from collections.abc import Sequence
 from typing import Any, Optional
 
 from anchorlib._version import __version__
-from anchorlib.cli import backends, check, check_labels, curve, fit, show
+from anchorlib.cli import backends, check, check_labels, curve, fit, show, verify
 from anchorlib.cli.common import BAD_INPUT, GOOD, INTERRUPTED
 from anchorlib.cli.terminal import Parser, paint
 from anchorlib.errors import AnchorlibError, BackendError
 
 #: In the order of `anchorlib --help`.
-COMMANDS = (fit, check, curve, check_labels, show, backends)
+COMMANDS = (fit, check, curve, check_labels, show, backends, verify)
 
 
 def main(arguments: Optional[Sequence[str]] = None) -> int:

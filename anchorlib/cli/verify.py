@@ -1,0 +1,124 @@
+"""anchorlib verify: do the backends give the same answers, and does a fork's own code?"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+from anchorlib._version import __version__
+from anchorlib.cli.common import GOOD, add_command
+from anchorlib.verify import Outcome, places, select, verify
+from anchorlib.verify.training import LOSS_RTOL
+
+DIFFERENT = 1
+
+_SHOWN, _LINES = 12, 10  # cases that differ, and lines of one, are printed; --json has all
+
+
+def add_to(commands: Any) -> None:
+    """Its options."""
+    command = add_command(
+        commands,
+        "verify",
+        run,
+        "do the backends give the same answers?",
+        "anchorlib verify --backends oneflow,torch --devices cpu,cuda",
+    )
+    add = command.add_argument
+    add("--backends", help="comma list of name or name:device: oneflow,torch:cuda (what is installed)")
+    add("--devices", default="cpu", help="comma list of cpu and cuda, for backends without a device (cpu)")
+    add("--seed", type=int, default=0, help="other inputs (0)")
+    add("--subject", help="one subject of the table")
+    add("--case", type=int, help="one case of each subject, by number")
+    add(
+        "--candidate",
+        action="append",
+        default=[],
+        metavar="MODULE:NAME",
+        help="a fork's own ComputeLoss, build_targets, check_anchors, kmean_anchors, check_anchor_order or bbox_iou in "
+        "place of ours, imported from the current directory; repeatable",
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run the cases, print what differs and the table."""
+    started = time.perf_counter()
+    with contextlib.redirect_stdout(sys.stderr):  # a candidate may print
+        where = places(options.backends, options.devices, own=not options.candidate)
+        cases = select(options.seed, subject=options.subject, number=options.case, candidates=options.candidate)
+        outcomes = list(verify(cases, where))
+    seconds = time.perf_counter() - started
+    different = [outcome for outcome in outcomes if outcome.differences]
+    if options.json:
+        print(json.dumps(_to_dict(options, outcomes, seconds)))
+        return DIFFERENT if different else GOOD
+    for outcome in different[:_SHOWN]:
+        print(_name(outcome))
+        for line in outcome.differences[:_LINES]:
+            print(f"  {line}")
+        if len(outcome.differences) > _LINES:
+            print(f"  and {len(outcome.differences) - _LINES} more")
+        print(_again(outcome, options))
+    if len(different) > _SHOWN:
+        print(f"and {len(different) - _SHOWN} more cases; --json has all.")
+    print("\n".join(_table(outcomes)))
+    print(
+        f"{len(outcomes) - len(different)} of {len(outcomes)} equal in {seconds:.1f} s; anchorlib {__version__}, seed "
+        f"{options.seed}. Exact answers bit for bit, losses and gradients to {LOSS_RTOL:g} of the largest."
+    )
+    return DIFFERENT if different else GOOD
+
+
+def _name(outcome: Outcome) -> str:
+    case = outcome.case
+    return f"DIFFERENT {outcome.place}: {case.subject}, case {case.number} ({case.label})"
+
+
+def _again(outcome: Outcome, options: argparse.Namespace) -> str:
+    case, place = outcome.case, outcome.place
+    which = f"--candidate {case.subject}" if options.candidate else f"--subject {case.subject!r}"
+    where = f"--backends {place.name}:{place.device}"
+    return f"  again: anchorlib verify {where} {which} --case {case.number} --seed {options.seed}"
+
+
+def _table(outcomes: list[Outcome]) -> Iterator[str]:
+    """A line for each subject, a column for each place; the versions above."""
+    ran = Counter((outcome.case.subject, str(outcome.place)) for outcome in outcomes)
+    bad = Counter((outcome.case.subject, str(outcome.place)) for outcome in outcomes if outcome.differences)
+    columns = {str(outcome.place): outcome.place.xp.version for outcome in outcomes}
+    subjects = list(dict.fromkeys(outcome.case.subject for outcome in outcomes))
+    first = max(len(subject) for subject in [*subjects, "subject"])
+    yield "  ".join([" " * first, *(f"{version:>19}" for version in columns.values())])
+    yield "  ".join([f"{'subject':{first}}", *(f"{place:>19}" for place in columns)])
+    for subject in subjects:
+        cells = []
+        for place in columns:
+            n, n_bad = ran[subject, place], bad[subject, place]
+            cells.append(f"{n_bad} of {n} DIFFERENT" if n_bad else f"{n} equal" if n else "-")
+        yield "  ".join([f"{subject:{first}}", *(f"{cell:>19}" for cell in cells)])
+
+
+def _to_dict(options: argparse.Namespace, outcomes: list[Outcome], seconds: float) -> dict[str, Any]:
+    return {
+        "anchorlib": __version__,
+        "seed": options.seed,
+        "seconds": seconds,
+        "equal": not any(outcome.differences for outcome in outcomes),
+        "versions": {outcome.place.name: outcome.place.xp.version for outcome in outcomes},
+        "cases": [
+            {
+                "subject": outcome.case.subject,
+                "case": outcome.case.number,
+                "label": outcome.case.label,
+                "place": str(outcome.place),
+                "differences": outcome.differences,
+            }
+            for outcome in outcomes
+        ],
+    }

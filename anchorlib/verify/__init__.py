@@ -1,0 +1,79 @@
+"""The parity suite: do the backends that are installed give the same answers?
+
+Every subject of the library runs on seeded inputs in every place asked for, and is compared with slow loops in plain
+Python, or with NumPy: bit for bit what is exact, losses and gradients to a tolerance. `anchorlib verify` prints it;
+`pytest -p anchorlib.verify --backends oneflow,torch` runs the same cases as tests.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator, Sequence
+from typing import Optional
+
+from anchorlib.arrays import check_seed
+from anchorlib.errors import BadValueError
+from anchorlib.verify.candidates import candidate_cases
+from anchorlib.verify.cases import Case, Outcome
+from anchorlib.verify.places import Place, places
+from anchorlib.verify.subjects import SUBJECTS
+
+__all__ = ["SUBJECTS", "Case", "Outcome", "Place", "places", "select", "verify"]
+
+pytest_plugins = ("anchorlib.verify.pytest_plugin",)  # read by pytest when this module is its plugin
+
+
+def select(
+    seed: int = 0, *, subject: Optional[str] = None, number: Optional[int] = None, candidates: Sequence[str] = ()
+) -> list[Case]:
+    """The cases of a seed: of all subjects, of one, or one case of it.
+
+    Parameters
+    ----------
+    seed : another seed, other inputs
+    subject, number : of the cases; all if None
+    candidates : "utils.loss:ComputeLoss" and so on; their cases in place of the library's: see candidates.NAMES
+
+    Raises
+    ------
+    BadValueError : there is no such subject or case, or a candidate that does not import
+
+    Examples
+    --------
+    >>> (case,) = select(0, subject="build_targets", number=4)
+    >>> case.label
+    'half cells of 8 x 8'
+    """
+    seed = check_seed(seed)
+    subjects = {spec: functools.partial(candidate_cases, spec) for spec in candidates} or SUBJECTS
+    if subject is not None and subject not in subjects:
+        raise BadValueError(f"no subject is called {subject!r}; there are {', '.join(subjects)}.")
+    made = [case for name, cases in subjects.items() if subject in (None, name) for case in cases(seed)]
+    chosen = [case for case in made if number in (None, case.number)]
+    if not chosen:
+        raise BadValueError(f"{subject or 'no subject'} has no case {number}; the last is {made[-1].number}.")
+    return chosen
+
+
+def verify(cases: Sequence[Case], places: Sequence[Place]) -> Iterator[Outcome]:
+    """Run each case in each place where it can run.
+
+    Parameters
+    ----------
+    cases : of `select`
+    places : of `places`
+
+    Yields
+    ------
+    Outcome: equal where its `differences` is empty. A case that needs a gradient does not run under NumPy.
+
+    Examples
+    --------
+    >>> outcomes = list(verify(select(0, subject="metrics"), places("numpy")))
+    >>> any(outcome.differences for outcome in outcomes)
+    False
+    """
+    for case in cases:
+        for place in places:
+            if place.has_gradient or not case.needs_gradient:
+                yield Outcome(case, place, case.check(place))

@@ -1,0 +1,227 @@
+"""A fork's own code in place of ours: imported from where the fork is, and held to the same answers."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import os
+import sys
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from anchorlib.arrays import HostArray
+from anchorlib.datasets import from_dataset
+from anchorlib.errors import BadValueError
+from anchorlib.fitting import fit_anchors
+from anchorlib.metrics import score
+from anchorlib.training.targets import LayerTargets
+from anchorlib.verify import inputs
+from anchorlib.verify.cases import Case, Cases
+from anchorlib.verify.compare import Answers, row_differences
+from anchorlib.verify.places import Place
+from anchorlib.verify.subjects import order, slow_order
+from anchorlib.verify.training import (
+    LOSS_RTOL,
+    box_pairs,
+    gradient_of,
+    loss_of,
+    rows_of,
+    slow_gradient,
+    slow_iou,
+    slow_loss,
+    slow_targets,
+)
+
+#: Fitted anchors may be others than ours, but not worse than this: forks draw theirs at random.
+BPR_BELOW, FITNESS_BELOW = 0.01, 0.03
+
+_THR, _IMAGE_SIZE = 4.0, 640
+
+
+def candidate_cases(spec: str, seed: int) -> list[Case]:
+    """The cases for "module:name", by the last part of its name; see NAMES.
+
+    Raises
+    ------
+    BadValueError : it is not of that form, does not import, or has a name that is not known
+    """
+    module, _, path = spec.partition(":")
+    name = path.rpartition(".")[2]
+    if not module or name not in NAMES:
+        raise BadValueError(
+            f"a candidate is called module:name, with one of {', '.join(NAMES)} as its name, got {spec!r}."
+        )
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())  # stays: a fork imports more as it runs
+    try:
+        owner: Any = importlib.import_module(module)
+        *outer, last = path.split(".")
+        for part in outer:
+            owner = getattr(owner, part)
+        candidate = getattr(owner, last)
+    except Exception as error:  # whatever its modules raise
+        raise BadValueError(f"candidate {spec} did not import: {type(error).__name__}: {error}") from error
+    if outer:  # a method: of an object made for the model
+        method = owner
+        candidate = lambda *arguments: getattr(method(arguments[-1]), last)(*arguments[:-1])  # noqa: E731
+    made = Cases(spec, seed)
+    NAMES[name](made, candidate)
+    return made.made
+
+
+def _compute_loss(made: Cases, candidate: Any) -> None:
+    """Targets cell by cell, then loss, items and gradient; with focal loss, weights and smoothing, too."""
+    given_here = list(inputs.assignments(made.rng()))
+    for given in given_here:
+        _add_targets(made, given, lambda p, targets, model: candidate(model).build_targets(p, targets))
+    ways: list[tuple[inputs.Assignment, dict[str, float]]] = [(given, {"anchor_t": given.thr}) for given in given_here]
+    ways += [
+        (given_here[2], {"fl_gamma": 1.5}),
+        (given_here[2], {"cls_pw": 0.7, "obj_pw": 1.3, "label_smoothing": 0.1}),
+    ]
+    for given, hyp in ways:
+        if len(given.shapes) != 3:  # the balance of other numbers of layers is each fork's own
+            continue
+        p = inputs.predictions(made.rng(), given.shapes, given.anchors.shape[1])
+        label = ", ".join([given.label, *(f"{key} {value:g}" for key, value in hyp.items())])
+        made.add(
+            f"loss, {label}",
+            functools.partial(_if_cells_are_there, loss_of, candidate, given, p, hyp),
+            functools.partial(slow_loss, given, p, hyp),
+            rtol=LOSS_RTOL,
+        )
+        made.add(
+            f"gradient, {label}",
+            functools.partial(_if_cells_are_there, gradient_of, candidate, given, p, hyp),
+            functools.partial(slow_gradient, given, p, hyp),
+            rtol=LOSS_RTOL,
+            needs_gradient=True,
+        )
+
+
+def _if_cells_are_there(run: Any, candidate: Any, given: inputs.Assignment, p: Any, hyp: Any, place: Place) -> Answers:
+    """The loss; not with a cell outside the grid, which ends the process on OneFlow and spoils a CUDA device."""
+    compute_loss = candidate(inputs.model(place, given.anchors, **hyp))
+    indices = compute_loss.build_targets([place.array(x) for x in p], place.array(given.targets))[2]
+    for layer, (cells, shape) in enumerate(zip(indices, given.shapes)):
+        for name, index, length in zip(("gj", "gi"), cells[2:], shape):
+            values = place.host(index)
+            if values.size and not (values.min() >= 0 and values.max() < length):
+                raise BadValueError(f"layer {layer} has a {name} outside [0, {length}): its loss was not computed")
+    answers: Answers = run(candidate, given, p, hyp, place)
+    return answers
+
+
+def _build_targets(made: Cases, candidate: Any) -> None:
+    """build_targets(p, targets, model), or a method of ComputeLoss."""
+    for given in inputs.assignments(made.rng()):
+        _add_targets(made, given, candidate)
+
+
+def _add_targets(made: Cases, given: inputs.Assignment, build: Callable[[Any, Any, Any], Any]) -> None:
+    p = inputs.predictions(made.rng(), given.shapes, given.anchors.shape[1])
+
+    def run(place: Place) -> Answers:
+        model = inputs.model(place, given.anchors, anchor_t=given.thr)
+        classes, boxes, indices, anchors = build([place.array(x) for x in p], place.array(given.targets), model)
+        layers = [
+            LayerTargets(cls, box, image, anchor, gj, gi, anchor_wh)
+            for cls, box, (image, anchor, gj, gi), anchor_wh in zip(classes, boxes, indices, anchors)
+        ]
+        return rows_of(layers, given, place)
+
+    compare = functools.partial(row_differences, targets=given.targets, ordered=False)
+    made.add(f"build_targets, {given.label}", run, functools.partial(slow_targets, given), compare=compare)
+
+
+def _check_anchors(made: Cases, candidate: Any) -> None:
+    """check_anchors(dataset, model, thr=, imgsz=): anchors that fit stay, others are replaced by good ones."""
+    images = inputs.dataset(made.rng())
+    strides = np.asarray(inputs.STRIDES, np.float32)[:, None, None]
+    sizes = from_dataset(images, imgsz=_IMAGE_SIZE).wh
+    good = fit_anchors(sizes, 9).anchors.reshape(3, 3, 2) / strides
+    for label, grid in (("that fit", good), ("that do not", np.full((3, 3, 2), 0.25, np.float32))):
+
+        def run(place: Place, grid: HostArray = grid) -> Answers:
+            model = inputs.model(place, grid)
+            candidate(images, model, thr=_THR, imgsz=_IMAGE_SIZE)
+            return {"anchors": place.host(model.model[0].anchors)}
+
+        if label == "that fit":
+            made.add(f"anchors {label} stay", run, lambda: {"anchors": good})
+        else:
+            compare = functools.partial(_score_differences, sizes, strides)
+            made.add(f"anchors {label} are replaced", run, lambda: {"anchors": good}, compare=compare)
+
+
+def _kmean_anchors(made: Cases, candidate: Any) -> None:
+    """kmean_anchors(dataset, n=, img_size=, thr=, gen=, verbose=): n anchors as good as ours, in pixels."""
+    images = inputs.dataset(made.rng())
+    sizes = from_dataset(images, imgsz=_IMAGE_SIZE).wh
+    for n in (9, 5):
+        made.add(
+            f"{n} anchors",
+            functools.partial(_fitted, candidate, images, n),
+            functools.partial(_ours, sizes, n),
+            compare=functools.partial(_score_differences, sizes, 1.0),
+        )
+
+
+def _fitted(candidate: Any, images: SimpleNamespace, n: int, place: Place) -> Answers:
+    return {"anchors": np.asarray(candidate(images, n=n, img_size=_IMAGE_SIZE, thr=_THR, gen=1000, verbose=False))}
+
+
+def _ours(sizes: HostArray, n: int) -> Answers:
+    return {"anchors": fit_anchors(sizes, n).anchors}
+
+
+def _score_differences(sizes: HostArray, strides: Any, found: Answers, expected: Answers) -> list[str]:
+    """Anchors whose recall or fitness is lower than that of ours by more than is allowed."""
+    if found["anchors"].shape != expected["anchors"].shape:
+        return [f"anchors: got shape {found['anchors'].shape}, expected {expected['anchors'].shape}"]
+    theirs, ours = (score(sizes, (x["anchors"] * strides).reshape(-1, 2), _THR) for x in (found, expected))
+    lines = []
+    if theirs.bpr < ours.bpr - BPR_BELOW:
+        lines.append(f"bpr: got {theirs.bpr:.4f}, ours is {ours.bpr:.4f}: more than {BPR_BELOW:g} lower")
+    if theirs.fitness < ours.fitness * (1 - FITNESS_BELOW):
+        lines.append(
+            f"fitness: got {theirs.fitness:.4f}, ours is {ours.fitness:.4f}: more than {FITNESS_BELOW:.0%} lower"
+        )
+    return lines
+
+
+def _check_anchor_order(made: Cases, candidate: Any) -> None:
+    """check_anchor_order(m): layers in the order of the strides, in place, bit for bit."""
+    layers = inputs.anchors(made.rng(), 9).reshape(3, 3, 2)
+    for label, given in (("in order", layers), ("reversed", np.ascontiguousarray(layers[::-1]))):
+        made.add(
+            label,
+            functools.partial(order, candidate, given),
+            functools.partial(slow_order, given),
+        )
+
+
+def _bbox_iou(made: Cases, candidate: Any) -> None:
+    """bbox_iou(box1, box2, xywh=True, GIoU=, DIoU=, CIoU=): pairs of (n, 4)."""
+    one, two = box_pairs(made.rng())
+    for kind, flag in (("iou", None), ("giou", "GIoU"), ("diou", "DIoU"), ("ciou", "CIoU")):
+
+        def run(place: Place, kind: str = kind, flag: Any = flag) -> Answers:
+            flags = {flag: True} if flag else {}
+            return {kind: place.host(candidate(place.array(one), place.array(two), **flags)).reshape(-1)}
+
+        made.add(kind, run, functools.partial(slow_iou, one, two, kind), rtol=LOSS_RTOL)
+
+
+#: The last part of a candidate's name -> what makes its cases.
+NAMES: dict[str, Callable[[Cases, Any], None]] = {
+    "ComputeLoss": _compute_loss,
+    "build_targets": _build_targets,
+    "check_anchors": _check_anchors,
+    "kmean_anchors": _kmean_anchors,
+    "check_anchor_order": _check_anchor_order,
+    "bbox_iou": _bbox_iou,
+}

@@ -1,0 +1,95 @@
+"""A case: one input, run in any place, and what must come out."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Optional
+
+import numpy as np
+
+from anchorlib.verify.compare import Answers, differences
+from anchorlib.verify.places import Place
+
+
+@dataclass(frozen=True)
+class Case:
+    """One input of one subject.
+
+    subject, number, label : "build_targets", 4, "half cells"; subject, number and seed make the same case again
+    run : the answers in a place
+    expected : the answers of the reference
+    rtol : 0 where the answers must be the same bits, else the tolerance, as `differences` takes it
+    compare : in place of `differences`; (found, expected) to lines
+    needs_gradient : runs only where there is a gradient
+    """
+
+    subject: str
+    number: int
+    label: str
+    run: Callable[[Place], Answers]
+    expected: Callable[[], Answers]
+    rtol: float = 0.0
+    compare: Optional[Callable[[Answers, Answers], list[str]]] = None
+    needs_gradient: bool = False
+
+    def check(self, place: Place) -> list[str]:
+        """Run it in a place and compare: a line for each difference, none where all is equal."""
+        with place.entered(), np.errstate(all="ignore"), _without_log():
+            try:
+                found = self.run(place)
+                compare = self.compare or functools.partial(differences, rtol=self.rtol)
+                lines = compare(found, self.expected())
+                if place.inputs_written():
+                    lines = [*lines, "an input was written to"]
+            except Exception as error:  # a difference like any other
+                at = traceback.extract_tb(error.__traceback__)[-1]
+                told = str(error).strip().splitlines()
+                lines = [f"raised {type(error).__name__}: {told[0] if told else ''} ({at.filename}:{at.lineno})"]
+        return lines
+
+
+@contextmanager
+def _without_log() -> Iterator[None]:
+    """What autoanchor logs is for those who train."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(before)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a case in a place; equal where `differences` is empty."""
+
+    case: Case
+    place: Place
+    differences: list[str]
+
+
+@dataclass
+class Cases:
+    """The cases of one subject, as they are made.
+
+    Each has random numbers of its own, from the seed, the subject and its number.
+    """
+
+    subject: str
+    seed: int
+    made: list[Case] = field(default_factory=list)
+
+    def rng(self) -> np.random.Generator:
+        """The numbers of the next case."""
+        return np.random.default_rng([self.seed, len(self.made), *self.subject.encode()])
+
+    def add(self, label: str, run: Callable[[Place], Answers], expected: Callable[[], Answers], **options: Any) -> None:
+        """One more; `expected` is computed once, when it is needed."""
+        self.made.append(
+            Case(self.subject, len(self.made), label, run, functools.lru_cache(maxsize=1)(expected), **options)
+        )

@@ -1,0 +1,80 @@
+"""The cases as tests: pytest -p anchorlib.verify --backends oneflow,torch --devices cpu,cuda.
+
+They are added to what pytest finds by itself, which may be nothing; `-m parity` runs them alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from anchorlib.errors import AnchorlibError, BackendError
+from anchorlib.verify import select
+from anchorlib.verify.cases import Case
+from anchorlib.verify.places import Place, places
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """The options of `anchorlib verify`."""
+    add = parser.getgroup("anchorlib", "the parity suite of anchorlib").addoption
+    add("--backends", help="comma list of name or name:device: oneflow,torch:cuda (what is installed)")
+    add("--devices", default="cpu", help="comma list of cpu and cuda, for backends without a device (cpu)")
+    add("--parity-seed", type=int, default=0, help="other inputs (0)")
+    add("--candidate", action="append", default=[], help="a fork's own, e.g. utils.loss:ComputeLoss; repeatable")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """The marker."""
+    config.addinivalue_line("markers", "parity: a case of anchorlib.verify in one place")
+
+
+@pytest.hookimpl(tryfirst=True)  # so that -k and -m choose among these, too
+def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config, items: list[pytest.Item]) -> None:
+    """One item for each case and place."""
+    items += list(_items(session, config))
+
+
+def _items(session: pytest.Session, config: pytest.Config) -> Iterator[pytest.Item]:
+    try:
+        candidates = config.getoption("--candidate")
+        cases = select(config.getoption("--parity-seed"), candidates=candidates)
+        for place in places(config.getoption("--backends"), config.getoption("--devices"), own=not candidates):
+            for case in cases:
+                if place.has_gradient or not case.needs_gradient:
+                    name = f"{case.subject}[{place}-{case.number}-{case.label}]"
+                    yield ParityItem.from_parent(
+                        session, name=name, nodeid=f"anchorlib.verify::{name}", case=case, place=place
+                    )
+    except (AnchorlibError, BackendError) as error:
+        raise pytest.UsageError(f"anchorlib: {error}") from error
+
+
+class ParityItem(pytest.Item):
+    """A case in one place."""
+
+    def __init__(self, *, case: Case, place: Place, **options: Any) -> None:
+        super().__init__(**options)
+        self.case, self.place = case, place
+        self.add_marker("parity")
+
+    def runtest(self) -> None:
+        """Fails with a line for each difference."""
+        differences = self.case.check(self.place)
+        if differences:
+            raise ParityError(differences)
+
+    def repr_failure(self, excinfo: Any, style: Any = None) -> Any:
+        """The differences; a traceback would end in this file."""
+        if isinstance(excinfo.value, ParityError):
+            return "\n".join(excinfo.value.args[0])
+        return super().repr_failure(excinfo, style)
+
+    def reportinfo(self) -> tuple[Any, None, str]:
+        """What stands above a failure."""
+        return self.path, None, self.nodeid
+
+
+class ParityError(Exception):
+    """A case that differs."""

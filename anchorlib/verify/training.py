@@ -1,0 +1,271 @@
+"""Cases of what training needs: targets, IoU, losses and their gradients."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from anchorlib import yolov2
+from anchorlib.arrays import HostArray
+from anchorlib.boxes import box_iou_pairs
+from anchorlib.training import ComputeLoss, build_targets
+from anchorlib.training.losses import BCEBlurWithLogitsLoss, BCEWithLogitsLoss, FocalLoss, QFocalLoss
+from anchorlib.training.targets import LayerTargets
+from anchorlib.verify import inputs, oracle, oracle_losses, oracle_yolov2
+from anchorlib.verify.cases import Case, Cases
+from anchorlib.verify.compare import ROW, Answers, row_differences
+from anchorlib.verify.places import Place
+
+#: Of the largest entry. Losses and gradients are sums of float32 values, against loops in float64.
+LOSS_RTOL = 1e-5
+
+_KINDS = ("iou", "giou", "diou", "ciou")
+
+
+def target_cases(seed: int) -> list[Case]:
+    """build_targets at every edge, row by row."""
+    made = Cases("build_targets", seed)
+    rng = made.rng()
+    for given in (*inputs.assignments(rng), *inputs.edge_assignments(rng)):
+        made.add(
+            given.label,
+            functools.partial(_targets, given),
+            functools.partial(slow_targets, given),
+            compare=functools.partial(row_differences, targets=given.targets),
+        )
+    return made.made
+
+
+def _targets(given: inputs.Assignment, place: Place) -> Answers:
+    layers = build_targets(place.array(given.targets), place.array(given.anchors), given.shapes, thr=given.thr)
+    return rows_of(layers, given, place)
+
+
+def rows_of(layers: list[LayerTargets], given: inputs.Assignment, place: Place) -> Answers:
+    """The answers of build_targets as `row_differences` takes them."""
+    answers = {}
+    for i, (layer, shape) in enumerate(zip(layers, given.shapes)):
+        answers.update({f"{i}.{name}": place.host(getattr(layer, name)) for name in ROW})
+        answers[f"{i}.grid"] = np.asarray(shape)
+    return answers
+
+
+def slow_targets(given: inputs.Assignment) -> Answers:
+    """What build_targets must give: a loop over targets, anchors and neighbours."""
+    answers = {}
+    for i, layer in enumerate(oracle.build_targets(given.targets, given.anchors, given.shapes, given.thr)):
+        columns = {**layer, "cls": layer["tcls"], "box": layer["tbox"]}
+        answers.update({f"{i}.{name}": columns[name] for name in ROW})
+        answers[f"{i}.grid"] = np.asarray(given.shapes[i])
+    return answers
+
+
+def iou_cases(seed: int) -> list[Case]:
+    """IoU, GIoU, DIoU and CIoU of boxes that lie apart, touch, hold one another and are equal; and their gradient."""
+    made = Cases("box IoU", seed)
+    for kind in _KINDS:
+        for form in ("cxcywh", "xyxy"):
+            one, two = box_pairs(made.rng(), form)
+            made.add(
+                f"{kind} {form}",
+                functools.partial(_iou, one, two, kind, form),
+                functools.partial(slow_iou, one, two, kind, form),
+                rtol=LOSS_RTOL,
+            )
+    return made.made
+
+
+def box_pairs(rng: np.random.Generator, form: str = "cxcywh") -> tuple[HostArray, HostArray]:
+    """Two (24, 4) float32."""
+    one, two = ((rng.integers(8, 64, (24, 4)) / 8).astype(np.float32) for _ in range(2))
+    two[:6] = one[:6]  # equal
+    two[6:12, :2] = one[6:12, :2] + np.float32(30)  # apart
+    two[12:18, 2:] = one[12:18, 2:] * np.float32(0.5)  # one in the other
+    if form == "xyxy":
+        one[:, 2:] += one[:, :2]
+        two[:, 2:] += two[:, :2]
+    return one, two
+
+
+def _iou(one: HostArray, two: HostArray, kind: str, form: str, place: Place) -> Answers:
+    return {kind: place.host(box_iou_pairs(place.array(one), place.array(two), kind=kind, form=form))}
+
+
+def slow_iou(one: HostArray, two: HostArray, kind: str, form: str = "cxcywh") -> Answers:
+    """Pair by pair, in float64."""
+    forms = {"cxcywh": "xywh", "xyxy": "xyxy"}
+    return {kind: np.asarray([oracle_losses.box_iou(a, b, kind, forms[form]) for a, b in zip(one, two)])}
+
+
+def loss_cases(seed: int) -> list[Case]:
+    """Cross-entropy and its relatives, values and gradients."""
+    made = Cases("losses", seed)
+    terms: dict[str, tuple[Callable[[], Any], Callable[..., float]]] = {
+        "bce": (BCEWithLogitsLoss, oracle_losses.bce_term),
+        "bce, pos_weight": (lambda: BCEWithLogitsLoss(1.5), functools.partial(oracle_losses.bce_term, pos_weight=1.5)),
+        "blur": (BCEBlurWithLogitsLoss, oracle_losses.bce_blur_term),
+        "focal": (lambda: FocalLoss(BCEWithLogitsLoss()), oracle_losses.focal_term),
+        "quality focal": (lambda: QFocalLoss(BCEWithLogitsLoss()), oracle_losses.qfocal_term),
+    }
+    for label, (make, term) in terms.items():
+        rng = made.rng()
+        logits, wanted = (x.astype(np.float32) for x in (rng.normal(0, 3, (6, 5)), rng.random((6, 5))))
+        made.add(
+            label,
+            functools.partial(_loss, make, logits, wanted),
+            functools.partial(_slow_loss_value, term, logits, wanted),
+            rtol=LOSS_RTOL,
+        )
+        made.add(
+            f"gradient of {label}",
+            functools.partial(_loss_gradient, make, logits, wanted),
+            functools.partial(_slow_loss_gradient, term, logits, wanted),
+            rtol=LOSS_RTOL,
+            needs_gradient=True,
+        )
+    return made.made
+
+
+def _loss(make: Callable[[], Any], logits: HostArray, wanted: HostArray, place: Place) -> Answers:
+    return {"loss": place.host(make()(place.array(logits), place.array(wanted)))}
+
+
+def _slow_loss_value(term: Callable[..., float], logits: HostArray, wanted: HostArray) -> Answers:
+    terms = [term(float(x), float(y)) for x, y in zip(logits.ravel(), wanted.ravel())]
+    return {"loss": np.asarray(math.fsum(terms) / len(terms))}
+
+
+def _loss_gradient(make: Callable[[], Any], logits: HostArray, wanted: HostArray, place: Place) -> Answers:
+    x = place.differentiable(logits)
+    return {"gradient": place.gradients(make()(x, place.array(wanted)), [x])[0]}
+
+
+def _slow_loss_gradient(term: Callable[..., float], logits: HostArray, wanted: HostArray) -> Answers:
+    return {"gradient": oracle_losses.loss_gradient(term, logits, wanted)}
+
+
+def compute_loss_cases(seed: int) -> list[Case]:
+    """ComputeLoss: value, items and the gradient by every prediction."""
+    made = Cases("ComputeLoss", seed)
+    ways: list[tuple[str, dict[str, float], dict[str, Any]]] = [
+        ("focal", {"fl_gamma": 1.5}, {}),
+        ("weights and smoothing", {"cls_pw": 0.7, "obj_pw": 1.3, "label_smoothing": 0.1}, {}),
+        ("the largest IoU wins", {}, {"sort_obj_iou": True}),
+        ("half of the IoU", {}, {"gr": 0.5}),
+    ]
+    rng = made.rng()
+    plain = [given for given in inputs.assignments(rng) if len(given.shapes) == 3]
+    shared = next(given for given in plain if given.label == "cells that rows share")
+    for given in plain:
+        _add_loss(made, given, given.label, {"anchor_t": given.thr}, {})
+    for label, hyp, options in ways:
+        _add_loss(made, shared, label, hyp, options)
+    return made.made
+
+
+def _add_loss(
+    made: Cases, given: inputs.Assignment, label: str, hyp: dict[str, float], options: dict[str, Any]
+) -> None:
+    p = inputs.predictions(made.rng(), given.shapes, given.anchors.shape[1])
+
+    def function(model: Any) -> ComputeLoss:
+        compute_loss = ComputeLoss(model)
+        for name, value in options.items():
+            setattr(compute_loss, name, value)
+        return compute_loss
+
+    made.add(
+        label,
+        functools.partial(loss_of, function, given, p, hyp),
+        functools.partial(slow_loss, given, p, hyp, **options),
+        rtol=LOSS_RTOL,
+    )
+    made.add(
+        f"gradient, {label}",
+        functools.partial(gradient_of, function, given, p, hyp),
+        functools.partial(slow_gradient, given, p, hyp, **options),
+        rtol=LOSS_RTOL,
+        needs_gradient=True,
+    )
+
+
+def loss_of(
+    make: Callable[[Any], Any], given: inputs.Assignment, p: list[HostArray], hyp: dict[str, float], place: Place
+) -> Answers:
+    """Loss and items of `make(model)`, a ComputeLoss, for predictions `p`."""
+    compute_loss = make(inputs.model(place, given.anchors, **hyp))
+    loss, items = compute_loss([place.array(layer) for layer in p], place.array(given.targets))
+    return {"loss": place.host(loss).reshape(-1), "items": place.host(items)[:3]}
+
+
+def gradient_of(
+    make: Callable[[Any], Any], given: inputs.Assignment, p: list[HostArray], hyp: dict[str, float], place: Place
+) -> Answers:
+    """The gradient of that loss by each layer of `p`."""
+    compute_loss = make(inputs.model(place, given.anchors, **hyp))
+    layers = [place.differentiable(layer) for layer in p]
+    loss, _ = compute_loss(layers, place.array(given.targets))
+    return {f"by p[{i}]": gradient for i, gradient in enumerate(place.gradients(loss, layers))}
+
+
+def slow_loss(given: inputs.Assignment, p: list[HostArray], hyp: dict[str, float], **options: Any) -> Answers:
+    """Cell by cell, in float64."""
+    hyp = {**inputs.HYP, **hyp}
+    loss, items, _ = oracle_losses.compute_loss(p, given.targets, given.anchors, hyp, inputs.N_CLASSES, **options)
+    return {"loss": np.asarray([loss]), "items": np.asarray(items)}
+
+
+def slow_gradient(given: inputs.Assignment, p: list[HostArray], hyp: dict[str, float], **options: Any) -> Answers:
+    """By differences, one logit at a time."""
+    hyp = {**inputs.HYP, **hyp}
+    gradients = oracle_losses.compute_loss_gradient(p, given.targets, given.anchors, hyp, inputs.N_CLASSES, **options)
+    return {f"by p[{i}]": gradient for i, gradient in enumerate(gradients)}
+
+
+def yolov2_cases(seed: int) -> list[Case]:
+    """YOLOv2: targets of several images, square and not, and the loss."""
+    made = Cases("YOLOv2", seed)
+    for label, size in (("square", 256), ("not square", (320, 192))):
+        rng = made.rng()
+        anchors = inputs.grid_anchors(rng, 1, 5)[0]
+        labels = [inputs.targets(rng, n)[:, 1:] for n in (8, 0, 20)]
+        run = functools.partial(_yolov2_targets, labels, anchors, size)
+        made.add(
+            f"targets, {label}", run, functools.partial(_slow_yolov2_targets, labels, anchors, size), rtol=LOSS_RTOL
+        )
+        values = run(Place("numpy"))["values"].astype(np.float64)
+        logits = [rng.normal(0, 1, (*values.shape[:2], *last)).astype(np.float32) for last in ((), (3,), (4,))]
+        made.add(
+            f"loss, {label}",
+            functools.partial(_yolov2_loss, logits, values),
+            functools.partial(_slow_yolov2_loss, logits, values),
+            rtol=LOSS_RTOL,
+        )  # fmt: skip
+    return made.made
+
+
+def _yolov2_targets(labels: list[HostArray], anchors: HostArray, size: Any, place: Place) -> Answers:
+    given = [place.array(rows) for rows in labels]
+    found = yolov2.build_targets(given, place.array(anchors), input_size=size)
+    return {"values": place.host(found.values), "collisions": np.asarray(found.n_collisions)}
+
+
+def _slow_yolov2_targets(labels: list[HostArray], anchors: HostArray, size: Any) -> Answers:
+    values, collisions = oracle_yolov2.yolov2_targets(labels, anchors, size)
+    return {"values": values, "collisions": np.asarray(collisions)}
+
+
+def _yolov2_loss(logits: list[HostArray], values: HostArray, place: Place) -> Answers:
+    given = [place.array(x) for x in (*logits, values.astype(np.float32))]
+    found = yolov2.loss(*given)
+    return {name: place.host(getattr(found, name)) for name in ("conf", "cls", "xy", "wh", "total")}
+
+
+def _slow_yolov2_loss(logits: list[HostArray], values: HostArray) -> Answers:
+    conf, cls, box = logits
+    found = oracle_yolov2.yolov2_loss(conf, cls, box, values)
+    return {name: np.asarray(found[name]) for name in ("conf", "cls", "xy", "wh", "total")}

@@ -1,0 +1,84 @@
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from anchorlib.cli import main
+
+FORK = Path(__file__).parent / "fork"
+NAMES = ("ComputeLoss", "build_targets", "check_anchors", "kmean_anchors", "check_anchor_order", "bbox_iou")
+
+
+@pytest.fixture
+def verify(monkeypatch, capsys):
+    """`anchorlib verify --candidate ...` where the fork is: (code, standard output)."""
+    monkeypatch.chdir(FORK)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+
+    def run(backend, candidate, *options):
+        code = main(["verify", "--backends", f"{backend.name}:{backend.device}", "--candidate", candidate, *options])
+        return code, capsys.readouterr().out
+
+    yield run
+    for name in [name for name in sys.modules if name.partition(".")[0] == "utils"]:
+        del sys.modules[name]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_our_own_code_is_a_good_candidate(grad_backend, verify, name):
+    code, out = verify(grad_backend, f"anchorlib.yolov5:{name}")
+    assert code == 0, out
+    assert f"anchorlib.yolov5:{name}" in out
+
+
+@pytest.mark.parametrize("candidate", ["utils.loss:ComputeLoss", "utils.loss:ComputeLoss.build_targets"])
+def test_a_fork_that_does_it_right_is_equal(grad_backend, verify, candidate):
+    code, out = verify(grad_backend, candidate)
+    assert code == 0, out
+
+
+def test_limits_before_the_step_are_named_with_their_cells(grad_backend, verify):
+    code, out = verify(grad_backend, "utils.clamped_before:ComputeLoss.build_targets")
+    assert code == 1
+    assert "(build_targets, borders)" in out
+    # A centre on the right border, x = 8 of 8 columns: the left neighbour of 8 is 7, of 7 it would be 6.
+    assert "gi 7 (target row" in out
+    assert "is only in ours" in out
+    assert "gi 6 (target row" in out
+    assert "is only in theirs" in out
+    assert "outside the grid" not in out
+
+
+def test_a_clamp_whose_result_is_thrown_away_is_named_with_its_cells(grad_backend, verify):
+    code, out = verify(grad_backend, "utils.clamped_nowhere:build_targets")
+    assert code == 1
+    assert "gi 8 (target row" in out
+    assert "outside the grid of 8 x 8, is only in theirs" in out
+
+
+def test_a_loss_on_cells_that_are_not_there_is_not_computed(grad_backend, verify):
+    code, out = verify(grad_backend, "utils.clamped_nowhere:ComputeLoss", "--json")
+    told = [
+        line for case in json.loads(out)["cases"] if case["label"].startswith("loss") for line in case["differences"]
+    ]
+    assert code == 1
+    assert told
+    assert all("outside [0, " in line for line in told)
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("ComputeLoss", "raised ValueError: a fork's own trouble"),
+        ("check_anchors", "more than 0.01 lower"),
+        ("kmean_anchors", "more than 3% lower"),
+        ("check_anchor_order", "anchors[0, 0, 0]: got 0x"),
+        ("bbox_iou", "giou[6]: got -0."),
+    ],
+)
+def test_a_mistake_is_told(grad_backend, verify, name, told):
+    code, out = verify(grad_backend, f"utils.mistakes:{name}")
+    assert code == 1
+    assert told in out
+    assert "a fork may print" not in out
