@@ -1,4 +1,4 @@
-"""Finding Pythons and making environments: what ci/test and ci/bench share."""
+"""The environments, and how they are made: what ci/test, ci/matrix and ci/bench share."""
 
 from __future__ import annotations
 
@@ -8,11 +8,126 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 ENVS = ROOT / ".envs"
 BIN = "Scripts" if os.name == "nt" else "bin"
+
+
+@dataclass
+class Environment:
+    """A Python with what is installed in it, and the way in which anchorlib is."""
+
+    pythons: tuple[str, ...]
+    requirements: tuple[str, ...]
+    extras: str
+    install: str  # "editable", "plain" (pip install .) or "wheel" (of the sdist)
+    backends: tuple[str, ...]
+    pytest: tuple[str, ...]  # both ways to call it are used
+    checks: bool = False  # format, lint and types, once
+    in_test: bool = True  # of ci/test; the others are rows of ci/matrix only
+    unsupported: str = ""  # why the last backend does not load: ci/matrix sees that it does not
+
+
+ENVIRONMENTS = {
+    "current": Environment(
+        pythons=("3.11", "3.12", "3.13"),
+        requirements=("numpy>=2", "torch==2.13.0", "ruff==0.17.5", "mypy==2.4.1"),
+        extras="dev,browser,dask,fast",
+        install="editable",
+        backends=("numpy", "torch"),
+        pytest=("pytest",),
+        checks=True,
+    ),
+    "oneflow": Environment(  # all three frameworks in one process
+        pythons=("3.10",),
+        requirements=("torch==1.13.1", "numpy==1.26.*"),
+        extras="test,oneflow",
+        install="plain",
+        backends=("numpy", "torch", "oneflow"),
+        pytest=("python", "-m", "pytest"),
+    ),
+    "numpy-oldest": Environment(  # what pyproject.toml says is enough
+        pythons=("3.9",),
+        requirements=("numpy==1.22.*", "array-api-compat==1.11.*", "pillow==9.4.*", "tqdm==4.60.*"),
+        extras="test",
+        install="wheel",
+        backends=("numpy",),
+        pytest=("pytest",),
+    ),
+    "numpy-newest": Environment(
+        pythons=("3.13", "3.12"),
+        requirements=(),
+        extras="test,fast",
+        install="plain",
+        backends=("numpy",),
+        pytest=("python", "-m", "pytest"),
+    ),
+    "torch-2.1": Environment(
+        pythons=("3.9",),
+        requirements=("torch==2.1.*", "numpy==1.22.*"),
+        extras="test",
+        install="wheel",
+        backends=("numpy", "torch"),
+        pytest=("pytest",),
+        in_test=False,
+    ),
+    "oneflow-3.9": Environment(
+        pythons=("3.9",),
+        requirements=("numpy==1.22.*",),
+        extras="test,oneflow",
+        install="wheel",
+        backends=("numpy", "oneflow"),
+        pytest=("python", "-m", "pytest"),
+        in_test=False,
+    ),
+    "oneflow-0.8": Environment(
+        pythons=("3.10",),
+        requirements=("oneflow==0.8.0", "numpy==1.23.*", "nvidia-cudnn-cu11>=8.5,<9", "nvidia-cublas-cu11<12"),
+        extras="test",
+        install="wheel",
+        backends=("numpy", "oneflow"),
+        pytest=("pytest",),
+        in_test=False,
+        unsupported="OneFlow 0.8.0 imports under NumPy < 1.24, but lacks isfinite and more that 0.9.0 has",
+    ),
+    "python-3.12": Environment(
+        pythons=("3.12",),
+        requirements=("numpy==1.26.*",),
+        extras="test",
+        install="wheel",
+        backends=("numpy",),
+        pytest=("pytest",),
+        in_test=False,
+    ),
+}
+
+
+def make(name: str) -> str:
+    """The environment's Python, with the code of today."""
+    environment = ENVIRONMENTS[name]
+    extras = f".[{environment.extras}]"
+    installs = [("-e", extras, *environment.requirements)] if environment.install == "editable" else [
+        (extras, *environment.requirements)
+    ]  # fmt: skip
+    pyproject = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    python = make_environment(ENVS / name, environment.pythons, *installs, made_from=pyproject)
+    shutil.rmtree(ROOT / "build", ignore_errors=True)  # or a file that is gone would be installed from there
+    if environment.install != "editable":  # the dependencies may be older, the code may not
+        pip(python, "--force-reinstall", "--no-deps", wheel_of_sdist() if environment.install == "wheel" else ".")
+    return python
+
+
+def wheel_of_sdist() -> str:
+    """A wheel built from the sdist, as an index would serve it."""
+    builder = make_environment(ENVS / "build", ("3.11", "3.12", "3.13"), ("build",), made_from="")
+    out = ENVS / "dist"
+    shutil.rmtree(out, ignore_errors=True)
+    call([builder, "-m", "build", "--outdir", str(out), str(ROOT)], quiet=True)
+    (wheel,) = glob.glob(str(out / "*.whl"))
+    return wheel
 
 
 def make_environment(folder: Path, pythons: tuple[str, ...], *installs: tuple[str, ...], made_from: str) -> str:

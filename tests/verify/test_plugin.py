@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -53,11 +54,12 @@ def test_a_difference_fails_and_is_told(tmp_path):
     assert "Traceback" not in out
 
 
-def test_a_candidate_is_run_where_the_fork_is(grad_backend):
+def test_a_candidate_is_run_where_the_fork_is(tmp_path, grad_backend):
+    fork = shutil.copytree(FORK, tmp_path / "fork")
     where = ["--backends", f"{grad_backend.name}:{grad_backend.device}"]
-    code, out = run(FORK, *where, "--candidate", "utils.loss:ComputeLoss.build_targets")
+    code, out = run(fork, *where, "--candidate", "utils.loss:ComputeLoss.build_targets")
     assert code == 0, out
-    code, out = run(FORK, *where, "--candidate", "utils.clamped_before:ComputeLoss.build_targets")
+    code, out = run(fork, *where, "--candidate", "utils.clamped_before:ComputeLoss.build_targets")
     assert code == 1
     assert "is only in theirs" in out
 

@@ -1,0 +1,85 @@
+"""What runs where, and the grid that ci/test and ci/matrix end with."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from pathlib import Path
+from xml.etree import ElementTree
+
+from environments import ENVIRONMENTS, ENVS, ROOT, clean_env, output, title
+
+ASK = "import json, platform; from anchorlib.backends import available; print(json.dumps([platform.python_version(), {\
+b.name: {'version': b.version, 'devices': b.devices, 'problem': b.problem} for b in available()}]))"
+
+
+def look(name: str, python: str) -> dict:
+    """The environment's Python and backends as they are found, and what is to be asked of them: name or name:device."""
+    version, found = json.loads(output([python, "-c", ASK]))
+    backends = ENVIRONMENTS[name].backends
+    with_cuda = [b for b in backends if any(device.startswith("cuda") for device in found[b]["devices"])]
+    return {"python": version, "found": found, "asked": [*backends, *(f"{backend}:cuda" for backend in with_cuda)]}
+
+
+def missing(name: str, result: dict) -> list[str]:
+    """A line for each backend that the environment is for and that does not import."""
+    problems = {backend: result["found"][backend]["problem"] for backend in ENVIRONMENTS[name].backends}
+    return [f"{name}: {backend} was asked for: {problem}" for backend, problem in problems.items() if problem]
+
+
+def run_tests(name: str, python: str, asked: list[str], for_pytest: list[str], failures: list[str]) -> dict:
+    """The suite in an environment, called in its way: counts and seconds."""
+    environment = ENVIRONMENTS[name]
+    report = ENVS / f"{name}.xml"
+    report.unlink(missing_ok=True)  # an abort of the process must not show the counts of another day
+    runner = [str(Path(python).parent / "pytest")] if environment.pytest == ("pytest",) else [python, "-m", "pytest"]
+    started = time.monotonic()
+    what = ["--backends", ",".join(asked), "--extras", environment.extras, f"--junitxml={report}", "-q"]
+    code = subprocess.call([*runner, *what, *for_pytest], cwd=ROOT, env=clean_env())
+    if code:
+        failures.append(f"{name}: pytest ended with {code}")
+    return {**read_counts(report), "seconds": time.monotonic() - started}
+
+
+def read_counts(report: Path) -> dict:
+    """Of pytest's report; none is a failure."""
+    if not report.exists():
+        return {"passed": 0, "failed": 1, "skipped": 0}
+    suite = ElementTree.parse(report).getroot().find("testsuite")
+    total, failed, errors, skipped = (int(suite.get(k)) for k in ("tests", "failures", "errors", "skipped"))
+    return {"passed": total - failed - errors - skipped, "failed": failed + errors, "skipped": skipped}
+
+
+def print_grid(names: list[str], results: dict[str, dict]) -> None:
+    """A line for each environment, backend and device; then the counts of its tests.
+
+    results : name -> what `look` gives, with the counts of `read_counts` and `seconds` where tests ran, and in `said`
+        what is to be told of "torch" or "torch:cuda" in place of "run"
+    """
+    title("backend x device x version")
+    line = "{:14} {:7} {:8} {:14} {:5} {}"
+    print(line.format("environment", "python", "backend", "version", "on", ""))
+    for name in names:
+        result = results.get(name)
+        for backend in ENVIRONMENTS[name].backends:
+            if result is None:
+                print(line.format(name, "", backend, "", "", "DID NOT RUN"))
+                continue
+            info, told = result["found"][backend], result.get("said", {})
+            for device in ("cpu", "cuda"):
+                place = backend if device == "cpu" else f"{backend}:cuda"
+                if place in told:
+                    said = told[place]
+                elif info["problem"]:
+                    said = f"ASKED FOR AND NOT HERE: {info['problem'].splitlines()[0]}"
+                elif place in result["asked"]:
+                    said = "run"
+                elif backend == "numpy":
+                    said = "not here: NumPy has no CUDA"
+                else:
+                    said = f"not here: {backend} finds no CUDA device that it has code for"
+                print(line.format(name, result["python"], backend, info["version"] or "", device, said))
+        if result is not None and "passed" in result:
+            print(f"{name:14} {result['passed']} passed, {result['failed']} failed, {result['skipped']} skipped "
+                  f"in {result['seconds']:.0f} s")  # fmt: skip

@@ -1,0 +1,3 @@
+"""The fork has tests of its own, which run where it stands alone."""
+
+collect_ignore = ["fork"]
