@@ -1,7 +1,8 @@
 """OneFlow 0.9.0 under the names of the array API standard, for bool, int32, int64, float32 and float64.
 
 A small operation costs 14-21 us, so tensors of one dtype take one OneFlow operation wherever that is enough.
-Not covered: NaN in argmin, argmax, sort and argsort (any place), and the sign of a zero remainder.
+Not covered: NaN in argmin, argmax, sort and argsort (any place), the sign of a zero remainder, and that of
+-0.0 + -0.0 in float64.
 """
 
 import builtins

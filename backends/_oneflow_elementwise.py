@@ -77,6 +77,14 @@ def _scalar(value, like):
     return flow._C.constant((), value, dtype=result_type(like, value), device=like.device)
 
 
+def _select(condition, x1, x2):
+    """OneFlow's where aborts the process when one of the three is empty and is broadcast."""
+    if 0 in condition.shape or 0 in x1.shape or 0 in x2.shape:
+        shape = np.broadcast_shapes(tuple(condition.shape), tuple(x1.shape), tuple(x2.shape))
+        condition, x1, x2 = (x if tuple(x.shape) == shape else x.expand(*shape) for x in (condition, x1, x2))
+    return flow.where(condition, x1, x2)
+
+
 def _two(operation, meaning):
     """An operation of two, with one dtype made of two."""
 
@@ -131,7 +139,7 @@ def square(x, /):
 def sign(x, /):
     """OneFlow's gives float32 for integers and 0 for NaN."""
     signs = flow.sign(x)
-    return flow.where(flow.isnan(x), x, signs) if x.dtype.is_floating_point else signs.to(x.dtype)
+    return _select(flow.isnan(x), x, signs) if x.dtype.is_floating_point else signs.to(x.dtype)
 
 
 def _whole(operation):
@@ -164,7 +172,7 @@ def _nan_wins(operation, x1, x2):
     if not isinstance(x1, Tensor) or not isinstance(x2, Tensor) or x1.dtype is not x2.dtype:
         x1, x2 = _one_dtype(x1, x2)
     found = operation(x1, x2)
-    return flow.where(flow.isnan(x1), x1, found) if x1.dtype.is_floating_point else found
+    return _select(flow.isnan(x1), x1, found) if x1.dtype.is_floating_point else found
 
 
 def clip(x, /, min=None, max=None):
@@ -181,7 +189,7 @@ def where(condition, x1, x2, /):
         if not isinstance(x1, Tensor) and not isinstance(x2, Tensor):
             x1 = flow._C.constant((), x1, dtype=result_type(x1, x2), device=condition.device)
         x1, x2 = _one_dtype(x1, x2)
-    return flow.where(condition, x1, x2)
+    return _select(condition, x1, x2)
 
 
 def remainder(x1, x2, /):
@@ -191,8 +199,8 @@ def remainder(x1, x2, /):
         return _through_numpy(np.remainder, x1, x2)
     rest = flow.fmod(x1, x2)
     if _is_positive(x2):
-        return flow.where(rest < 0, rest + x2, rest)
-    return flow.where((rest != 0) & ((rest < 0) != (x2 < 0)), rest + x2, rest)
+        return _select(rest < 0, rest + x2, rest)
+    return _select((rest != 0) & ((rest < 0) != (x2 < 0)), rest + x2, rest)
 
 
 def floor_divide(x1, x2, /):
@@ -205,7 +213,7 @@ def floor_divide(x1, x2, /):
     rest = flow.fmod(x1, x2)
     below = ((rest != 0) & ((rest < 0) != (x2 < 0))).to(x1.dtype)
     whole = flow.round((x1 - rest) / x2) - below
-    return flow.where(x2 == 0, x1 / x2, whole) if isinstance(x2, Tensor) else whole if x2 else x1 / x2
+    return _select(x2 == 0, x1 / x2, whole) if isinstance(x2, Tensor) else whole if x2 else x1 / x2
 
 
 def _divisible(x1, x2):

@@ -136,3 +136,44 @@ EXTRAS = {
 }
 
 NAMES = {**STANDARD, **EXTRAS}
+
+#: The dtypes that each backend computes with.
+DTYPES = dict.fromkeys(FRAMEWORKS, ("bool", "int32", "int64", "float32", "float64"))
+
+#: The standard's kinds of dtypes.
+KINDS = {
+    "any": ("bool", "int32", "int64", "float32", "float64"),
+    "numeric": ("int32", "int64", "float32", "float64"),
+    "floating": ("float32", "float64"),
+    "boolean": ("bool",),
+}
+
+#: Function -> the kind of dtypes that the standard has it take; the functions that are not here take any.
+TAKES = {
+    **dict.fromkeys(("divide", "exp", "log", "log1p", "log2", "sqrt", "atan", "mean"), "floating"),
+    **dict.fromkeys(("logical_and", "logical_or", "logical_not", "logical_xor"), "boolean"),
+    **dict.fromkeys(("equal", "not_equal", "any", "all"), "any"),
+    **dict.fromkeys(
+        ("abs", "add", "subtract", "multiply", "floor_divide", "remainder", "negative", "square"), "numeric"
+    ),
+    **dict.fromkeys(("sign", "floor", "ceil", "trunc", "round", "minimum", "maximum", "clip", "pow"), "numeric"),
+    **dict.fromkeys(("isfinite", "isinf", "isnan", "less", "less_equal", "greater", "greater_equal"), "numeric"),
+    **dict.fromkeys(("min", "max", "sum", "prod", "argmin", "argmax", "cumulative_sum"), "numeric"),
+    **dict.fromkeys(("argsort", "sort", "searchsorted"), "numeric"),
+}
+
+#: Backend -> function -> (the dtypes that it does not take, though the standard has it take them; why).
+LIMITS: "dict[str, dict[str, tuple[tuple[str, ...], str]]]" = {
+    "numpy": {},
+    "torch": {},
+    "oneflow": {
+        "pow": (("int32", "int64"), "OneFlow gives float32"),
+    },
+}
+
+#: Backend -> the devices that it runs on.
+DEVICES = {
+    "numpy": {"cpu": "yes", "cuda": "no"},
+    "torch": {"cpu": "yes", "cuda": "yes"},
+    "oneflow": {"cpu": "yes", "cuda": "compute capability 6.0 to 8.9: the wheel has no code for newer cards"},
+}
