@@ -55,6 +55,12 @@ def as_float(array: Array, dtype: Any = None) -> Array:
         return array if array.dtype == dtype else xp.astype(array, dtype)
 
 
+def widened(array: Array) -> Array:
+    """The array in float32, if it has fewer bits: areas of 256 px overflow float16, and long sums need more."""
+    xp = namespace_of(array)
+    return xp.astype(array, xp.float32) if xp.finfo(array.dtype).bits < 32 else array
+
+
 def to_framework(result: HostArray, like: Array) -> Array:
     """A result of the host as an array of the framework, on the device and in the dtype of `like`."""
     xp = namespace_of(like)

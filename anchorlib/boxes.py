@@ -1,13 +1,15 @@
 """Forms of boxes, and how much two of them overlap.
 
 xyxy: corners (x1, y1, x2, y2). cxcywh: centre and size. wh: size alone. The order is in the name.
+Integers are taken as float32. With floats of 16 bits an IoU is computed in float32, where the area of 300 x 300 px is a
+number, and rounded to theirs. NaN goes through.
 """
 
 from __future__ import annotations
 
 import math
 
-from anchorlib.arrays import Array, Namespace, as_float, check_one_of, check_shape, check_shape_wh
+from anchorlib.arrays import Array, Namespace, as_float, check_one_of, check_shape, check_shape_wh, widened
 from anchorlib.backends import namespace_of
 from anchorlib.errors import ShapeError
 
@@ -16,37 +18,40 @@ _FORMS = ("cxcywh", "xyxy")
 
 
 def xyxy_to_cxcywh(boxes_xyxy: Array, /) -> Array:
-    """Corners to centre and size: (N, 4) to (N, 4), same dtype and device.
+    """Corners to centre and size: (N, 4) to (N, 4), same dtype and device (float32 for integers).
 
     >>> xyxy_to_cxcywh(np.asarray([[0., 0., 4., 2.]]))
     array([[2., 1., 4., 2.]])
     """
     xp = namespace_of(boxes_xyxy=boxes_xyxy)
     check_shape(("N", 4), boxes_xyxy=boxes_xyxy)
+    boxes_xyxy = as_float(boxes_xyxy)
     low, high = boxes_xyxy[:, :2], boxes_xyxy[:, 2:]
     return xp.concat([(low + high) * 0.5, high - low], axis=1)
 
 
 def cxcywh_to_xyxy(boxes_cxcywh: Array, /) -> Array:
-    """Centre and size to corners: (N, 4) to (N, 4), same dtype and device.
+    """Centre and size to corners: (N, 4) to (N, 4), same dtype and device (float32 for integers).
 
     >>> cxcywh_to_xyxy(np.asarray([[2., 1., 4., 2.]]))
     array([[0., 0., 4., 2.]])
     """
     xp = namespace_of(boxes_cxcywh=boxes_cxcywh)
     check_shape(("N", 4), boxes_cxcywh=boxes_cxcywh)
+    boxes_cxcywh = as_float(boxes_cxcywh)
     centre, half = boxes_cxcywh[:, :2], boxes_cxcywh[:, 2:] * 0.5
     return xp.concat([centre - half, centre + half], axis=1)
 
 
 def xyxy_to_wh(boxes_xyxy: Array, /) -> Array:
-    """Corners to sizes: (N, 4) to (N, 2), same dtype and device.
+    """Corners to sizes: (N, 4) to (N, 2), same dtype and device (float32 for integers).
 
     >>> xyxy_to_wh(np.asarray([[0., 0., 4., 2.]]))
     array([[4., 2.]])
     """
     namespace_of(boxes_xyxy=boxes_xyxy)
     check_shape(("N", 4), boxes_xyxy=boxes_xyxy)
+    boxes_xyxy = as_float(boxes_xyxy)
     return boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]
 
 
@@ -91,8 +96,8 @@ def wh_iou(boxes_wh: Array, anchors: Array, /) -> Array:
     xp = namespace_of(boxes_wh=boxes_wh, anchors=anchors)
     check_shape_wh(boxes_wh=boxes_wh, anchors=anchors)
     boxes_wh = as_float(boxes_wh)
-    anchors = as_float(anchors, boxes_wh.dtype)
-    return size_iou(xp, boxes_wh[:, None, 0], boxes_wh[:, None, 1], anchors[None, :, 0], anchors[None, :, 1])
+    one, two = widened(boxes_wh)[:, None, :], widened(as_float(anchors, boxes_wh.dtype))[None, :, :]
+    return as_float(size_iou(xp, one[..., 0], one[..., 1], two[..., 0], two[..., 1]), boxes_wh.dtype)
 
 
 def size_iou(xp: Namespace, w1: Array, h1: Array, w2: Array, h2: Array) -> Array:
@@ -112,11 +117,13 @@ def box_iou_pairs(
     kind : "iou", "giou" (minus the share of the enclosing box that is empty), "diou" (minus the squared distance of the
         centres over the squared diagonal of the enclosing box), "ciou" (diou minus a term for the aspect ratio)
     form : "cxcywh" (centre and size) or "xyxy" (corners)
-    eps : added where a division could be by zero
+    eps : added where a division could be by zero, and the least height of which a ratio of sides is taken; with 0,
+        boxes without a size give NaN
 
     Returns
     -------
-    (N,) float, dtype and device of the boxes: iou in [0, 1], the others in [-1, 1] (ciou a little lower at times).
+    (N,) float, dtype and device of the boxes (float32 for integers): iou in [0, 1], the others in [-1, 1] (ciou a
+    little lower at times).
     No gradient flows through ciou's weight of the aspect term.
 
     Raises
@@ -137,9 +144,12 @@ def box_iou_pairs(
     check_shape((int(boxes1.shape[0]), 4), boxes2=boxes2)
     check_one_of("kind", kind, _KINDS)
     check_one_of("form", form, _FORMS)
-    if boxes1.dtype != boxes2.dtype:
-        raise ShapeError(f"boxes1 and boxes2 must have one dtype, got {boxes1.dtype} and {boxes2.dtype}.")
+    _check_one_dtype(boxes1=boxes1, boxes2=boxes2)
+    boxes1, boxes2 = as_float(boxes1), as_float(boxes2)
+    return as_float(_iou_pairs(xp, widened(boxes1), widened(boxes2), kind, form, eps), boxes1.dtype)
 
+
+def _iou_pairs(xp: Namespace, boxes1: Array, boxes2: Array, kind: str, form: str, eps: float) -> Array:
     left1, top1, right1, bottom1, w1, h1 = _sides(boxes1, form, eps)
     left2, top2, right2, bottom2, w2, h2 = _sides(boxes2, form, eps)
     inter_w = xp.clip(xp.minimum(right1, right2) - xp.maximum(left1, left2), min=0.0)
@@ -159,7 +169,7 @@ def box_iou_pairs(
     diou = iou - (dx * dx + dy * dy) * 0.25 / (hull_w * hull_w + hull_h * hull_h + eps)
     if kind == "diou":
         return diou
-    angle = xp.atan(w2 / h2) - xp.atan(w1 / h1)
+    angle = xp.atan(w2 / xp.clip(h2, min=eps)) - xp.atan(w1 / xp.clip(h1, min=eps))
     aspect = angle * angle * (4 / math.pi**2)
     weight = xp.detach(aspect / (aspect - iou + (1 + eps)))
     return diou - aspect * weight
@@ -188,14 +198,22 @@ def box_iou(boxes1_xyxy: Array, boxes2_xyxy: Array, /) -> Array:
     xp = namespace_of(boxes1_xyxy=boxes1_xyxy, boxes2_xyxy=boxes2_xyxy)
     check_shape(("N", 4), boxes1_xyxy=boxes1_xyxy)
     check_shape(("M", 4), boxes2_xyxy=boxes2_xyxy)
-    one, two = boxes1_xyxy[:, None, :], boxes2_xyxy[None, :, :]
+    _check_one_dtype(boxes1_xyxy=boxes1_xyxy, boxes2_xyxy=boxes2_xyxy)
+    boxes1_xyxy = as_float(boxes1_xyxy)
+    one, two = widened(boxes1_xyxy)[:, None, :], widened(as_float(boxes2_xyxy))[None, :, :]
     inter_w = xp.clip(xp.minimum(one[..., 2], two[..., 2]) - xp.maximum(one[..., 0], two[..., 0]), min=0.0)
     inter_h = xp.clip(xp.minimum(one[..., 3], two[..., 3]) - xp.maximum(one[..., 1], two[..., 1]), min=0.0)
     inter = inter_w * inter_h  # (N, M)
     area1 = (one[..., 2] - one[..., 0]) * (one[..., 3] - one[..., 1])
     area2 = (two[..., 2] - two[..., 0]) * (two[..., 3] - two[..., 1])
     union = area1 + area2 - inter
-    return inter / xp.where(union > 0, union, xp.ones_like(union))
+    return as_float(inter / xp.where(union > 0, union, xp.ones_like(union)), boxes1_xyxy.dtype)
+
+
+def _check_one_dtype(**named: Array) -> None:
+    (name1, one), (name2, two) = named.items()
+    if one.dtype != two.dtype:
+        raise ShapeError(f"{name1} and {name2} must have one dtype, got {one.dtype} and {two.dtype}. Cast one of them.")
 
 
 def _sides(boxes: Array, form: str, eps: float) -> tuple[Array, ...]:
@@ -203,7 +221,7 @@ def _sides(boxes: Array, form: str, eps: float) -> tuple[Array, ...]:
     if form == "xyxy":
         left, top, right, bottom = (boxes[:, i] for i in range(4))
         xp = namespace_of(boxes)
-        height = xp.clip(bottom - top, min=eps)  # the aspect ratio divides by it
+        height = xp.clip(bottom - top, min=eps)  # in the area too: so it is in YOLOv5, for corners alone
         return left, top, right, bottom, right - left, height
     x, y, w, h = (boxes[:, i] for i in range(4))
     return x - w * 0.5, y - h * 0.5, x + w * 0.5, y + h * 0.5, w, h

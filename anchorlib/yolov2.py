@@ -8,11 +8,11 @@ from typing import NamedTuple, Optional, Union
 import numpy as np
 
 from anchorlib import backends
-from anchorlib.arrays import Array, HostArray, Namespace, as_float, check_shape, check_shape_wh, check_sizes
+from anchorlib.arrays import Array, HostArray, Namespace, as_float, check_shape, check_shape_wh, check_sizes, widened
 from anchorlib.backends import namespace_of
 from anchorlib.boxes import cxcywh_to_xyxy, size_iou, xyxy_to_cxcywh
 from anchorlib.errors import BadValueError, ShapeError
-from anchorlib.training.losses import as_array, one_hot, widened
+from anchorlib.training.losses import as_array, one_hot
 
 _MIN_SIDE = 1e-4  # of the input: a smaller object is skipped
 _COLUMNS = 11  # objectness, class, tx, ty, tw, th, weight, x1, y1, x2, y2

@@ -160,6 +160,7 @@ def fit_anchors(
         method, start is not None, start=start, fixed=fixed, min_side=min_side, time_budget=time_budget, **for_kmeans
     )
     check_seed(seed)
+    namespace_of(boxes_wh=boxes_wh)
     check_shape_wh(boxes_wh=boxes_wh)
     check_sizes(zero=True, boxes_wh=boxes_wh)
     like = as_float(boxes_wh)

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from typing import Any, Optional
 
 from anchorlib import backends
-from anchorlib.arrays import Array, Namespace, as_float
+from anchorlib.arrays import Array, Namespace, as_float, widened
 from anchorlib.backends import namespace_of
 from anchorlib.boxes import box_iou_pairs
 from anchorlib.errors import ModelError, ShapeError
-from anchorlib.training.losses import BCEWithLogitsLoss, FocalLoss, class_bce, one_hot, smooth_bce, widened
+from anchorlib.training.losses import BCEWithLogitsLoss, FocalLoss, class_bce, one_hot, smooth_bce
 from anchorlib.training.targets import LayerTargets, build_targets, check_targets
 
 _BALANCE_OF_3 = (4.0, 1.0, 0.4)  # P3 to P5

@@ -9,7 +9,7 @@ from typing import Any, Optional, Union
 
 import numpy as np
 
-from anchorlib.arrays import Array, Namespace
+from anchorlib.arrays import Array, Namespace, widened
 from anchorlib.backends import namespace_of
 
 _ROWS_ON_HOST = 2048
@@ -23,12 +23,6 @@ def smooth_bce(eps: float = 0.1) -> tuple[float, float]:
     (0.95, 0.05)
     """
     return 1.0 - 0.5 * eps, 0.5 * eps
-
-
-def widened(x: Array) -> Array:
-    """The array in float32, if it has fewer bits: sums of many terms need them."""
-    xp = namespace_of(x)
-    return xp.astype(x, xp.float32) if xp.finfo(x.dtype).bits < 32 else x
 
 
 class BCEWithLogitsLoss:

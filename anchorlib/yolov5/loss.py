@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Optional
 
-from anchorlib.arrays import Array, as_float, check_shape_wh
+from anchorlib.arrays import Array, as_float, check_shape, check_shape_wh, widened
 from anchorlib.backends import namespace_of
 from anchorlib.boxes import box_iou_pairs
 from anchorlib.training.compute_loss import ComputeLoss
@@ -82,7 +82,8 @@ def bbox_iou(
     old_form = x1y1x2y2 is not None
     if old_form:
         xywh = not x1y1x2y2
-        box1 = xp.reshape(box1, (1, 4)) if len(box1.shape) == 1 else xp.permute_dims(box1, (1, 0))
+        box1 = xp.reshape(box1, (1, 4)) if tuple(box1.shape) == (4,) else xp.permute_dims(box1, (1, 0))
+    check_shape(("n", 4), box1=box1, box2=box2)
     n_boxes = max(int(box1.shape[0]), int(box2.shape[0]))
     if n_boxes > 1:
         box1, box2 = (xp.broadcast_to(box, (n_boxes, 4)) if box.shape[0] == 1 else box for box in (box1, box2))
@@ -101,6 +102,7 @@ def wh_iou(wh1: Array, wh2: Array, eps: float = 1e-7) -> Array:
     """
     xp = namespace_of(wh1=wh1, wh2=wh2)
     check_shape_wh(wh1=wh1, wh2=wh2)
-    one, two = wh1[:, None, :], wh2[None, :, :]
+    wh1 = as_float(wh1)
+    one, two = widened(wh1)[:, None, :], widened(as_float(wh2, wh1.dtype))[None, :, :]
     inter = xp.minimum(one[..., 0], two[..., 0]) * xp.minimum(one[..., 1], two[..., 1])
-    return inter / (one[..., 0] * one[..., 1] + two[..., 0] * two[..., 1] - inter + eps)
+    return as_float(inter / (one[..., 0] * one[..., 1] + two[..., 0] * two[..., 1] - inter + eps), wh1.dtype)
