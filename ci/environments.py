@@ -27,6 +27,7 @@ class Environment:
     backends: tuple[str, ...]
     pytest: tuple[str, ...]  # both ways to call it are used
     checks: bool = False  # format, lint and types, once
+    licences: bool = False  # of the core and its tests; what CUDA wheels bring along is NVIDIA's
     in_test: bool = True  # of ci/test; the others are rows of ci/matrix only
     unsupported: str = ""  # why the last backend does not load: ci/matrix sees that it does not
 
@@ -64,6 +65,7 @@ ENVIRONMENTS = {
         install="plain",
         backends=("numpy",),
         pytest=("python", "-m", "pytest"),
+        licences=True,
     ),
     "torch-2.1": Environment(
         pythons=("3.9",),
