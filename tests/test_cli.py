@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from anchorlib import backends, fit_anchors, read_boxes, score
 from anchorlib.cli import main
@@ -410,3 +411,15 @@ def test_a_cache_and_workers_change_nothing(tmp_path, capsys):
         assert (code, json.loads(out)["anchors"]) == (0, json.loads(plain)["anchors"])
     assert run("check-labels", BCCD, *kept, capsys=capsys)[0] == 0
     assert run("fit", BCCD, "--workers", "0", capsys=capsys)[0] == 2
+
+
+def test_a_warning_is_one_line_and_no_error(tmp_path, capsys):
+    (tmp_path / "labels").mkdir()
+    (tmp_path / "images").mkdir()
+    (tmp_path / "labels/1.txt").write_text("0 0.5 0.5 0.2 0.4\n")  # a moment ago: it may change yet
+    Image.new("L", (64, 64)).save(tmp_path / "images/1.png")
+    (tmp_path / "data.yaml").write_text("train: images\n")
+    code, out, err = run("fit", str(tmp_path), "--n", "1", "--cache", str(tmp_path / "c.npz"), capsys=capsys)
+    assert code == 0
+    assert err.startswith("anchorlib: ")
+    assert err.count("\n") == 1

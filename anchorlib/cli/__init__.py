@@ -9,8 +9,9 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import warnings
 from collections.abc import Sequence
-from typing import Any, Optional
+from typing import Any, Optional, Union
 
 from anchorlib._version import __version__
 from anchorlib.cli import backends, check, check_labels, curve, fit, show, verify
@@ -28,7 +29,9 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     options = _parser().parse_args(arguments)
     options.arguments = list(arguments)  # for reports, which say what made them
     try:
-        code = int(options.run(options))
+        with warnings.catch_warnings():
+            warnings.showwarning = _say_warning
+            code = int(options.run(options))
         sys.stdout.flush()
         return code
     except BrokenPipeError:  # `| head` has read enough; Python would complain once more when it closes stdout
@@ -40,6 +43,11 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     except KeyboardInterrupt:
         print("anchorlib: interrupted.", file=sys.stderr)
         return INTERRUPTED
+
+
+def _say_warning(message: Union[Warning, str], *_: Any, **__: Any) -> None:
+    """In a line, without the place in our code."""
+    print(f"{paint('anchorlib:', 'yellow', sys.stderr)} {message}", file=sys.stderr)
 
 
 def _parser() -> argparse.ArgumentParser:
