@@ -419,7 +419,7 @@ def test_a_warning_is_one_line_and_no_error(tmp_path, capsys):
     (tmp_path / "labels/1.txt").write_text("0 0.5 0.5 0.2 0.4\n")  # a moment ago: it may change yet
     Image.new("L", (64, 64)).save(tmp_path / "images/1.png")
     (tmp_path / "data.yaml").write_text("train: images\n")
-    code, out, err = run("fit", str(tmp_path), "--n", "1", "--cache", str(tmp_path / "c.npz"), capsys=capsys)
+    code, _, err = run("fit", str(tmp_path), "--n", "1", "--cache", str(tmp_path / "c.npz"), capsys=capsys)
     assert code == 0
     assert err.startswith("anchorlib: ")
     assert err.count("\n") == 1
