@@ -223,3 +223,30 @@ def test_sizes_that_float32_cannot_hold_are_refused(backend):
 def test_a_limit_of_one_in_float32_is_refused():
     with pytest.raises(BadValueError, match="greater than 1"):
         score(sizes(3), ANCHORS, 1.00000001)
+
+
+def test_fitness_over_several_blocks_is_that_of_the_score(backend, path):
+    """Both objectives: what a fit makes large is what the score says."""
+    table = SizeTable(backend.array(sizes(40_000)))
+    result = table.score(backend.array(ANCHORS), 4.0)
+    assert table.fitness(ANCHORS, 4.0) == result.fitness
+    assert table.fitness(ANCHORS, 4.0, "iou") == result.avg_iou
+
+
+def test_of_anchors_that_fit_alike_the_first_is_the_nearest():
+    uses = SizeTable(sizes(500)).use(np.concatenate([ANCHORS, ANCHORS]), 4.0)
+    assert [use.nearest for use in uses[3:]] == [0.0, 0.0, 0.0]
+    assert sum(use.nearest for use in uses[:3]) > 0.5
+
+
+@pytest.mark.parametrize("function", [size_ratio, score])
+def test_anchors_are_checked_like_boxes(backend, function):
+    with pytest.raises(ShapeError, match=r"anchors must have shape \(K, 2\)"):
+        function(backend.array(sizes(3)), backend.array(np.ones((3, 3)), np.float32))
+
+
+def test_score_refuses_two_frameworks(grad_backend):
+    with pytest.raises(BackendMixError):
+        score(grad_backend.array(sizes(3)), ANCHORS)
+    with pytest.raises(BackendMixError):
+        score(sizes(3), grad_backend.array(ANCHORS))

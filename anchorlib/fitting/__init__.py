@@ -22,6 +22,7 @@ from anchorlib.arrays import (
     check_thr,
     check_weights,
     to_framework,
+    widened,
 )
 from anchorlib.backends import namespace_of
 from anchorlib.errors import BadValueError
@@ -268,7 +269,8 @@ def _least_sides(min_side: Optional[Union[float, Sequence[float]]], layers: tupl
 def _usable_for_fit(boxes_wh: Array, counts: Optional[HostArray]) -> tuple[Array, Optional[HostArray]]:
     """The sizes that a fit looks at, with their counts: one side at least 2 px, no side 0, no count 0."""
     xp = namespace_of(boxes_wh)
-    w, h = boxes_wh[:, 0], boxes_wh[:, 1]
+    sides = widened(boxes_wh)  # MIN_SIDE is 0 in float16
+    w, h = sides[:, 0], sides[:, 1]
     usable = (xp.maximum(w, h) >= MIN_FIT_SIDE) & (xp.minimum(w, h) >= MIN_SIDE)
     if counts is not None:  # a box that counts nothing must not be drawn, nor stretch a grid
         usable = usable & xp.from_numpy(counts > 0, device=xp.device_of(boxes_wh))

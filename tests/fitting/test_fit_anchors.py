@@ -154,3 +154,10 @@ def test_a_time_budget_ends_the_search_with_anchors_that_can_be_used():
 def test_options_that_do_not_fit_are_errors(options, message):
     with pytest.raises(BadValueError, match=message):
         fit_anchors(sizes(50), **options)
+
+
+@pytest.mark.parametrize("zero", [0.0, -0.0])
+def test_a_zero_side_in_16_bits_is_left_out_of_the_fit(zero):
+    """Beside a least side that float16 rounds to 0 it was no zero, and the grid of sizes had negative dimensions."""
+    boxes_wh = np.asarray([[zero, 2], [2, 2], [8, 8]], np.float16)
+    assert fit_anchors(boxes_wh, 2).anchors.tolist() == [[2, 2], [8, 8]]

@@ -1,12 +1,17 @@
+import importlib
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from anchorlib import kmeans, wh_iou
+from anchorlib import backends, kmeans, wh_iou
 from anchorlib.errors import BadValueError, ShapeError
 from anchorlib.fitting.kmeans import DISTANCES, INITS, UPDATES
+
+parts = importlib.import_module("anchorlib.fitting.kmeans")  # the function of that name hides it
+NUMPY = backends.load("numpy")
 
 WAYS = [(d, u, i) for d in DISTANCES for u in UPDATES for i in INITS]
 
@@ -201,3 +206,48 @@ def test_steps_lead_to_the_result_and_watching_does_not_change_it(backend, path,
     assert all(
         (earlier[2] != later[2]).any() or (earlier[3] != later[3]).any() for earlier, later in zip(steps, steps[1:-1])
     )
+
+
+def first_centres(boxes_wh, init, weights=None, seeds=400):
+    """How often each size is drawn as a first centre: with as many rounds as seeds, none of them moves."""
+    space = parts._Space(NUMPY, boxes_wh, np.asarray(weights), "euclidean", "cpu")
+    drawn = np.zeros(len(boxes_wh), int)
+    for seed in range(seeds):
+        rng = np.random.default_rng(seed)
+        rows = parts._draw_random(rng, space.counts, 2) if init == "random" else parts._draw_far_apart(rng, space, 2)
+        assert len(set(map(int, rows))) == 2
+        drawn[rows] += 1
+    return drawn / seeds
+
+
+def test_random_centres_are_drawn_by_how_often_a_size_occurs():
+    shares = first_centres(np.asarray([[1, 1], [2, 2], [3, 3]], np.float32), "random", [1, 1, 98])
+    assert shares[2] > 0.97
+    assert abs(shares[0] - 0.5) < 0.1
+
+
+def test_far_centres_are_drawn_by_distance_and_count():
+    boxes_wh = np.asarray([[10, 10], [10.5, 10], [99, 99], [98, 99]], np.float32)
+    near, far = first_centres(boxes_wh, "k-means++", [1, 1, 1, 1]).reshape(2, 2).sum(axis=1)
+    assert near == pytest.approx(1.0, abs=0.01)  # one of each pair
+    assert far == pytest.approx(1.0, abs=0.01)
+    shares = first_centres(boxes_wh, "k-means++", [1, 50, 1, 50])
+    assert shares[1] > 0.9
+    assert shares[3] > 0.9
+
+
+def test_the_two_ways_to_start_are_two(monkeypatch):
+    called = []
+    for name in ("_draw_random", "_draw_far_apart"):
+        real = getattr(parts, name)
+        monkeypatch.setattr(parts, name, lambda *a, real=real, name=name: called.append(name) or real(*a))
+    kmeans(sizes(40), 3, init="random")
+    assert called == ["_draw_random"]
+    kmeans(sizes(40), 3, init="k-means++")
+    assert called == ["_draw_random", "_draw_far_apart", "_draw_random"]
+
+
+def test_of_two_centres_at_one_distance_the_first_owns():
+    space = parts._Space(NUMPY, np.asarray([[2, 2]], np.float32), np.asarray([1]), "ratio", "cpu")
+    owner, _ = space.assign(np.asarray([[4, 2], [2, 4], [1, 2]], np.float32))
+    assert int(owner[0]) == 0

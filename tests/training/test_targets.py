@@ -243,3 +243,33 @@ def test_sizes_around_the_limit_match_as_the_division_says(backend, thr):
     anchors = np.full((1, 1, 2), anchor)
     layers = build_targets(backend.array(targets), backend.array(anchors), [(1, 1)], thr=thr)
     assert_same_bits(backend, layers, by_field(oracle.build_targets(targets, anchors, [(1, 1)], thr)))
+
+
+def test_float64_is_taken_as_float32(backend):
+    """A width that is under the limit in float64 and at it in float32."""
+    targets = np.asarray([[0, 1, 0.3, 0.6, 0.5 - 2**-40, 0.5]])
+    anchors = np.asarray([[[0.5, 0.5], [2.0, 2.0]]])
+    found = [
+        [backend.host(column) for column in layer]
+        for layer in build_targets(backend.array(targets), backend.array(anchors), [(4, 4)], thr=4.0)
+    ]
+    wanted = build_targets(targets.astype(np.float32), anchors.astype(np.float32), [(4, 4)], thr=4.0)
+    for one, other in zip(found[0], wanted[0]):
+        assert one.dtype == other.dtype
+        assert np.array_equal(one, other)
+
+
+@pytest.mark.parametrize("value", [np.inf, np.nan])
+def test_validate_refuses_a_class_that_is_not_finite(backend, value):
+    targets = np.asarray([[0, value, 0.5, 0.5, 0.5, 0.5]], np.float32)
+    with pytest.raises(BadValueError, match="a whole number >= 0 as class"):
+        rows_of(backend, targets, validate=True)
+
+
+def test_each_layer_of_a_list_is_checked_by_its_number(backend):
+    layers = [backend.array(np.ones((2, 2), np.float32)), backend.array(np.ones((2, 3), np.float32))]
+    targets = backend.array(np.zeros((0, 6), np.float32))
+    with pytest.raises(ShapeError, match=r"anchors\[1\] must have shape \(A, 2\)"):
+        build_targets(targets, layers, [(4, 4), (2, 2)])
+    with pytest.raises(ShapeError, match=r"\(T, 6\).* The columns are image, class, cx, cy, w, h.$"):
+        build_targets(backend.array(np.zeros((1, 5), np.float32)), layers[:1], [(4, 4)])
