@@ -19,6 +19,7 @@ MAY_IMPORT = {
     "errors": {"backends"},
     "safe_yaml": set(),
     "markup": set(),
+    "models": set(),
     "results": set(),
     "boxes": {"backends"},
     "cells": set(),
@@ -55,7 +56,7 @@ MAY_IMPORT = {
         "verify",
     },
 }
-FREE = {"arrays", "atomic", "errors", "markup", "results", "_version", "safe_yaml"}
+FREE = {"arrays", "atomic", "errors", "markup", "models", "results", "_version", "safe_yaml"}
 NAMES = {"__version__"}
 
 

@@ -10,6 +10,7 @@ from anchorlib.arrays import Array, Namespace, as_float, widened
 from anchorlib.backends import namespace_of
 from anchorlib.boxes import box_iou_pairs
 from anchorlib.errors import ModelError, ShapeError
+from anchorlib.models import detect_module
 from anchorlib.training.losses import BCEWithLogitsLoss, FocalLoss, class_bce, one_hot, smooth_bce
 from anchorlib.training.targets import LayerTargets, build_targets, check_targets
 
@@ -60,7 +61,12 @@ class ComputeLoss:
         four_items: bool = False,
         reuse_grad_buffer: bool = False,
     ) -> None:
-        detect = _detect(model)
+        detect = detect_module(model)
+        lacks = [name for name in ("anchors", "stride", "na", "nl", "nc") if not hasattr(detect, name)]
+        if lacks:
+            raise ModelError(
+                f"model.model[-1] must be a Detect module; {type(detect).__name__} lacks {', '.join(lacks)}."
+            )
         self.hyp: dict[str, Any] = getattr(model, "hyp", None) or {}
         missing = [key for key in _HYP if key not in self.hyp]
         if missing:
@@ -187,17 +193,3 @@ def _iou(xp: Namespace, logits: Array, layer: LayerTargets) -> Array:
     size = part[:, 2:] * 2
     boxes = xp.concat([part[:, :2] * 2 - 0.5, size * size * xp.astype(layer.anchor_wh, logits.dtype)], axis=1)
     return box_iou_pairs(boxes, xp.astype(layer.box, logits.dtype), kind="ciou")
-
-
-def _detect(model: Any) -> Any:
-    """The last module of a model, that of the wrapped one for a parallel model."""
-    inner = getattr(model, "module", model)
-    try:
-        detect = inner.model[-1]
-        for name in ("anchors", "stride", "na", "nl", "nc"):
-            getattr(detect, name)
-    except (AttributeError, TypeError, IndexError, KeyError) as error:
-        raise ModelError(
-            f"model.model[-1] must be a Detect module with anchors, stride, na, nl and nc: {error}."
-        ) from error
-    return detect

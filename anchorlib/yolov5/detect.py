@@ -10,20 +10,14 @@ from anchorlib.arrays import Array, HostArray
 from anchorlib.backends import namespace_of
 from anchorlib.errors import BackendError, ModelError
 from anchorlib.fitting.order import layers_disagree
+from anchorlib.models import detect_module
 
 
 class Detect:
     """The anchors of a model's last module: read as NumPy, written in place, all or nothing."""
 
     def __init__(self, model: Any = None, *, detect: Any = None) -> None:
-        if detect is None:
-            inner = getattr(model, "module", model)  # wrapped by DataParallel or DistributedDataParallel
-            try:
-                detect = inner.model[-1]
-            except (AttributeError, TypeError, IndexError, KeyError) as error:
-                raise ModelError(
-                    f"{type(inner).__name__} has no model[-1], where the Detect module must be."
-                ) from error
+        detect = detect_module(model) if detect is None else detect
         try:
             self._xp = namespace_of(anchors=detect.anchors)
             self.strides = [float(stride) for stride in detect.stride]

@@ -412,8 +412,10 @@ def test_targets_of_another_framework_or_device_are_refused(grad_backend):
 def test_a_model_without_the_parts_is_refused(backend):
     anchors, strides, _, _ = small_case()
     model = model_of(backend, anchors, strides, 3)
-    with pytest.raises(ModelError, match=r"model.model\[-1\] must be a Detect"):
+    with pytest.raises(ModelError, match=r"SimpleNamespace has no model\[-1\], where the Detect module must be"):
         ComputeLoss(SimpleNamespace(hyp=HYP))
+    with pytest.raises(ModelError, match=r"must be a Detect module, SimpleNamespace lacks anchors, na, nl, nc\."):
+        ComputeLoss(SimpleNamespace(hyp=HYP, model=[SimpleNamespace(stride=strides)]))
     del model.hyp["obj_pw"]
     with pytest.raises(ModelError, match="model.hyp must have obj_pw"):
         ComputeLoss(model)
