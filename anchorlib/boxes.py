@@ -101,7 +101,12 @@ def wh_iou(boxes_wh: Array, anchors: Array, /) -> Array:
 
 
 def size_iou(xp: Namespace, w1: Array, h1: Array, w2: Array, h2: Array) -> Array:
-    """IoU of sizes that share a corner, from columns that broadcast. For loops: nothing is checked."""
+    """IoU of sizes that share a corner, from columns that broadcast. For loops: nothing is checked.
+
+    >>> one, two = np.asarray([10.0, 10.0]), np.asarray([10.0, 20.0])
+    >>> size_iou(namespace_of(one), one, one, one, two)
+    array([1. , 0.5])
+    """
     inter = xp.minimum(w1, w2) * xp.minimum(h1, h2)
     return inter / (w1 * h1 + w2 * h2 - inter)
 

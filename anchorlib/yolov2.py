@@ -122,7 +122,11 @@ def gt_creator(
 
 
 class Yolov2Loss(NamedTuple):
-    """The parts of the loss, each () and a sum divided by the number of images, and their total."""
+    """The parts of the loss: each () float, a sum divided by the number of images.
+
+    total : all of them together
+    conf, cls, xy, wh, iou : as `loss` describes them
+    """
 
     total: Array
     conf: Array

@@ -77,6 +77,11 @@ def namespace_of(*arrays: Array, **named: Array) -> Namespace:
     ------
     ArrayTypeError : an argument is not an array of a known framework
     BackendMixError : arrays of two frameworks, or on two devices
+
+    Examples
+    --------
+    >>> namespace_of(np.zeros(2), np.ones(3)).name
+    'numpy'
     """
     labelled = [(f"argument {i}", array) for i, array in enumerate(arrays, 1)] + list(named.items())
     if not labelled:
@@ -99,6 +104,10 @@ def on_host(*arrays: Array) -> tuple[Array, ...]:
 
     For code that needs no gradient: NumPy costs 1 us a small operation, PyTorch 4 and OneFlow 20. Nothing is copied,
     and nothing on a device is touched. `from_host` is the way back.
+
+    >>> x = np.zeros(2)
+    >>> on_host(x)[0] is x
+    True
     """
     xp = namespace_of(*arrays)
     if all(xp.in_host_memory(array) for array in arrays):
@@ -107,7 +116,11 @@ def on_host(*arrays: Array) -> tuple[Array, ...]:
 
 
 def from_host(array: Array, *, like: Array) -> Array:
-    """The way back from `on_host`: an array of the framework and on the device of `like`."""
+    """The way back from `on_host`: an array of the framework and on the device of `like`.
+
+    >>> from_host(np.zeros(2), like=np.ones(3))
+    array([0., 0.])
+    """
     xp = namespace_of(like)
     return array if _backend_name(array) == xp.name else xp.from_numpy(array, device=xp.device_of(like))
 
@@ -148,7 +161,12 @@ def convert(
 
 @dataclass(frozen=True)
 class BackendInfo:
-    """A backend as it was found: version and devices, or why it is not there and what to do."""
+    """A backend as it was found.
+
+    name, version : strings; version is None where the framework did not import
+    devices : short names, the CPU first: ("cpu", "cuda:0"); empty where the framework did not import
+    problem : why it is not there and what to do, or None
+    """
 
     name: str
     version: Optional[str] = None

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import anchorlib
-from anchorlib import backends
+from anchorlib import backends, boxes, yolov2, yolov5
 from anchorlib.cli import main
 
 ROOT = Path(__file__).parent.parent
@@ -41,6 +41,25 @@ def test_a_public_name_says_what_it_takes_and_shows_it(name):
         assert " : " in text
     else:
         assert all(part in text for part in ("Parameters", "Returns", "Raises", ">>> "))
+
+
+def public_names():
+    for module in (yolov5, yolov2, boxes, backends):
+        here = [name for name, thing in vars(module).items() if getattr(thing, "__module__", "") == module.__name__]
+        for name in getattr(module, "__all__", [name for name in here if not name.startswith("_")]):
+            if callable(getattr(module, name)) and not str(getattr(module, name)).endswith("Error'>"):
+                yield pytest.param(module, name, id=f"{module.__name__}.{name}")
+
+
+@pytest.mark.parametrize(("module", "name"), list(public_names()))
+def test_a_name_of_a_public_module_says_what_it_is_and_a_function_shows_it(module, name):
+    thing = getattr(module, name)
+    text = inspect.getdoc(thing)
+    if inspect.isclass(thing):
+        assert " : " in text or ">>> " in text
+    else:
+        needs_a_model = (module, name) == (yolov5, "build_targets")  # which an example would have to make first
+        assert (" : " if needs_a_model else ">>> ") in text
 
 
 def test_the_examples_of_the_backends_print_what_they_say():
