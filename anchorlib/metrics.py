@@ -89,7 +89,7 @@ class AnchorScore(Result):
 
     @property
     def is_good(self) -> bool:
-        """BPR above 0.98: YOLOv5 keeps such anchors as they are."""
+        """Is BPR above 0.98? YOLOv5 keeps such anchors as they are."""
         return self.bpr > GOOD_BPR
 
     def to_dict(self) -> dict[str, Any]:

@@ -36,7 +36,7 @@ ENVIRONMENTS = {
     "current": Environment(
         pythons=("3.11", "3.12", "3.13"),
         requirements=("numpy>=2", "torch==2.13.0", "ruff==0.17.5", "mypy==2.4.1"),
-        extras="dev,browser,dask,fast",
+        extras="dev,browser,dask,docs,fast",
         install="editable",
         backends=("numpy", "torch"),
         pytest=("pytest",),

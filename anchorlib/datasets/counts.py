@@ -98,7 +98,7 @@ class SizeCounts:
 
     @property
     def n_boxes(self) -> int:
-        """How many boxes: the sum of the counts."""
+        """How many boxes, the sum of the counts."""
         return int(self.counts.sum())
 
     def merge(self, *others: SizeCounts) -> SizeCounts:

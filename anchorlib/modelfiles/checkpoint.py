@@ -49,7 +49,7 @@ class Checkpoint:
 
     @property
     def order(self) -> str:
-        """Of the layers: "ascending" strides, "descending", or "mixed"."""
+        """How the strides of the layers run, "ascending", "descending" or "mixed"."""
         steps = np.diff(self.strides)
         return "ascending" if (steps >= 0).all() else "descending" if (steps <= 0).all() else "mixed"
 
