@@ -5,8 +5,6 @@ import importlib
 import inspect
 import os
 import pkgutil
-import re
-import shlex
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +12,6 @@ import pytest
 
 import anchorlib
 from anchorlib import backends, boxes, yolov2, yolov5
-from anchorlib.cli import main
 
 ROOT = Path(__file__).parent.parent
 MODULES = ["anchorlib"] + [
@@ -65,24 +62,3 @@ def test_a_name_of_a_public_module_says_what_it_is_and_a_function_shows_it(modul
 def test_the_examples_of_the_backends_print_what_they_say():
     assert doctest.testmod(backends, extraglobs={"np": np}).failed == 0
     assert os.path.exists(ROOT / "tests/data/bccd")
-
-
-def blocks(language, *paths):
-    for path in paths:
-        text = (ROOT / path).read_text(encoding="utf-8")
-        for i, block in enumerate(re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)):
-            yield pytest.param(block, id=f"{path}-{i}")
-
-
-@pytest.mark.parametrize("block", list(blocks("python", "README.md", "docs/migrate.md", "docs/scale.md")))
-def test_the_python_blocks_of_the_pages_run(block, monkeypatch):
-    monkeypatch.chdir(ROOT)
-    exec(compile(block, "page", "exec"), {})  # our own pages
-
-
-def test_the_command_lines_of_the_readme_run(tmp_path, monkeypatch, capsys):
-    (tmp_path / "tests").symlink_to(ROOT / "tests")
-    monkeypatch.chdir(tmp_path)
-    lines = re.findall(r"^anchorlib (.*?)(?: *#.*)?$", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE)
-    assert {"fit", "check", "check-labels", "curve", "show", "backends"} <= {line.split()[0] for line in lines}
-    assert [main(shlex.split(line)) for line in lines] == [0] * len(lines)

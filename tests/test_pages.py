@@ -1,0 +1,110 @@
+"""Every block of code in README.md and docs/ runs, or is left out by a rule that says why."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+import yaml
+
+from anchorlib.cli import main
+
+ROOT = Path(__file__).parent.parent
+PAGES = ["README.md", *sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs").glob("*.md"))]
+NEEDED = ("torch", "oneflow", "distributed")  # a block that imports it, or a line that names it, needs it
+EXTRA_OF = {"distributed": "dask"}
+#: How a line of a bash block begins that is not run -> why not.
+NOT_RUN = {
+    "pip install": "needs an index of packages; ci/test runs the README's first",
+    "git clone": "needs a network",
+    "ci/test": "runs this test",
+    "pytest -p anchorlib.verify": "runs in tests/verify",
+}
+#: Output, and what Sphinx reads itself.
+NO_CODE = ("text", "{toctree}", "{eval-rst}")
+
+
+def blocks(page):
+    """The language and text of each fenced block."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    found = re.findall(r"^```(\S*)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    assert 2 * len(found) == len(re.findall(r"^ *```", text, re.MULTILINE)), f"{page} has a fence that is not seen"
+    return found
+
+
+def needs(words):
+    return pytest.mark.needs(*(EXTRA_OF.get(name, name) for name in NEEDED if name in words))
+
+
+def python_blocks():
+    for page in PAGES:
+        for i, text in enumerate(text for language, text in blocks(page) if language == "python"):
+            imported = re.findall(r"^\s*(?:import|from) (\w+)", text, re.MULTILINE)
+            named = re.findall(r'"(\w+)"', text)  # as backends.load("torch") has it
+            yield pytest.param(text, marks=needs(imported + named), id=f"{page}-{i}")
+
+
+def commands(page):
+    """Each line of the page's bash blocks that runs anchorlib: what follows the name, and its exit code."""
+    for language, text in blocks(page):
+        for line in text.replace("\\\n", " ").splitlines() if language == "bash" else ():
+            found = re.fullmatch(r"anchorlib (.*?)(?: +# *(?:exit (\d+))?.*)?", line)
+            if found:
+                yield found[1], int(found[2] or 0)
+            elif not line.startswith(tuple(NOT_RUN)):
+                raise ValueError(f"{page}: {line!r} neither begins with anchorlib nor with a key of NOT_RUN")
+
+
+def command_lines():
+    """The lines of a page, in their order; those that ask for a framework by themselves."""
+    for page in PAGES:
+        plain = []
+        for i, (line, code) in enumerate(commands(page)):
+            named = re.findall(r"\w+", line) if "--backend" in line else ()
+            if set(named) & set(NEEDED):
+                yield pytest.param([(line, code)], marks=needs(named), id=f"{page}-{i}")
+            else:
+                plain.append((line, code))
+        if plain:
+            yield pytest.param(plain, id=page)
+
+
+@pytest.fixture
+def scratch(tmp_path, monkeypatch):
+    """A folder to write into, where tests/data is, as in a clone."""
+    (tmp_path / "tests").symlink_to(ROOT / "tests")
+    (tmp_path / "docs").symlink_to(ROOT / "docs")
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.parametrize("block", list(python_blocks()))
+def test_the_python_blocks_of_the_pages_run(block, scratch):
+    if "def test_" in block:
+        Path("test_block.py").write_text(block, encoding="utf-8")
+        assert pytest.main(["-q", "-p", "no:cacheprovider", "--rootdir", ".", "test_block.py"]) == 0
+    else:
+        exec(compile(block, "page", "exec"), {})  # our own pages
+
+
+@pytest.mark.parametrize("lines", list(command_lines()))
+def test_the_command_lines_of_the_pages_end_with_the_code_they_say(lines, scratch):
+    for line, code in lines:
+        try:
+            ended = main(shlex.split(line))
+        except SystemExit as error:  # of argparse
+            ended = error.code
+        assert ended == code, line
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_page_has_no_block_that_nobody_runs(page):
+    for language, text in blocks(page):
+        assert language in ("python", "bash", "yaml", *NO_CODE), text
+        if language == "yaml":
+            assert yaml.safe_load(text)
+
+
+def test_the_readme_shows_both_ways_to_use_it():
+    """Or the tests above could pass on nothing."""
+    assert list(commands("README.md"))
+    assert "python" in dict(blocks("README.md"))
