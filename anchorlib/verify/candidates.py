@@ -26,6 +26,7 @@ from anchorlib.verify.subjects import order, slow_order
 from anchorlib.verify.training import (
     LOSS_RTOL,
     box_pairs,
+    compare_gradients,
     gradient_of,
     loss_of,
     rows_of,
@@ -97,7 +98,7 @@ def _compute_loss(made: Cases, candidate: Any) -> None:
             f"gradient, {label}",
             functools.partial(_if_cells_are_there, gradient_of, candidate, given, p, hyp),
             functools.partial(slow_gradient, given, p, hyp),
-            rtol=LOSS_RTOL,
+            compare=compare_gradients,
             needs_gradient=True,
         )
 

@@ -258,7 +258,7 @@ def compute_loss_gradient(p, targets, anchors_grid, hyp, nc, sort_obj_iou=False,
                 down[side] -= step
                 here = box_term(logits)
                 forward, backward = (box_term(up) - here) / step, (here - box_term(down)) / step
-                if kinks is not None and abs(forward - backward) > 1e-3 * (1 + abs(forward)):
+                if kinks is not None and abs(forward - backward) > 1e-4 * (1 + abs(forward)):
                     kinks.append((layer, *cell))
                 gradient[cell][side] += batch * hyp["box"] * (forward + backward) / 2 / m
             if nc > 1:
