@@ -100,7 +100,7 @@ def _two(operation, meaning):
 subtract, multiply, divide = _two(flow.sub, "x - y"), _two(flow.mul, "x * y"), _two(flow.div, "x / y")
 pow = _two(flow.pow, "x ** y")
 equal, not_equal = _two(flow.eq, "x == y"), _two(flow.ne, "x != y")
-less, less_equal = _two(flow.lt, "x < y"), _two(flow.le, "x <= y")
+_less, _less_equal = _two(flow.lt, "x < y"), _two(flow.le, "x <= y")
 logical_and, logical_or, logical_xor = flow.logical_and, flow.logical_or, flow.logical_xor
 logical_not = flow.logical_not
 abs, exp, log, log1p, log2 = flow.abs, flow.exp, flow.log, flow.log1p, flow.log2
@@ -114,6 +114,16 @@ def add(x1, x2, /):
         x1, x2 = _one_dtype(x1, x2)
         return x1 - (0 - x2) if x1.dtype is int32 else flow.add(x1, x2)
     return flow.add(x1, x2)
+
+
+def less(x1, x2, /):
+    """OneFlow makes `tensor > number` of `number < tensor`, which is true for a single float32 NaN."""
+    return _less(x1 if isinstance(x1, Tensor) else _scalar(x1, x2), x2)
+
+
+def less_equal(x1, x2, /):
+    """OneFlow makes `tensor >= number` of `number <= tensor`, which is true for a single float32 NaN."""
+    return _less_equal(x1 if isinstance(x1, Tensor) else _scalar(x1, x2), x2)
 
 
 def greater(x1, x2, /):
