@@ -36,16 +36,16 @@ def _refuse_empty(x, axes, name):
 
 
 def min(x, /, *, axis=None, keepdims=False):
-    """OneFlow skips NaN and gives 0 for nothing."""
-    return _extreme(flow.amin, x, axis, keepdims, "min")
+    """OneFlow skips NaN, gives 0 for nothing, and the largest number where all are infinite."""
+    return _extreme(flow.amin, x, axis, keepdims, "min", math.inf)
 
 
 def max(x, /, *, axis=None, keepdims=False):
-    """OneFlow skips NaN and gives 0 for nothing."""
-    return _extreme(flow.amax, x, axis, keepdims, "max")
+    """OneFlow skips NaN, gives 0 for nothing, and the lowest number where all are minus infinity."""
+    return _extreme(flow.amax, x, axis, keepdims, "max", -math.inf)
 
 
-def _extreme(reduce, x, axis, keepdims, name):
+def _extreme(reduce, x, axis, keepdims, name, infinity):
     axes = axes_of(x, axis)
     _refuse_empty(x, axes, name)
     if not axes:
@@ -53,6 +53,7 @@ def _extreme(reduce, x, axis, keepdims, name):
     found = reduce(x, dim=axes, keepdim=keepdims)
     if not x.dtype.is_floating_point:
         return found
+    found = flow.masked_fill(found, flow.all(x == infinity, dim=axes, keepdim=keepdims), infinity)
     return flow.masked_fill(found, flow.any(flow.isnan(x), dim=axes, keepdim=keepdims), math.nan)
 
 
