@@ -423,3 +423,19 @@ def test_a_warning_is_one_line_and_no_error(tmp_path, capsys):
     assert code == 0
     assert err.startswith("anchorlib: ")
     assert err.count("\n") == 1
+
+
+def test_numbers_that_swallow_the_data_set_are_explained(capsys):
+    with pytest.raises(SystemExit):
+        main(["fit", "--n", "9", BCCD])
+    assert capsys.readouterr().err.endswith("Put DATA or FILE first, before options that take several numbers.\n")
+
+
+def test_nothing_asked_is_answered_with_the_commands(capsys):
+    assert main([]) == 2
+    assert "check-labels" in capsys.readouterr().out
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path, capsys):
+    code, _, err = run("show", str(tmp_path / "x.pt"), capsys=capsys)
+    assert (code, err) == (2, f"anchorlib: {tmp_path / 'x.pt'}: No such file or directory.\n")

@@ -26,7 +26,11 @@ COMMANDS = (fit, check, curve, check_labels, show, backends, verify)
 def main(arguments: Optional[Sequence[str]] = None) -> int:
     """Run the command line; returns the exit code."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    if not arguments:
+        parser.print_help()
+        return BAD_INPUT
+    options = parser.parse_args(arguments)
     options.arguments = list(arguments)  # for reports, which say what made them
     try:
         with warnings.catch_warnings():
@@ -38,7 +42,9 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return GOOD
     except (AnchorlibError, BackendError, OSError) as error:
-        print(f"{paint('anchorlib:', 'red', sys.stderr)} {error}", file=sys.stderr)
+        plain = isinstance(error, OSError) and error.filename is not None
+        said = f"{error.filename}: {error.strerror}." if plain else str(error)
+        print(f"{paint('anchorlib:', 'red', sys.stderr)} {said}", file=sys.stderr)
         return BAD_INPUT
     except KeyboardInterrupt:
         print("anchorlib: interrupted.", file=sys.stderr)

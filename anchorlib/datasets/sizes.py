@@ -10,7 +10,7 @@ import numpy as np
 
 from anchorlib.arrays import HostArray
 from anchorlib.datasets.counts import SizeCounts
-from anchorlib.results import Result, Row, grouped
+from anchorlib.results import Result, Row, counted, grouped
 
 
 @dataclass(frozen=True)
@@ -149,5 +149,5 @@ class BoxSizes(Result):
         refused = f", {self.rows_refused} rows refused" if self.rows_refused else ""
         return (
             f"BoxSizes({len(self.wh)} boxes in {len(self.image_wh)} images, {len(self.class_names)} classes"
-            f"{refused}, {len(self.problems)} problems)"
+            f"{refused}, {counted(len(self.problems), 'problem')})"
         )

@@ -64,7 +64,7 @@ def evolve(
 
     Source
     ------
-    The genetic step of YOLOv5's autoanchor, as SPEC.md describes it.
+    The genetic step of YOLOv5's autoanchor, written from a description of it.
 
     Examples
     --------

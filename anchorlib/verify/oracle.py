@@ -1,8 +1,8 @@
 """Slow, obvious answers to hold the library to: one box, one anchor, one target at a time. Metrics, order, targets.
 
-Written from SPEC.md and the recordings alone, without sight of the library. Only NumPy scalars and plain
-Python: no broadcasting, no fancy indexing. Where SPEC asks for the same bits everywhere, every operation is
-on `np.float32` scalars or on exact fractions; losses (oracle_losses, oracle_yolov2) are in float64.
+Written from a description of the reference and recordings of it, without sight of the library. Only NumPy scalars and
+plain Python: no broadcasting, no fancy indexing. Where the bits must be the same everywhere, every operation is on
+`np.float32` scalars or on exact fractions; losses (oracle_losses, oracle_yolov2) are in float64.
 """
 
 import math
@@ -18,7 +18,7 @@ FIXED_POINT = 1 << 200  # IoUs are summed as multiples of 2^-200: far below the 
 
 
 def size_ratio(wh, anchors):
-    """(N, K) ratio, min over the sides of min(r, 1 / r) with r = wh / anchor, all in float32: SPEC 2."""
+    """(N, K) ratio, min over the sides of min(r, 1 / r) with r = wh / anchor, all in float32."""
     ratio = np.zeros((len(wh), len(anchors)), dtype=F32)
     for i in range(len(wh)):
         for j in range(len(anchors)):
@@ -31,7 +31,7 @@ def size_ratio(wh, anchors):
 
 
 def wh_iou(wh, anchors, dtype=np.float32):
-    """(N, K) IoU of sizes at one corner, inter / (area1 + area2 - inter) in this order: SPEC 2."""
+    """(N, K) IoU of sizes at one corner, inter / (area1 + area2 - inter) in this order."""
     iou = np.zeros((len(wh), len(anchors)), dtype=dtype)
     for i in range(len(wh)):
         for j in range(len(anchors)):
@@ -43,26 +43,26 @@ def wh_iou(wh, anchors, dtype=np.float32):
 
 
 def exact_wh_iou(box_wh, anchor_wh):
-    """IoU of two sizes as a Fraction of the float32 sides, no rounding at all: SPEC 2."""
+    """IoU of two sizes as a Fraction of the float32 sides, no rounding at all."""
     w1, h1, w2, h2 = (Fraction(float(F32(side))) for side in (*box_wh, *anchor_wh))
     inter = min(w1, w2) * min(h1, h2)
     return inter / (w1 * h1 + w2 * h2 - inter)
 
 
 def score(wh, anchors, thr, weights=None):
-    """How well anchors fit: bpr, aat, fitness, mean_best, avg_iou: SPEC 2.
+    """How well anchors fit: bpr, aat, fitness, mean_best, avg_iou.
 
     Ratios are float32 and compared in float32 with `1 / thr`, strictly; their sums and the division by N
     are exact and rounded once to float64. `avg_iou` is the rounded mean of the exact best IoU,
     `avg_iou_float32` the rounded mean of the best of the float32 IoUs. With `weights` each box counts as
     many times as its weight says, and N is the sum of the weights. No boxes, or weights that sum to 0, are
-    refused: SPEC does not decide them.
+    refused: the description does not decide them.
     """
     n_boxes = len(wh)
     shares = [Fraction(1)] * n_boxes if weights is None else [Fraction(float(w)) for w in weights]
     total = sum(shares, Fraction(0))
     if total == 0:
-        raise ValueError("score: no boxes (or no weight): SPEC does not say what the mean of nothing is")
+        raise ValueError("score: no boxes (or no weight): the mean of nothing is not defined")
     limit = F32(1.0 / float(thr))
     ratio = size_ratio(wh, anchors)
     iou = wh_iou(wh, anchors)
@@ -95,7 +95,7 @@ def score(wh, anchors, thr, weights=None):
 
 
 def check_anchor_order(anchors_px, strides):
-    """Copy of the (L, A, 2) anchors, layers reversed if their areas run against the strides: SPEC 5.
+    """Copy of the (L, A, 2) anchors, layers reversed if their areas run against the strides.
 
     The mean areas of the last and first layer are compared as exact fractions; equal ones stay.
     """
@@ -119,7 +119,7 @@ def check_anchor_order(anchors_px, strides):
 
 
 def build_targets(targets, anchors_grid, shapes, thr):
-    """Per layer a dict tcls, tbox, image, anchor, gj, gi, anchor_wh; order and float32 arithmetic of SPEC 6.
+    """Per layer a dict tcls, tbox, image, anchor, gj, gi, anchor_wh; order and float32 arithmetic of the reference.
 
     targets (T, 6), anchors_grid (L, A, 2) in grid units, shapes [(ny, nx)] per layer. tcls, image, anchor,
     gj, gi are (M,) int64; tbox (M, 4) and anchor_wh (M, 2) float32.

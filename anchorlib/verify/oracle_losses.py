@@ -10,7 +10,7 @@ from anchorlib.verify.oracle import build_targets
 
 
 def box_iou(box1, box2, kind="iou", form="xywh", eps=1e-7, dtype=np.float64, alpha=None):
-    """IoU, GIoU, DIoU or CIoU ("iou", "giou", "diou", "ciou") of one pair: SPEC 7.
+    """IoU, GIoU, DIoU or CIoU ("iou", "giou", "diou", "ciou") of one pair.
 
     `form` is "xywh" (centre and size) or "xyxy" (corners). eps is added to the union, to the hull's area
     (GIoU), to its squared diagonal (DIoU, CIoU) and in alpha, and nowhere else: with dtype float32 this
@@ -48,7 +48,7 @@ def box_iou(box1, box2, kind="iou", form="xywh", eps=1e-7, dtype=np.float64, alp
 
 
 def ciou_alpha(box1, box2, form="xywh", eps=1e-7):
-    """CIoU's alpha of one pair, to be held fixed when a gradient is taken: SPEC 7, float64."""
+    """CIoU's alpha of one pair, to be held fixed when a gradient is taken, float64."""
     with_alpha_1 = box_iou(box1, box2, "ciou", form, eps, alpha=1.0)
     v = box_iou(box1, box2, "diou", form, eps) - with_alpha_1
     return v / (v - box_iou(box1, box2, "iou", form, eps) + 1 + eps)
@@ -88,49 +88,49 @@ def softplus(x):
 
 
 def smooth_bce(eps=0.1):
-    """(cp, cn), the class targets for yes and no under label smoothing: SPEC 7."""
+    """(cp, cn), the class targets for yes and no under label smoothing."""
     return 1 - eps / 2, eps / 2
 
 
 def bce_term(x, y, pos_weight=1.0):
-    """BCE with logits of one number, -(w y log s + (1 - y) log(1 - s)), s = sigmoid(x): SPEC 7."""
+    """BCE with logits of one number, -(w y log s + (1 - y) log(1 - s)), s = sigmoid(x)."""
     return pos_weight * y * softplus(-x) + (1 - y) * softplus(x)
 
 
 def bce_blur_term(x, y, alpha=0.05):
-    """BCEBlur of one number: SPEC 7."""
+    """BCEBlur of one number."""
     return bce_term(x, y) * (1 - math.exp((sigmoid(x) - y - 1) / (alpha + 1e-4)))
 
 
 def focal_term(x, y, gamma=1.5, alpha=0.25, pos_weight=1.0):
-    """Focal loss of one number: SPEC 7."""
+    """Focal loss of one number."""
     s = sigmoid(x)
     p_t = y * s + (1 - y) * (1 - s)
     return bce_term(x, y, pos_weight) * (y * alpha + (1 - y) * (1 - alpha)) * (1 - p_t) ** gamma
 
 
 def qfocal_term(x, y, gamma=1.5, alpha=0.25, pos_weight=1.0):
-    """Quality focal loss of one number: SPEC 7."""
+    """Quality focal loss of one number."""
     return bce_term(x, y, pos_weight) * (y * alpha + (1 - y) * (1 - alpha)) * abs(y - sigmoid(x)) ** gamma
 
 
 def bce_with_logits(pred, true, pos_weight=1.0, reduction="mean"):
-    """BCE with logits over two arrays: SPEC 7, float64."""
+    """BCE with logits over two arrays, float64."""
     return _reduced(lambda x, y: bce_term(x, y, pos_weight), pred, true, reduction)
 
 
 def bce_blur(pred, true, alpha=0.05, reduction="mean"):
-    """BCEBlur over two arrays: SPEC 7, float64."""
+    """BCEBlur over two arrays, float64."""
     return _reduced(lambda x, y: bce_blur_term(x, y, alpha), pred, true, reduction)
 
 
 def focal(pred, true, gamma=1.5, alpha=0.25, reduction="mean", pos_weight=1.0):
-    """Focal loss over two arrays: SPEC 7, float64."""
+    """Focal loss over two arrays, float64."""
     return _reduced(lambda x, y: focal_term(x, y, gamma, alpha, pos_weight), pred, true, reduction)
 
 
 def qfocal(pred, true, gamma=1.5, alpha=0.25, reduction="mean", pos_weight=1.0):
-    """Quality focal loss over two arrays: SPEC 7, float64."""
+    """Quality focal loss over two arrays, float64."""
     return _reduced(lambda x, y: qfocal_term(x, y, gamma, alpha, pos_weight), pred, true, reduction)
 
 
@@ -142,7 +142,7 @@ def derivative(function, x, step=1e-3):
 
 
 def loss_gradient(term, pred, true, reduction="mean"):
-    """Gradient by `pred` of the loss whose one-number form is `term`; for "none", of the sum: SPEC 7."""
+    """Gradient by `pred` of the loss whose one-number form is `term`; for "none", of the sum."""
     pred, true = np.asarray(pred, np.float64), np.asarray(true, np.float64)
     gradient = np.zeros(pred.shape)
     for index in np.ndindex(pred.shape):
@@ -173,13 +173,13 @@ def _reduced(term, pred, true, reduction):
 
 
 def decode(logits, anchor_wh):
-    """(x, y, w, h) in grid units, relative to the cell, of four logits: SPEC 7."""
+    """(x, y, w, h) in grid units, relative to the cell, of four logits."""
     x, y, w, h = (sigmoid(value) for value in logits)
     return 2 * x - 0.5, 2 * y - 0.5, (2 * w) ** 2 * float(anchor_wh[0]), (2 * h) ** 2 * float(anchor_wh[1])
 
 
 def objectness_target(shape, rows, ious, sort_obj_iou=False, gr=1.0):
-    """(B, A, ny, nx) objectness target of one layer: SPEC 7. The last row of a cell wins, or the largest."""
+    """(B, A, ny, nx) objectness target of one layer. The last row of a cell wins, or the largest."""
     target = np.zeros(shape)
     order = list(range(len(ious)))
     if sort_obj_iou:
@@ -191,7 +191,7 @@ def objectness_target(shape, rows, ious, sort_obj_iou=False, gr=1.0):
 
 
 def default_balance(n_layers):
-    """Weights of the layers' objectness: SPEC 7."""
+    """Weights of the layers' objectness."""
     return [4.0, 1.0, 0.4] if n_layers == 3 else [4.0, 1.0, 0.25, 0.06, 0.02]
 
 
@@ -207,7 +207,7 @@ def compute_loss(
     gr=1.0,
     balance=None,
 ):
-    """(loss, items, new balance) of YOLOv5's ComputeLoss in float64: SPEC 7.
+    """(loss, items, new balance) of YOLOv5's ComputeLoss in float64.
 
     p is a list of (B, A, ny, nx, 5 + C) arrays. loss = (box + obj + cls) * B, items = [box, obj, cls], each
     already times its gain in `hyp`, without B. `balance` is the one to start from; autobalance needs
@@ -229,7 +229,7 @@ def compute_loss(
 
 
 def compute_loss_gradient(p, targets, anchors_grid, hyp, nc, sort_obj_iou=False, gr=1.0, balance=None, kinks=None):
-    """Gradient of `compute_loss` by each p: SPEC 7. None flows through the objectness target or CIoU's alpha.
+    """Gradient of `compute_loss` by each p. None flows through the objectness target or CIoU's alpha.
 
     Numerical, one logit at a time. If `kinks` is a list, (layer, image, anchor, gj, gi) of the cells are
     appended where a box edge lies on another and the gradient by the box logits is one-sided.

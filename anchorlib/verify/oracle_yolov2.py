@@ -17,14 +17,14 @@ def yolov2_targets(
     ignore_thr=0.5,
     ignored_erases_positive=True,
 ):
-    """(targets (B, hs * ws * K, 11) float64, collisions) of YOLOv2: SPEC 8.
+    """(targets (B, hs * ws * K, 11) float64, collisions) of YOLOv2.
 
     labels: per image, rows (class, xc, yc, w, h) in [0, 1]; anchors_grid (K, 2) in grid units; input_size
     an int or (w, h) in pixels. Row (gj * ws + gi) * K + k: objectness, class, tx, ty, tw, th, weight, x1,
     y1, x2, y2, the corners in [0, 1] like the labels. `collisions` counts the positives that a later object
     took the place of.
 
-    SPEC says "the later object wins" and not whether that includes an ignored mark over an earlier
+    The description says "the later object wins" and not whether that includes an ignored mark over an earlier
     positive. As written it does; `ignored_erases_positive=False` is the other reading.
     """
     input_w, input_h = input_size if isinstance(input_size, (tuple, list)) else (input_size, input_size)
@@ -70,7 +70,7 @@ def smooth_l1(difference):
 
 
 def yolov2_loss(conf_logits, cls_logits, box_logits, targets, pos_weight=5.0, neg_weight=1.0, iou=None):
-    """conf, cls, xy, wh, iou and their total in float64, each a sum divided by B: SPEC 8.
+    """conf, cls, xy, wh, iou and their total in float64, each a sum divided by B.
 
     conf_logits (B, R), cls_logits (B, R, C), box_logits (B, R, 4: tx, ty, tw, th), targets (B, R, 11); iou
     (B, R), the IoU of predicted and true box, or None. The confidence is sigmoid(conf_logits). Ignored rows

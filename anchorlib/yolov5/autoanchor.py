@@ -76,7 +76,7 @@ def check_anchors(
 
     Source
     ------
-    The behaviour of YOLOv5's check_anchors, as SPEC.md describes it.
+    The behaviour of YOLOv5's check_anchors, written from a description of it.
 
     Examples
     --------
