@@ -41,14 +41,18 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     except BrokenPipeError:  # `| head` has read enough; Python would complain once more when it closes stdout
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return GOOD
-    except (AnchorlibError, BackendError, OSError) as error:
-        plain = isinstance(error, OSError) and error.filename is not None
-        said = f"{error.filename}: {error.strerror}." if plain else str(error)
-        print(f"{paint('anchorlib:', 'red', sys.stderr)} {said}", file=sys.stderr)
-        return BAD_INPUT
+    except (AnchorlibError, BackendError) as error:
+        return _complain(str(error))
+    except OSError as error:
+        return _complain(f"{error.filename}: {error.strerror}." if error.filename else str(error))
     except KeyboardInterrupt:
         print("anchorlib: interrupted.", file=sys.stderr)
         return INTERRUPTED
+
+
+def _complain(message: str) -> int:
+    print(f"{paint('anchorlib:', 'red', sys.stderr)} {message}", file=sys.stderr)
+    return BAD_INPUT
 
 
 def _say_warning(message: Union[Warning, str], *_: Any, **__: Any) -> None:
