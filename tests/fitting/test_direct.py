@@ -402,3 +402,15 @@ def test_the_solutions_beside_one_are_the_best_single_exchanges():
 def test_distinct_sizes_carry_their_counts():
     found = distinct(columns(f32([[3, 4], [1, 2], [3, 4], [1, 5]]), np.array([1, 2, 4, 8])))
     assert list(zip(found.w.tolist(), found.h.tolist(), found.count.tolist())) == [(1, 2, 2), (1, 5, 8), (3, 4, 5)]
+
+
+def test_a_budget_of_time_that_is_long_changes_nothing():
+    boxes_wh = coco_like(2000)
+    assert np.array_equal(direct.search(boxes_wh, 5, time_budget=1e6), direct.search(boxes_wh, 5))
+
+
+def test_fixed_anchors_of_float64_are_taken_as_float32():
+    fixed = np.asarray([[10.1, 13.3]])
+    found = direct.search(coco_like(500), 3, fixed=fixed)
+    assert found.dtype == np.float32
+    assert found.tolist().count(fixed.astype(np.float32)[0].tolist()) == 1
