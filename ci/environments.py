@@ -27,6 +27,7 @@ class Environment:
     backends: tuple[str, ...]
     pytest: tuple[str, ...]  # both ways to call it are used
     checks: bool = False  # format, lint and types, once
+    coverage: bool = False  # measured here; together they must reach what pyproject.toml asks for
     licences: bool = False  # of the core and its tests; what CUDA wheels bring along is NVIDIA's
     in_test: bool = True  # of ci/test; the others are rows of ci/matrix only
     unsupported: str = ""  # why the last backend does not load: ci/matrix sees that it does not
@@ -41,6 +42,7 @@ ENVIRONMENTS = {
         backends=("numpy", "torch"),
         pytest=("pytest",),
         checks=True,
+        coverage=True,
     ),
     "oneflow": Environment(  # all three frameworks in one process
         pythons=("3.10",),
@@ -49,6 +51,7 @@ ENVIRONMENTS = {
         install="plain",
         backends=("numpy", "torch", "oneflow"),
         pytest=("python", "-m", "pytest"),
+        coverage=True,
     ),
     "numpy-oldest": Environment(  # what pyproject.toml says is enough
         pythons=("3.9",),

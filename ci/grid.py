@@ -36,10 +36,18 @@ def run_tests(name: str, python: str, asked: list[str], for_pytest: list[str], f
     runner = [str(Path(python).parent / "pytest")] if environment.pytest == ("pytest",) else [python, "-m", "pytest"]
     started = time.monotonic()
     what = ["--backends", ",".join(asked), "--extras", environment.extras, f"--junitxml={report}", "-q"]
-    code = subprocess.call([*runner, *what, *for_pytest], cwd=ROOT, env=clean_env())
+    if environment.coverage and not for_pytest:
+        what += ["--cov", "--cov-report="]
+    env = {**clean_env(), "COVERAGE_FILE": str(coverage_file(name))}
+    code = subprocess.call([*runner, *what, *for_pytest], cwd=ROOT, env=env)
     if code:
         failures.append(f"{name}: pytest ended with {code}")
     return {**read_counts(report), "seconds": time.monotonic() - started}
+
+
+def coverage_file(name: str) -> Path:
+    """Where an environment's run leaves what it covered."""
+    return ENVS / f"{name}.coverage"
 
 
 def read_counts(report: Path) -> dict:
