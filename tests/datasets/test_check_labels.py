@@ -1,6 +1,7 @@
 """anchorlib check-labels: each kind of problem made and told, sums that add up, exit codes; the text by hand."""
 
 import ast
+import inspect
 import json
 import re
 from pathlib import Path
@@ -98,8 +99,7 @@ def test_every_kind_has_advice_is_documented_and_is_made_here():
 
 
 def kinds_text():
-    documented = Problem.__doc__.partition("kind : one of")[2].partition("    file :")[0]
-    return documented
+    return inspect.getdoc(Problem).partition("kind : one of")[2].partition("\nfile :")[0]
 
 
 @pytest.mark.parametrize("kind", KINDS)
