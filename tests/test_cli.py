@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from command import run
 from PIL import Image
 
 from anchorlib import backends, fit_anchors, read_boxes, score
@@ -13,12 +14,6 @@ from anchorlib.modelfiles import read_anchors
 
 ROOT = Path(__file__).parent.parent
 BCCD = str(ROOT / "tests/data/bccd")
-
-
-def run(*arguments, capsys):
-    code = main(list(arguments))
-    captured = capsys.readouterr()
-    return code, captured.out, captured.err
 
 
 def test_fit_prints_a_table_and_ends_with_0(capsys):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from command import run
 from PIL import Image
 
 from anchorlib import fit_curve, read_boxes
@@ -14,12 +15,6 @@ from anchorlib.cli import main
 
 ROOT = Path(__file__).parent.parent
 BCCD = str(ROOT / "tests/data/bccd")
-
-
-def run(*arguments, capsys):
-    code = main(list(arguments))
-    captured = capsys.readouterr()
-    return code, captured.out, captured.err
 
 
 def text_of(path):

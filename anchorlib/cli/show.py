@@ -12,6 +12,7 @@ from anchorlib.cli.common import BAD_INPUT, GOOD, add_command
 from anchorlib.cli.terminal import paint
 from anchorlib.errors import BadValueError
 from anchorlib.modelfiles import may_be_checkpoint, open_anchors, read_checkpoint
+from anchorlib.results import counted
 
 
 def add_to(commands: Any) -> None:
@@ -36,7 +37,7 @@ def run(options: argparse.Namespace) -> int:
         anchors = None if file.layers is None else [layer.tolist() for layer in file.layers]
         print(json.dumps({"path": options.file, "format": file.form, "anchors": anchors, "counts": file.counts}))
         return GOOD
-    print(f"{options.file}: {file.form}, {len(file.counts)} layer{'s' * (len(file.counts) != 1)}")
+    print(f"{options.file}: {file.form}, {counted(len(file.counts), 'layer')}")
     if file.layers is None:
         print(f"  {file.counts[0]} anchors a layer, to be fitted: anchorlib fit DATA --out {options.file}")
     for layer in file.layers or ():

@@ -30,9 +30,8 @@ class Parser(argparse.ArgumentParser):
             known = sorted({known for known in _words(self) if known.startswith("-") == word.startswith("-")})
             near = difflib.get_close_matches(word, known, n=1)
             message += f"\nDid you mean {near[0]}?" if near else ""
-        elif re.search(
-            "argument .*: invalid (int|float) value", message
-        ):  # --n 9 data.yaml takes data.yaml for a number
+        elif re.search("argument .*: invalid (int|float) value", message):
+            # `--n 9 data.yaml` takes data.yaml for a number.
             message += "\nPut DATA or FILE first, before options that take several numbers."
         super().error(message)
 
