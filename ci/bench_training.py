@@ -1,6 +1,6 @@
 """How long targets and losses take, against the obvious way to write them and against YOLOv5's own package.
 
-    python ci/bench_training.py [targets] [loss] [--framework torch|oneflow] [--repeat 15] [--json FILE]
+    python ci/bench_training.py [targets] [loss] [--framework torch|oneflow] [--device cuda] [--repeat 15] [--json FILE]
 
 Prints a table of medians in milliseconds. The ways take turns in one process on one thread, so that only ratios of one
 run are to be compared. YOLOV5_WHEEL_DIR may name a folder with the unpacked yolov5 7.0.14 wheel.
@@ -133,8 +133,9 @@ def peer_loss(flow, model):
 
 
 def model_of(flow, anchors, stride):
+    """As much of a model as the loss looks at."""
     detect = types.SimpleNamespace(anchors=anchors, stride=stride, na=3, nl=3, nc=N_CLASSES)
-    weight = flow.zeros(1)
+    weight = flow.zeros(1, device=anchors.device)
     return types.SimpleNamespace(model=[detect], hyp=dict(HYP), parameters=lambda: iter([weight]))
 
 
@@ -151,25 +152,25 @@ def medians(ways, repeat, clock):
     return {name: 1e3 * statistics.median(values) for name, values in times.items()}
 
 
-def bench(framework="torch", repeat=15, counts=COUNTS, loss_counts=COUNTS[1:]):
+def bench(framework="torch", device="cpu", repeat=15, counts=COUNTS, loss_counts=COUNTS[1:]):
     """Rows of the table: dicts of task, targets and the milliseconds of each way."""
     xp = backends.load(framework)
     flow = sys.modules[framework]
     if framework == "torch":
         flow.set_num_threads(1)
-    stride = flow.tensor([float(s) for s in STRIDES])
-    anchors = flow.tensor(np.asarray(ANCHORS, dtype=np.float32)) / stride.reshape(3, 1, 1)
+    stride = flow.tensor([float(s) for s in STRIDES], device=device)
+    anchors = flow.tensor(np.asarray(ANCHORS, dtype=np.float32), device=device) / stride.reshape(3, 1, 1)
     model = model_of(flow, anchors, stride)
     ours, peer = ComputeLoss(model), peer_loss(flow, model)
     reusing = ComputeLoss(model, reuse_grad_buffer=True)
     shapes = [(N_IMAGES, 3, SIZE // s, SIZE // s, 5 + N_CLASSES) for s in STRIDES]
-    p = [flow.randn(*shape) for shape in shapes]
+    p = [flow.randn(*shape, device=device) for shape in shapes]
     for layer in p:
         layer.requires_grad = True
     layer_anchors = [anchors[i] for i in range(3)]
 
     def wait(outputs):
-        """OneFlow returns before the work is done."""
+        """OneFlow and CUDA return before the work is done."""
         xp.to_numpy(outputs[-1][-1])
 
     def step(loss):
@@ -180,10 +181,10 @@ def bench(framework="torch", repeat=15, counts=COUNTS, loss_counts=COUNTS[1:]):
 
     # As in training: once large arrays were freed, the allocator keeps freed memory in place of giving it back.
     for _ in range(2):
-        step(lambda: ours(p, xp.from_numpy(random_targets(COUNTS[0])))[0])
+        step(lambda: ours(p, xp.from_numpy(random_targets(COUNTS[0]), device=device))[0])
     rows = []
     for n in counts:
-        targets = xp.from_numpy(random_targets(n))
+        targets = xp.from_numpy(random_targets(n), device=device)
         ways = {
             "plain": lambda t=targets: wait(plain_targets(flow, p, t, layer_anchors)),
             "anchorlib": lambda t=targets: wait(ours.build_targets(p, t)),
@@ -192,7 +193,7 @@ def bench(framework="torch", repeat=15, counts=COUNTS, loss_counts=COUNTS[1:]):
             ways["yolov5"] = lambda t=targets: wait(peer.build_targets(p, t))
         rows.append({"task": "targets", "targets": n, **medians(ways, 5 * repeat, time.perf_counter)})
     for n in loss_counts:
-        targets = xp.from_numpy(random_targets(n))
+        targets = xp.from_numpy(random_targets(n), device=device)
         ways = {
             "plain": lambda t=targets: step(lambda: plain_loss(flow, p, t, layer_anchors)),
             "anchorlib": lambda t=targets: step(lambda: ours(p, t)[0]),
@@ -223,6 +224,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("parts", nargs="*", metavar="PART", help="targets, loss (both)")
     parser.add_argument("--framework", default="torch", choices=["torch", "oneflow"])
+    parser.add_argument("--device", default="cpu", help="cpu, cuda")
     parser.add_argument("--repeat", type=int, default=15)
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
@@ -230,10 +232,10 @@ def main():
         parser.error(f"a part is targets or loss, got {' '.join(arguments.parts)}")
     left_out = {part: () for part in ("targets", "loss") if arguments.parts and part not in arguments.parts}
     counts = {"counts": left_out.get("targets", COUNTS), "loss_counts": left_out.get("loss", COUNTS[1:])}
-    rows = bench(arguments.framework, arguments.repeat, **counts)
+    rows = bench(arguments.framework, arguments.device, arguments.repeat, **counts)
     print(
-        f"{arguments.framework} {backends.load(arguments.framework).version}, {N_IMAGES} images of {SIZE} px, "
-        f"{N_CLASSES} classes, milliseconds (median)"
+        f"{arguments.framework} {backends.load(arguments.framework).version} on {arguments.device}, "
+        f"{N_IMAGES} images of {SIZE} px, {N_CLASSES} classes, milliseconds (median)"
     )
     print(table(rows))
     if arguments.json:

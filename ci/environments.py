@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import fnmatch
 import glob
 import hashlib
+import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -27,8 +30,10 @@ class Environment:
     backends: tuple[str, ...]
     pytest: tuple[str, ...]  # both ways to call it are used
     checks: bool = False  # format, lint and types, once
-    coverage: bool = False  # measured here; together they must reach what pyproject.toml asks for
+    coverage: bool = False  # measured here; together they must reach what ci/test asks for
     licences: bool = False  # of the core and its tests; what CUDA wheels bring along is NVIDIA's
+    locked: bool = False  # made of what ci/locks/NAME.txt names, with its hashes, and of nothing else
+    unlocked: tuple[str, ...] = ()  # names, but for these: what comes in several builds of one version
     in_test: bool = True  # of ci/test; the others are rows of ci/matrix only
     unsupported: str = ""  # why the last backend does not load: ci/matrix sees that it does not
 
@@ -43,6 +48,8 @@ ENVIRONMENTS = {
         pytest=("pytest",),
         checks=True,
         coverage=True,
+        locked=True,
+        unlocked=("torch", "triton", "nvidia-*", "cuda-*"),
     ),
     "oneflow": Environment(  # all three frameworks in one process
         pythons=("3.10",),
@@ -52,6 +59,7 @@ ENVIRONMENTS = {
         backends=("numpy", "torch", "oneflow"),
         pytest=("python", "-m", "pytest"),
         coverage=True,
+        locked=True,
     ),
     "numpy-oldest": Environment(  # what pyproject.toml says is enough
         pythons=("3.9",),
@@ -60,8 +68,9 @@ ENVIRONMENTS = {
         install="wheel",
         backends=("numpy",),
         pytest=("pytest",),
+        locked=True,
     ),
-    "numpy-newest": Environment(
+    "numpy-newest": Environment(  # what a user gets today, so not locked
         pythons=("3.13", "3.12"),
         requirements=(),
         extras="test,fast",
@@ -110,19 +119,48 @@ ENVIRONMENTS = {
 }
 
 
-def make(name: str) -> str:
-    """The environment's Python, with the code of today."""
+def make(name: str, locked: bool = True) -> str:
+    """The environment's Python, with the code of today; `locked=False` for what pip would find now."""
     environment = ENVIRONMENTS[name]
     extras = f".[{environment.extras}]"
     installs = [("-e", extras, *environment.requirements)] if environment.install == "editable" else [
         (extras, *environment.requirements)
     ]  # fmt: skip
-    pyproject = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
-    python = make_environment(ENVS / name, environment.pythons, *installs, made_from=pyproject)
+    made_from = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    if locked and environment.locked:
+        installs.insert(0, ("--require-hashes", "--no-deps", "-r", str(lock_of(name))))
+        made_from += lock_of(name).read_text(encoding="utf-8")
+    python = make_environment(ENVS / name, environment.pythons, *installs, made_from=made_from)
+    if locked and environment.locked:
+        check_lock(name, python)
     shutil.rmtree(ROOT / "build", ignore_errors=True)  # or a file that is gone would be installed from there
     if environment.install != "editable":  # the dependencies may be older, the code may not
         pip(python, "--force-reinstall", "--no-deps", wheel_of_sdist() if environment.install == "wheel" else ".")
     return python
+
+
+def lock_of(name: str) -> Path:
+    return ROOT / "ci" / "locks" / f"{name}.txt"
+
+
+def lockable(name: str, python: str) -> dict[str, str]:
+    """Package -> version of what the environment holds and its lock names."""
+    listed = json.loads(output([python, "-m", "pip", "list", "--format", "json"]))
+    left_out = ("pip", "anchorlib", *ENVIRONMENTS[name].unlocked)
+    found = {entry["name"].lower(): entry["version"] for entry in listed}
+    return {key: found[key] for key in sorted(found) if not any(fnmatch.fnmatch(key, one) for one in left_out)}
+
+
+def check_lock(name: str, python: str) -> None:
+    """Raises where the environment holds a package that its lock does not name, or another version of it."""
+    lock = dict(re.findall(r"^(\S+)==(\S+) --hash=", lock_of(name).read_text(encoding="utf-8"), re.MULTILINE))
+    other = [
+        f"{package} {version}, where the lock has {lock.get(package, 'none')}"
+        for package, version in lockable(name, python).items()
+        if lock.get(package) != version
+    ]
+    if other:
+        raise RuntimeError(f"not what ci/locks/{name}.txt says: {'; '.join(other)}. Run ci/lock {name}, look, commit.")
 
 
 def wheel_of_sdist() -> str:

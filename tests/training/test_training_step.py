@@ -5,13 +5,13 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from loss_cases import HYP
 
 from anchorlib import backends
 from anchorlib.training import ComputeLoss
 
 STRIDES = (8, 16)
 N_CLASSES, N_ANCHORS = 3, 2
-HYP = {"box": 0.05, "cls": 0.5, "cls_pw": 1.0, "obj": 1.0, "obj_pw": 1.0, "anchor_t": 4.0, "fl_gamma": 0.0}
 
 
 def weights():

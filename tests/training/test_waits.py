@@ -1,0 +1,107 @@
+"""How often targets and loss wait for the device: at each wait the queue of kernels runs empty, and a GPU idles.
+
+On CUDA torch itself tells (`set_sync_debug_mode`). On the CPU the operations are counted that would wait there, so that
+a wait more is seen without a card, too.
+"""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pytest
+from loss_cases import logits_of, model_of, small_case
+
+from anchorlib import backends
+from anchorlib.training import ComputeLoss, build_targets
+
+#: Operations that copy a size or a value to the host on CUDA.
+WAITING = {
+    "aten::nonzero", "aten::_local_scalar_dense", "aten::masked_select", "aten::equal", "aten::_unique2",
+    "aten::unique_dim", "aten::unique_consecutive", "aten::bincount",
+}  # fmt: skip
+OF_MASKS = {"aten::index", "aten::index_put_", "aten::index_put", "aten::_index_put_impl_"}  # with a mask, as nonzero
+N_ALLOWED = 2  # the number of rows, and where each layer's begin
+
+
+def waits(backend, monkeypatch, function):
+    """What `function` waits for when it runs for the second time: the tables of these grids are kept from the first."""
+    import torch
+
+    if backend.device != "cpu":
+        function()
+        torch.cuda.synchronize()
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            torch.cuda.set_sync_debug_mode("warn")
+            try:
+                function()
+            finally:
+                torch.cuda.set_sync_debug_mode("default")
+        return [str(one.message) for one in caught if "synchroniz" in str(one.message)]
+
+    from torch.utils._python_dispatch import TorchDispatchMode
+
+    seen = []
+
+    class Watch(TorchDispatchMode):
+        def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
+            kwargs = kwargs or {}
+            name = operation._schema.name
+            masks = [x for x in (args[1] if name in OF_MASKS else ()) if x is not None and x.dtype == torch.bool]
+            unknown_size = name == "aten::repeat_interleave" and kwargs.get("output_size") is None
+            if name in WAITING or masks or unknown_size:
+                seen.append(name)
+            return operation(*args, **kwargs)
+
+    monkeypatch.setattr(backends, "on_host", lambda *a: tuple(backend.xp.detach(x) for x in a))  # as on CUDA
+    monkeypatch.setattr(backend.xp, "in_host_memory", lambda x: False)
+    function()
+    to_numpy, from_numpy = backend.xp.to_numpy, backend.xp.from_numpy
+    monkeypatch.setattr(backend.xp, "to_numpy", lambda x: (seen.append("to_numpy"), to_numpy(x))[1])
+    monkeypatch.setattr(backend.xp, "from_numpy", lambda *a, **k: (seen.append("from_numpy"), from_numpy(*a, **k))[1])
+    with Watch():
+        function()
+    monkeypatch.undo()
+    return seen
+
+
+@pytest.fixture
+def on_torch(grad_backend):
+    if grad_backend.name != "torch":
+        pytest.skip("OneFlow has no switch that shows waits, and its operations cannot be watched")
+    return grad_backend
+
+
+@pytest.mark.parametrize("n_targets", [0, 12, 300])
+def test_targets_wait_twice(on_torch, monkeypatch, n_targets):
+    anchors, _, p, rows = small_case(n_targets)
+    anchors, rows = on_torch.array(anchors), on_torch.array(rows)
+    shapes = [layer.shape[2:4] for layer in p]
+    assert len(waits(on_torch, monkeypatch, lambda: build_targets(rows, anchors, shapes))) <= N_ALLOWED
+
+
+@pytest.mark.parametrize("n_targets", [0, 12, 300])
+def test_the_loss_and_its_gradient_wait_for_the_targets_alone(on_torch, monkeypatch, n_targets):
+    anchors, strides, p, rows = small_case(n_targets, dtype=np.float32)
+    compute_loss = ComputeLoss(model_of(on_torch, anchors, strides, 3))
+    p, rows = logits_of(on_torch, p), on_torch.array(rows)
+
+    def step():
+        compute_loss(p, rows)[0].sum().backward()
+
+    assert len(waits(on_torch, monkeypatch, step)) <= N_ALLOWED
+
+
+def test_a_wait_is_seen(on_torch, monkeypatch):
+    """The test of the tests."""
+    x = on_torch.array(np.arange(4.0))
+    wait = {
+        "a value": lambda: float(x[1]),
+        "a mask": lambda: x[x > 1],
+        "a copy": lambda: on_torch.xp.to_numpy(x),
+        "a size": lambda: on_torch.xp.nonzero(x),
+    }
+    assert {what: len(waits(on_torch, monkeypatch, function)) for what, function in wait.items()} == dict.fromkeys(
+        wait, 1
+    )
