@@ -12,6 +12,44 @@ name = "numpy"
 version = np.__version__
 
 
+# An array's own method answers in half the time of array-api-compat's function, and these are called for each batch.
+
+
+def reshape(x, /, shape, *, copy=None):
+    """The standard's `copy`: True always, None where needed, False never."""
+    result = x.reshape(shape)
+    if copy is None:
+        return result
+    if not copy and x.size and not np.shares_memory(x, result):
+        raise ValueError(f"shape {x.shape} with these strides cannot become {shape} without a copy.")
+    return result.copy() if copy else result
+
+
+def permute_dims(x, /, axes):
+    """A view."""
+    return x.transpose(axes)
+
+
+def take(x, indices, /, *, axis=None):
+    """Copies of the slices."""
+    return x.take(indices, axis=axis)
+
+
+def nonzero(x, /):
+    """In row-major order."""
+    return x.nonzero()
+
+
+def floor(x, /):
+    """NumPy 1 makes floats of integers."""
+    return np.floor(x) if x.dtype.kind == "f" else x.copy()
+
+
+def trunc(x, /):
+    """NumPy 1 makes floats of integers."""
+    return np.trunc(x) if x.dtype.kind == "f" else x.copy()
+
+
 def sigmoid(x, /):
     """In two halves, so that exp never overflows; astype, as NumPy 1 makes float64 of 1 + a float32 scalar."""
     e = np.exp(-np.abs(x))
@@ -38,7 +76,7 @@ def detach(x, /):
 
 def repeat_each(x, counts, total, /, *, axis=-1):
     """NumPy counts for itself."""
-    return np.repeat(x, counts, axis=axis)
+    return x.repeat(counts, axis=axis)
 
 
 def put_rows(x, rows, values, /):

@@ -136,13 +136,13 @@ def from_numpy(array, /, *, device=None):
 def to_numpy(x, /):
     """NumPy has no bfloat16: its values are exact in float32."""
     x = x.detach() if x.requires_grad else x
-    x = x if x.device.type == "cpu" else x.cpu()
+    x = x if x.is_cpu else x.cpu()
     return (x.float() if x.dtype is torch.bfloat16 else x).numpy()
 
 
 def in_host_memory(x, /):
     """bfloat16 has no NumPy dtype, sparse and quantised tensors no strides."""
-    return x.device.type == "cpu" and x.dtype is not torch.bfloat16 and x.layout is torch.strided
+    return x.is_cpu and x.dtype is not torch.bfloat16 and x.layout is torch.strided
 
 
 def device_of(x, /):

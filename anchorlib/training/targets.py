@@ -160,8 +160,7 @@ class _Plan(NamedTuple):
     before: Array  # (2, codes) int64: the code, and the code less its layer
     anchor: Array  # (codes,) int64, in its layer
     row: Array  # (codes,) int64, of the anchor among those of all layers
-    step: Array  # (2, codes) float32: the neighbour's step in x and y
-    last: Array  # (2, codes) float32: the last column and the last row of the grid
+    step_last: Array  # (4, codes) float32: the neighbour's step in x and y, then the grid's last column and last row
 
 
 @lru_cache(maxsize=128)  # multi-scale training has some tens of shapes
@@ -176,8 +175,7 @@ def _plan(xp: Namespace, device: str, shapes: tuple[tuple[int, int], ...], n_anc
         before=np.stack([codes[:-1], codes[:-1] - layer]).astype(np.int64),
         anchor=anchor.astype(np.int64),
         row=(layer * n_anchors + anchor).astype(np.int64),
-        step=np.asarray(_STEPS, dtype=np.float32)[neighbour].T,
-        last=(sizes[layer] - 1).T,
+        step_last=np.concatenate([np.asarray(_STEPS, dtype=np.float32)[neighbour], sizes[layer] - 1], axis=1).T,
     )
     return _Plan(*(xp.from_numpy(np.ascontiguousarray(table), device=device) for table in tables))
 
@@ -214,8 +212,9 @@ def _assign(
     counts = ends[1:] - ends[:-1]
     target, place = found - xp.repeat_each(plan.before * n_targets, counts, n_rows)  # in T, and in (L, T)
     box = xp.take(xp.reshape(boxes, (4, -1)), place, axis=1)  # (4, M)
-    cell = xp.trunc(box[:2] - xp.repeat_each(plan.step, counts, n_rows))  # (2, M): x, y
-    cell = xp.minimum(xp.maximum(cell, plan.zero), xp.repeat_each(plan.last, counts, n_rows))
+    step_last = xp.repeat_each(plan.step_last, counts, n_rows)  # (4, M)
+    cell = xp.trunc(box[:2] - step_last[:2])  # (2, M): x, y
+    cell = xp.minimum(xp.maximum(cell, plan.zero), step_last[2:])
     box[:2, :] -= cell
 
     whole = xp.empty((5, n_rows), dtype=xp.int64, device=xp.device_of(found))
