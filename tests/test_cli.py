@@ -342,6 +342,19 @@ def test_anchors_that_are_kept_are_written_with_all_their_digits(tmp_path, capsy
     assert path.read_text() == "[[40.123456, 38.5], [110.25, 99.875]]"
 
 
+def test_a_second_fit_changes_nothing_for_no_gain(tmp_path, capsys):
+    path = tmp_path / "a.yaml"
+    run("fit", BCCD, "--out", str(path), capsys=capsys)
+    first = path.read_text()
+    _, out, _ = run("fit", BCCD, "--out", str(path), capsys=capsys)
+    assert "The file's anchors are as good within 0.0001, and stay.\n" in out
+    assert out.endswith("a.yaml holds these anchors already.\n")
+    assert path.read_text() == first
+    _, out, _ = run("fit", BCCD, "--out", str(path), "--objective", "iou", capsys=capsys)  # that asks for others
+    assert out.endswith(f"Wrote {path}.\n")
+    assert path.read_text() != first
+
+
 def test_anchors_of_a_region_are_rounded_in_its_cells_and_stay_one_layer(tmp_path, capsys):
     path = tmp_path / "v2.cfg"
     path.write_text("[region]\nanchors = 1,1, 2,2, 3,3, 4,4, 5,5, 6,6\nnum = 6\n")

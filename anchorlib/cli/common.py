@@ -31,30 +31,43 @@ def add_command(commands: Any, name: str, run: Any, what: str, example: str) -> 
     return command
 
 
-def add_data(command: argparse.ArgumentParser, split: str = "train") -> None:
-    """DATA and which part of it."""
-    command.add_argument("data", metavar="DATA", help="data.yaml, COCO .json, VOC folder, darknet .data or .txt")
-    command.add_argument("--split", default=split, help=f"train, val, test or all ({split})")
-    command.add_argument("--cache", metavar="FILE", help="keep what was read there, and use it while no file changed")
-    command.add_argument(
-        "--workers", type=int, default=1, metavar="N", help="files asked for at a time (1); more for slow disks"
-    )
+def add_data(command: argparse.ArgumentParser, split: str = "train") -> Any:
+    """DATA and which part of it; the group of options that it makes."""
+    group = command.add_argument_group("the data set")
+    add = group.add_argument
+    add("data", metavar="DATA", help="data.yaml, COCO .json, VOC folder, darknet .data or .txt")
+    add("--split", default=split, help=f"train, val, test or all ({split})")
+    add("--cache", metavar="FILE", help="keep what was read there, and use it while no file changed")
+    add("--workers", type=int, default=1, metavar="N", help="files asked for at a time (1); more for slow disks")
+    return group
 
 
 def add_data_options(command: argparse.ArgumentParser) -> None:
     """DATA and how its boxes are scaled."""
-    add_data(command)
-    command.add_argument(
-        "--imgsz", type=int, nargs="+", default=[640], action=_ImageSize, help="long side, or W H (640)"
+    add = add_data(command).add_argument
+    add(
+        "--imgsz",
+        type=int,
+        nargs="+",
+        default=[640],
+        action=_ImageSize,
+        metavar="PX",
+        help="the network's input: its long side, or width and height (640)",
     )
-    command.add_argument("--resize", choices=("letterbox", "stretch"), default="letterbox", help="(letterbox)")
+    add(
+        "--resize",
+        choices=("letterbox", "stretch"),
+        default="letterbox",
+        help="how images are brought to it (letterbox)",
+    )
 
 
 def add_score_options(command: argparse.ArgumentParser) -> None:
     """How anchors are measured, and where."""
-    command.add_argument("--thr", type=float, default=4.0, help="ratio limit, YOLOv5's anchor_t (4)")
-    command.add_argument("--backend", choices=tuple(backends.FRAMEWORKS), default="numpy", help="(numpy)")
-    command.add_argument("--device", help="cpu, cuda, cuda:1 (cpu)")
+    add = command.add_argument_group("the score").add_argument
+    add("--thr", type=float, default=4.0, help="ratio limit, YOLOv5's anchor_t (4)")
+    add("--backend", choices=tuple(backends.FRAMEWORKS), default="numpy", help="that computes it (numpy)")
+    add("--device", help="cpu, cuda, cuda:1 (cpu)")
 
 
 class _ImageSize(argparse.Action):

@@ -38,7 +38,7 @@ from anchorlib.modelfiles import (
     split_layers,
     write_anchors,
 )
-from anchorlib.reporting.rounding import RoundedAnchors, round_anchors
+from anchorlib.reporting.rounding import RoundedAnchors, is_same_score, round_anchors
 
 #: What a fit is compared with: the anchors that YOLOv3 published for COCO, and YOLOv3-tiny's.
 KNOWN_ANCHORS = {
@@ -54,19 +54,22 @@ def add_to(commands: Any) -> None:
     )
     add_data_options(command)
     add_score_options(command)
-    add = command.add_argument
+    add = command.add_argument_group("the fit").add_argument
     add("--n", type=int, nargs="+", help="how many anchors, or how many of each layer (those of --out, or 9)")
-    add("--method", choices=METHODS, default=METHODS[0], help=f"({METHODS[0]})")
     add("--objective", choices=OBJECTIVES, default=OBJECTIVES[0], help="what is made large (ratio)")
-    add("--distance", choices=DISTANCES, help="of k-means (euclidean; iou for --objective iou)")
-    add("--update", choices=UPDATES, help="of k-means (mean)")
-    add("--init", choices=INITS, help="of k-means (random)")
-    add("--generations", type=int, help="of --method evolve (1000)")
     add("--seed", type=int, default=0, help="one seed, one answer (0)")
     add("--anchors", metavar="FILE", help="anchors to compare with and, if they are n, to improve")
-    add("--fixed", type=float, nargs="+", metavar="PX", help="w h of anchors that stay; of direct")
-    add("--min-side", type=float, nargs="+", metavar="PX", help="least side, or one a layer; of direct")
-    add("--time-budget", type=float, metavar="S", help="seconds, then the best so far; of direct")
+    add("--method", choices=METHODS, default=METHODS[0], help=f"how they are found ({METHODS[0]})")
+    add = command.add_argument_group("for --method direct alone").add_argument
+    add("--fixed", type=float, nargs="+", metavar="PX", help="w h of anchors that stay")
+    add("--min-side", type=float, nargs="+", metavar="PX", help="least side, or one for each layer")
+    add("--time-budget", type=float, metavar="S", help="seconds, then the best so far")
+    add = command.add_argument_group("for --method evolve and kmeans alone").add_argument
+    add("--generations", type=int, help="of evolve (1000)")
+    add("--distance", choices=DISTANCES, help="of kmeans (euclidean; iou for --objective iou)")
+    add("--update", choices=UPDATES, help="of kmeans (mean)")
+    add("--init", choices=INITS, help="of kmeans (random)")
+    add = command.add_argument_group("what is written").add_argument
     add(
         "--out",
         metavar="FILE",
@@ -113,13 +116,19 @@ def run(options: argparse.Namespace) -> int:
     anchors = backends.namespace_of(fit.anchors).to_numpy(fit.anchors)
     counts = n if file or len(n) > 1 else None
     table = SizeTable(wh)
-    written = None
+    written, kept_file = None, False
     if options.out:
         least = np.repeat(np.broadcast_to(options.min_side or 0.0, len(n)), n)[:, None]  # (K, 1)
         unit = file.unit if file else 1.0
         written = round_anchors(table, anchors, options.thr, unit=unit, fixed=fixed, least=least)
         if fit.kept_start:
             written = RoundedAnchors(anchors, None, fit.score)
+        elif file and file.counts == n and not options.fixed and not options.min_side:
+            own = np.concatenate(file.layers)
+            own_score = table.score(own, options.thr)
+            wanted = "fitness" if options.objective == "ratio" else "avg_iou"
+            if kept_file := is_same_score(own_score, fit.score, ("bpr", wanted)):  # or rounding would change them again
+                written = RoundedAnchors(own, None, own_score)
     report = make_report(
         options,
         boxes,
@@ -127,7 +136,13 @@ def run(options: argparse.Namespace) -> int:
         split_layers(anchors, counts),
         fit.score,
         **_compared_with(table, old, sum(fit.counts), options.thr),
-        fitted={"seconds": fit.seconds, "method": fit.method, "seed": fit.seed, "kept_start": fit.kept_start},
+        fitted={
+            "seconds": fit.seconds,
+            "method": fit.method,
+            "seed": fit.seed,
+            "kept_start": fit.kept_start,
+            "kept_file": kept_file,
+        },
         written=written,
     )
     if written is None:

@@ -132,6 +132,8 @@ class Report:
             text += " {method}, seed {seed}, {seconds:.2f} s".format(**self.fitted) + f" on {self.backend}."
         if self.fitted.get("kept_start"):
             text += " The anchors given were already the best found, and are kept."
+        if self.fitted.get("kept_file"):
+            text += " The file's anchors are as good within 0.0001, and stay."
         if self.written is not None and self.written.digits is not None:
             digits = self.written.digits
             shown = f"with {digits} decimal{'s' * (digits != 1)}" if digits else "as whole numbers"

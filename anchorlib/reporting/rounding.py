@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Optional, Union
 
@@ -72,7 +73,12 @@ def round_anchors(
         if not (rounded >= least).all() or not (rounded > 0).all():
             continue
         score = table.score(rounded, thr)
-        changes = (getattr(score, name) - getattr(exact, name) for name in ("bpr", "fitness", "avg_iou"))
-        if all(abs(change) <= SAME_SCORE for change in changes) and score.is_good == exact.is_good:
+        if is_same_score(score, exact, ("bpr", "fitness", "avg_iou")):
             return RoundedAnchors(rounded, digits, score)
     return RoundedAnchors(anchors, None, exact)
+
+
+def is_same_score(one: AnchorScore, other: AnchorScore, measures: Sequence[str]) -> bool:
+    """Whether these measures differ by no more than 1e-4, and both fits are good or neither."""
+    changes = (getattr(one, name) - getattr(other, name) for name in measures)
+    return all(abs(change) <= SAME_SCORE for change in changes) and one.is_good == other.is_good
