@@ -123,7 +123,7 @@ def run(options: argparse.Namespace) -> int:
         written = round_anchors(table, anchors, options.thr, unit=unit, fixed=fixed, least=least)
         if fit.kept_start:
             written = RoundedAnchors(anchors, None, fit.score)
-        elif file and file.counts == n and not options.fixed and not options.min_side:
+        elif file and file.layers and file.counts == n and not options.fixed and not options.min_side:
             own = np.concatenate(file.layers)
             own_score = table.score(own, options.thr)
             wanted = "fitness" if options.objective == "ratio" else "avg_iou"
