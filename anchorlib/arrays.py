@@ -56,9 +56,10 @@ def as_float(array: Array, dtype: Any = None) -> Array:
 
 
 def widened(array: Array) -> Array:
-    """The array in float32, if it has fewer bits: areas of 256 px overflow float16, and long sums need more."""
+    """The array in float32, if it has whole numbers or fewer bits: areas of 256 px overflow float16, long sums, too."""
     xp = namespace_of(array)
-    return xp.astype(array, xp.float32) if xp.finfo(array.dtype).bits < 32 else array
+    is_wide = xp.isdtype(array.dtype, "real floating") and xp.finfo(array.dtype).bits >= 32
+    return array if is_wide else xp.astype(array, xp.float32)
 
 
 def to_framework(result: HostArray, like: Array) -> Array:

@@ -73,6 +73,8 @@ def build_targets(
     xp = namespace_of(anchors=anchors, **{f"labels[{i}]": rows for i, rows in enumerate(labels)})
     check_shape_wh(anchors=anchors)
     check_sizes(anchors=anchors)
+    if anchors.shape[0] == 0:
+        raise BadValueError("anchors must have at least one row, got none.")
     check_shape(
         ("n", 5), hint="The columns are class, cx, cy, w, h.", **{f"labels[{i}]": r for i, r in enumerate(labels)}
     )
@@ -114,8 +116,10 @@ def gt_creator(
     (1, 4, 11)
     """
     labels = []
-    for rows in label_lists:
-        corners = np.asarray(rows, dtype=np.float64).reshape(-1, 5)
+    for i, rows in enumerate(label_lists):
+        corners = np.asarray(rows, dtype=np.float64)
+        corners = corners if corners.size else np.empty((0, 5))
+        check_shape(("n", 5), hint="The columns are x1, y1, x2, y2, class.", **{f"label_lists[{i}]": corners})
         labels.append(np.concatenate([corners[:, 4:], xyxy_to_cxcywh(corners[:, :4])], axis=1))
     targets = build_targets(labels, np.asarray(anchor_size, dtype=np.float64), input_size=input_size, stride=stride)
     return targets.values.astype(np.float32)
@@ -159,9 +163,9 @@ def loss(
 
     Returns
     -------
-    Yolov2Loss: confidence (squared error to the objectness), class (cross-entropy), xy (binary cross-entropy), wh
-        (squared error), the last two times the box weight; all but the confidence at positives only. Ignored rows count
-        nowhere.
+    Yolov2Loss, float64 for such `conf_logits` and else float32: confidence (squared error to the objectness), class
+        (cross-entropy), xy (binary cross-entropy), wh (squared error), the last two times the box weight; all but the
+        confidence at positives only. Ignored rows count nowhere.
 
     Raises
     ------
@@ -174,7 +178,8 @@ def loss(
     >>> float(loss(*zeros, targets).cls.round(3))  # log(3)
     1.099
     """
-    xp = namespace_of(conf_logits=conf_logits, cls_logits=cls_logits, box_logits=box_logits, targets=targets)
+    arrays = {"conf_logits": conf_logits, "cls_logits": cls_logits, "box_logits": box_logits, "targets": targets}
+    xp = namespace_of(**arrays, **({} if iou is None else {"iou": iou}))
     check_shape(("B", "R"), conf_logits=conf_logits)
     images, rows = (int(length) for length in conf_logits.shape)
     check_shape((images, rows, "C"), cls_logits=cls_logits)
@@ -182,7 +187,8 @@ def loss(
     check_shape((images, rows, _COLUMNS), targets=targets)
     if images == 0:
         raise ShapeError("conf_logits must have at least one image, got none.")
-    conf_logits, cls_logits, box_logits = (widened(x) for x in (conf_logits, cls_logits, box_logits))
+    conf_logits = widened(conf_logits)
+    cls_logits, box_logits = (as_float(x, conf_logits.dtype) for x in (cls_logits, box_logits))
     targets = xp.astype(xp.detach(targets), conf_logits.dtype)
     share = 1 / images
 
@@ -209,7 +215,7 @@ def loss(
     overlap = xp.zeros_like(conf)
     if iou is not None:
         check_shape((images, rows), iou=iou)
-        missing = xp.abs(1 - xp.take(xp.reshape(iou, (-1,)), place))
+        missing = xp.abs(1 - xp.take(xp.reshape(as_float(iou, targets.dtype), (-1,)), place))
         smooth = xp.where(missing < 1, missing * missing * 0.5, missing - 0.5)
         overlap = xp.sum(smooth) * share
     parts = (conf + cls + xy + wh + overlap, conf, cls, xy, wh, overlap)

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple, Optional, Union
 import numpy as np
 import yaml
 
-from anchorlib.arrays import HostArray, check_one_of
+from anchorlib.arrays import HostArray, check_one_of, check_shape_wh
 from anchorlib.atomic import write_atomically
 from anchorlib.errors import BadValueError, ModelError
 from anchorlib.modelfiles import darknet, mmdet, paddle, plain_json, yolo
@@ -61,6 +61,7 @@ def split_layers(anchors: HostArray, counts: Optional[Sequence[int]] = None) -> 
     >>> [len(layer) for layer in split_layers(np.ones((6, 2)))], [len(layer) for layer in split_layers(np.ones((5, 2)))]
     ([3, 3], [5])
     """
+    check_shape_wh(anchors=anchors)
     if counts is None:
         counts = [3] * (len(anchors) // 3) if len(anchors) % 3 == 0 else [len(anchors)]
     if sum(counts) != len(anchors):
@@ -77,6 +78,10 @@ def format_anchors(layers: Sequence[HostArray], form: str) -> str:
     layers : for each layer, the one of the smallest stride first, (A, 2) in pixels
     form : "yolo", "darknet", "mmdet", "paddle" or "json"
 
+    Raises
+    ------
+    ModelError : no layers, or one that is no list of sides > 0
+
     Examples
     --------
     >>> print(format_anchors([np.asarray([[10, 13], [16, 30]], np.float32)], "yolo"), end="")
@@ -84,7 +89,9 @@ def format_anchors(layers: Sequence[HostArray], form: str) -> str:
       - [10,13, 16,30]
     """
     check_one_of("format", form, FORMATS)
-    text: str = _FORMATS[form].new(_texts(layers))
+    if not len(layers):
+        raise ModelError("layers must be at least one, got none.")
+    text: str = _FORMATS[form].new(_texts([_checked_layer(f"layers[{i}]", layer) for i, layer in enumerate(layers)]))
     return text
 
 
@@ -99,7 +106,8 @@ def write_anchors(
 
     Raises
     ------
-    ModelError : the suffix says nothing, or there is a file of that name (see `edit_anchors`); OSError
+    ModelError : the suffix says nothing, there is a file of that name (see `edit_anchors`), or as for `format_anchors`;
+        OSError
     """
     form = format_of_new_file(path, form)
     text = format_anchors(layers, form)
@@ -275,7 +283,7 @@ def _texts(layers: Sequence[HostArray], unit: float = 1.0) -> list[Texts]:
     return [[(number_text(w / unit), number_text(h / unit)) for w, h in layer] for layer in layers]
 
 
-def _checked_layer(path: Path, layer: Any) -> HostArray:
+def _checked_layer(path: Union[str, Path], layer: Any) -> HostArray:
     """(A, 2) float32, with sides that can be."""
     with np.errstate(over="ignore"):  # beyond float32 is infinite, which is refused below
         array = np.asarray(layer, dtype=np.float32)

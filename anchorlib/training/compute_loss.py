@@ -97,7 +97,8 @@ class ComputeLoss:
 
         Parameters
         ----------
-        p : L arrays (B, A, ny, nx, 5 + C) of logits: x, y, w, h, objectness, classes; any floating dtype
+        p : L arrays (B, A, ny, nx, 5 + C) of logits: x, y, w, h, objectness, classes; any floating dtype, and with
+            at least one image and one cell
         targets : (T, 6) float: image, class, cx, cy, w, h, boxes in [0, 1]; on the device of `p`
 
         Returns
@@ -154,9 +155,10 @@ class ComputeLoss:
         listed = isinstance(self.anchors, (list, tuple))
         for i, layer in enumerate(p):
             wanted = (self.anchors[i].shape[0] if listed else self.anchors.shape[1], 5 + self.nc)
-            if len(layer.shape) != 5 or (layer.shape[1], layer.shape[4]) != wanted:
+            if len(layer.shape) != 5 or (layer.shape[1], layer.shape[4]) != wanted or 0 in layer.shape:
                 raise ShapeError(
-                    f"p[{i}] must have shape (B, {wanted[0]}, ny, nx, {wanted[1]}), got {tuple(layer.shape)}."
+                    f"p[{i}] must have shape (B, {wanted[0]}, ny, nx, {wanted[1]}), and no side 0, "
+                    f"got {tuple(layer.shape)}."
                 )
         n_classes = self.nc if self.nc > 1 else None  # the class of a single-class model is not used
         if self.validate:

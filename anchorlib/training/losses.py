@@ -1,6 +1,7 @@
 """Binary cross-entropy and what detectors make of it: blurred, focal, quality focal. With gradient where there is one.
 
-Logits of 16 bits are computed with in float32.
+Logits of 16 bits and whole numbers are computed with in float32. Another shape than (..., n), or two of them, is a
+ShapeError.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from typing import Any, Optional, Union
 
 import numpy as np
 
-from anchorlib.arrays import Array, Namespace, widened
+from anchorlib.arrays import Array, Namespace, check_shape, widened
 from anchorlib.backends import namespace_of
 
 _ROWS_ON_HOST = 2048
@@ -42,10 +43,8 @@ class BCEWithLogitsLoss:
         self.reduction = reduction
 
     def __call__(self, pred: Array, true: Array) -> Array:
-        """The loss of logits `pred` (...) against `true` (...) in [0, 1]: (), or (...) where nothing is reduced."""
-        xp = namespace_of(pred=pred, true=true)
-        pred = widened(pred)
-        true = true if true.dtype == pred.dtype else xp.astype(true, pred.dtype)
+        """The loss of logits `pred` (..., n) against `true` of that shape, in [0, 1]: (), or (..., n) unreduced."""
+        xp, pred, true = _as_floats(pred, true)
         weight = self.pos_weight
         if isinstance(weight, (int, float)):
             weight = None if weight == 1 else xp.full((1,), weight, dtype=pred.dtype, device=xp.device_of(pred))
@@ -66,10 +65,10 @@ class BCEBlurWithLogitsLoss:
         self.alpha = alpha
 
     def __call__(self, pred: Array, true: Array) -> Array:
-        """The mean over all entries: ()."""
+        """The mean over logits `pred` (..., n) against `true` of that shape, in [0, 1]: ()."""
+        xp, pred, true = _as_floats(pred, true)
         loss = self.loss_fcn(pred, true)
-        xp = namespace_of(loss)
-        excess = xp.sigmoid(widened(pred)) - true
+        excess = xp.sigmoid(pred) - true
         return _reduced(loss * (1 - xp.exp((excess - 1) * (1 / (self.alpha + 1e-4)))), "mean")
 
 
@@ -94,12 +93,11 @@ class FocalLoss:
         self.loss_fcn.reduction = "none"
 
     def __call__(self, pred: Array, true: Array) -> Array:
-        """The loss of logits `pred` (...) against `true` (...) in [0, 1]: (), or (...) where nothing is reduced."""
+        """The loss of logits `pred` (..., n) against `true` of that shape, in [0, 1]: (), or (..., n) unreduced."""
+        xp, pred, true = _as_floats(pred, true)
         loss = self.loss_fcn(pred, true)
-        xp = namespace_of(loss)
-        true = true if true.dtype == loss.dtype else xp.astype(true, loss.dtype)
         alpha = true * self.alpha + (1 - true) * (1 - self.alpha)
-        return _reduced(loss * alpha * self._modulation(xp, xp.sigmoid(widened(pred)), true), self.reduction)
+        return _reduced(loss * alpha * self._modulation(xp, xp.sigmoid(pred), true), self.reduction)
 
     def _modulation(self, xp: Any, probability: Array, true: Array) -> Array:
         right = true * probability + (1 - true) * (1 - probability)
@@ -155,6 +153,14 @@ def class_bce(logits: Array, cls: Array, positive: float, negative: float) -> tu
 def as_array(value: Array, dtype: Any) -> Array:
     """A sum as an array () of `dtype`: NumPy makes a scalar of it, and before version 2 a float64 of its products."""
     return np.asarray(value, dtype=dtype) if isinstance(value, np.generic) else value
+
+
+def _as_floats(pred: Array, true: Array) -> tuple[Namespace, Array, Array]:
+    """The namespace, `pred` as floats of 32 bits or more, and `true`, which must have its shape, in the same dtype."""
+    xp = namespace_of(pred=pred, true=true)
+    check_shape(tuple(pred.shape) or ("n",), pred=pred, true=true)
+    pred = widened(pred)
+    return xp, pred, true if true.dtype == pred.dtype else xp.astype(true, pred.dtype)
 
 
 def _reduced(loss: Array, reduction: str) -> Array:

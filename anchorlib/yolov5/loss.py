@@ -67,7 +67,7 @@ def bbox_iou(
 
     Returns
     -------
-    (n, 1), dtype of the boxes.
+    (n, 1), dtype of the boxes: the wider of the two, float32 for integers.
 
     Raises
     ------
@@ -87,6 +87,7 @@ def bbox_iou(
     n_boxes = max(int(box1.shape[0]), int(box2.shape[0]))
     if n_boxes > 1:
         box1, box2 = (xp.broadcast_to(box, (n_boxes, 4)) if box.shape[0] == 1 else box for box in (box1, box2))
+    box1, box2 = as_float(box1), as_float(box2)  # of an integer and a float each framework makes another dtype
     dtype = xp.result_type(box1.dtype, box2.dtype)
     kind = "ciou" if CIoU else "diou" if DIoU else "giou" if GIoU else "iou"
     form = "cxcywh" if xywh else "xyxy"
