@@ -1,4 +1,5 @@
 import glob
+import re
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from hypothesis.extra.numpy import arrays
 
 from anchorlib import metrics, score, size_ratio
 from anchorlib.errors import BackendMixError, BadValueError, ShapeError
-from anchorlib.metrics import SizeTable
+from anchorlib.metrics import AnchorScore, SizeTable
 
 RECORDINGS = sorted(glob.glob(str(Path(__file__).parent / "data/golden/metric_*.npz")))
 ANCHORS = np.asarray([[10, 13], [33, 23], [116, 90]], np.float32)
@@ -147,9 +148,39 @@ def test_fractional_weights_count_in_proportion():
 
 
 def test_a_box_with_a_zero_side_matches_nothing_without_a_warning(backend, path, recwarn):
-    result = score(backend.array([[0, 0], [0, 5], [10, 13]], np.float32), backend.array(ANCHORS))
+    boxes = backend.array([[0, 0], [0, 5], [10, 13]], np.float32)
+    result = score(boxes, backend.array(ANCHORS))
     assert (result.bpr, result.avg_iou) == (1 / 3, 1 / 3)
+    assert SizeTable(boxes).fitness(ANCHORS, 4.0) == 1 / 3
+    assert [use.matched for use in SizeTable(boxes).use(ANCHORS, 4.0)] == [1 / 3, 1 / 3, 0]
     assert not recwarn.list
+
+
+def test_a_ratio_beyond_float32_is_0_without_a_warning(backend, recwarn):
+    result = size_ratio(backend.array([[1e38, 10]], np.float32), backend.array([[1e-5, 10]], np.float32))
+    assert backend.host(result).tolist() == [[0.0]]
+    assert not recwarn.list
+
+
+def test_a_ratio_of_just_the_limit_is_no_match():
+    boxes_wh, anchors = np.asarray([[10, 20], [8, 8]], np.float32), np.asarray([[40, 20]], np.float32)
+    table = SizeTable(boxes_wh)  # ratios of 1 / 4 and 1 / 5
+    assert table.fitness(anchors, 4.0) == table.score(anchors, 4.0).fitness == 0.0
+    assert table.fitness(anchors, 4.1) == 0.125
+
+
+def test_a_score_reads_as_a_line_and_as_a_table():
+    result = AnchorScore(bpr=0.99, aat=4.2, fitness=0.75, mean_best=0.8, avg_iou=0.625, n_boxes=12_345)
+    assert str(result) == "bpr 0.9900, 4.20 anchors/target, fitness 0.7500, average IoU 0.6250, 12 345 boxes"
+    cells = re.findall("<t[hd].*?>(.*?)</t[hd]>", result._repr_html_())
+    assert list(zip(cells[::2], cells[1::2])) == [
+        ("best possible recall", "0.9900"),
+        ("anchors/target", "4.20"),
+        ("fitness", "0.7500"),
+        ("mean best ratio", "0.8000"),
+        ("average IoU", "0.6250"),
+        ("boxes", "12 345"),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -185,12 +216,18 @@ def test_score_refuses_weights_that_count_nothing(weights):
 
 
 def test_use_shares_the_matching_boxes_out_to_their_nearest_anchors(backend, path):
-    boxes_wh = sizes(3_000)
+    boxes_wh = sizes(40_000)  # more than two blocks
     uses = SizeTable(backend.array(boxes_wh)).use(backend.array(ANCHORS), 4.0)
     ratio = oracle.size_ratio(boxes_wh, ANCHORS)
     assert [use.matched for use in uses] == list((ratio > 0.25).mean(axis=0))
     nearest = np.where(ratio.max(axis=1) > 0.25, ratio.argmax(axis=1), -1)
     assert [use.nearest for use in uses] == [np.mean(nearest == j) for j in range(3)]
+
+
+def test_use_counts_a_weight_like_repeated_boxes(backend, path):
+    boxes_wh, weights = sizes(500), np.random.default_rng(0).integers(0, 5, 500)
+    weighted = SizeTable(backend.array(boxes_wh), backend.array(weights)).use(backend.array(ANCHORS), 4.0)
+    assert weighted == SizeTable(np.repeat(boxes_wh, weights, axis=0)).use(ANCHORS, 4.0)
 
 
 def test_scoring_makes_no_array_of_boxes_times_anchors():

@@ -165,6 +165,19 @@ def test_anchors_that_cannot_be_made_better_are_kept_bit_for_bit(objective):
         pytest.fail("six rounds did not come to rest")
 
 
+@pytest.mark.parametrize("objective", ["ratio", "iou"])
+def test_anchors_a_little_beside_the_best_are_made_better(objective):
+    boxes_wh = coco_like(2000, seed=3)
+    start = direct.search(boxes_wh, 5, objective=objective) * np.float32(1.02)
+    better = direct.search(boxes_wh, 5, objective=objective, start=start)
+    assert fitness(boxes_wh, better, objective=objective) > fitness(boxes_wh, start, objective=objective)
+
+
+@pytest.mark.parametrize("side", [10, 1000])
+def test_of_two_that_are_as_good_the_start_is_kept(side):
+    assert direct.search(f32([[10, 10], [1000, 1000]]), 1, start=f32([[side, side]])).tolist() == [[side, side]]
+
+
 def test_it_is_not_worse_than_the_start_even_without_any_time():
     boxes_wh = coco_like(3000, seed=1)
     good = direct.search(boxes_wh, 6)
@@ -272,7 +285,7 @@ def test_the_number_of_threads_does_not_matter():
 
 
 @pytest.mark.parametrize("objective", ["ratio", "iou"])
-@pytest.mark.parametrize("scale", [1, 2**20])
+@pytest.mark.parametrize("scale", [1, 2**20, 2**23])
 def test_weights_are_repeated_boxes(objective, scale):
     boxes_wh = coco_like(3000, seed=7)
     weights = np.random.default_rng(7).integers(0, 4, len(boxes_wh))

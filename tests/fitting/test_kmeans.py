@@ -123,6 +123,10 @@ def test_sizes_that_are_none_are_an_error_that_names_the_row(backend, row, messa
 def test_wrong_arguments_are_errors_that_say_what_there_is():
     with pytest.raises(ValueError, match="distance must be one of euclidean, iou, ratio, got 'cosine'"):
         kmeans(sizes(9), 3, distance="cosine")
+    with pytest.raises(ValueError, match="update must be one of mean, median, got 'mode'"):
+        kmeans(sizes(9), 3, update="mode")
+    with pytest.raises(ValueError, match="init must be one of random, k-means.., got 'far'"):
+        kmeans(sizes(9), 3, init="far")
     with pytest.raises(BadValueError, match="n must be at least 1, got 0"):
         kmeans(sizes(9), 0)
     with pytest.raises(ShapeError, match=r"\(N, 2\)"):
@@ -135,6 +139,11 @@ def test_one_seed_gives_the_same_bits_on_this_backend_as_on_numpy(backend, path,
     options = {"distance": distance, "update": update, "init": init, "seed": 5}
     result = kmeans(backend.array(boxes_wh), 7, **options)
     assert hexes(backend.host(result)) == hexes(kmeans(boxes_wh, 7, **options))
+
+
+def test_the_seed_is_0_unless_said():
+    by_seed = [hexes(kmeans(sizes(700), 7, seed=seed)) for seed in (0, 1)]
+    assert hexes(kmeans(sizes(700), 7)) == by_seed[0] != by_seed[1]
 
 
 @pytest.mark.parametrize(("distance", "update", "init"), WAYS)
@@ -194,6 +203,8 @@ def test_steps_lead_to_the_result_and_watching_does_not_change_it(backend, path,
     assert hexes(backend.host(watched)) == hexes(kmeans(boxes_wh, 5, **options))
     distinct, counts = np.unique(boxes_wh, axis=0, return_counts=True)
     for found_sizes, found_counts, centres, owner in steps:
+        assert (found_sizes.dtype, centres.dtype) == (np.float32, np.float32)
+        assert (found_counts.dtype, owner.dtype) == (np.int64, np.int64)
         order = np.lexsort(found_sizes.T[::-1])
         assert found_sizes[order].tolist() == distinct.tolist()
         assert found_counts[order].tolist() == counts.tolist()
@@ -251,3 +262,28 @@ def test_of_two_centres_at_one_distance_the_first_owns():
     space = parts._Space(NUMPY, np.asarray([[2, 2]], np.float32), np.asarray([1]), "ratio", "cpu")
     owner, _ = space.assign(np.asarray([[4, 2], [2, 4], [1, 2]], np.float32))
     assert int(owner[0]) == 0
+
+
+@pytest.mark.parametrize("distance", ["iou", "ratio"])
+def test_centres_a_part_in_2_to_the_24_apart_are_told_apart(distance):
+    boxes_wh = np.asarray([[2**24 - 1, 2**24 - 1], [2**20, 2**20]], np.float32)
+    space = parts._Space(NUMPY, boxes_wh, np.asarray([1, 1]), distance, "cpu")
+    assert space.distances(boxes_wh[0])[0] == 0
+    owner, far = space.assign(np.asarray([[2**24, 2**24], boxes_wh[0]], np.float32))
+    assert (int(owner[0]), float(far[0])) == (1, 0)
+
+
+def test_totals_are_exact_whole_numbers():
+    space = parts._Space(NUMPY, sizes(500), np.arange(1, 501), "euclidean", "cpu")
+    owner = np.arange(500) % 2
+    units = [[int(unit) for unit in column] for column in space._sums]
+    assert max(sum(column) for column in units) > 2**53  # beyond what a float64 holds
+    assert space.totals(owner, 2).tolist() == [[sum(column[j::2]) for column in units] for j in (0, 1)]
+
+
+def test_the_deviation_is_that_of_the_repeated_sizes():
+    boxes_wh, counts = sizes(50), np.arange(1, 51)
+    result = parts._deviation(boxes_wh, counts)
+    assert result.dtype == np.float32
+    np.testing.assert_allclose(result, np.repeat(boxes_wh.astype(np.float64), counts, axis=0).std(axis=0), rtol=1e-6)
+    assert parts._deviation(np.asarray([[7, 1], [7, 3]], np.float32), np.asarray([1, 1])).tolist() == [1, 1]

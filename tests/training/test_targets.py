@@ -1,4 +1,5 @@
 import itertools
+import json
 from pathlib import Path
 
 import numpy as np
@@ -227,7 +228,7 @@ def test_the_inputs_stay_as_they_are(backend, path):
 def test_the_limits_of_the_ratio_are_those_of_the_division():
     from anchorlib.training.targets import _limits
 
-    for thr in (1.5, 2.0, 2.91, 3.0, 4.0, 7.3, 100.0):
+    for thr in (1.5, 2.0, 2.91, 3.0, 4.0, 7.3, 100.0, *np.random.default_rng(0).uniform(1.1, 20, 2000)):
         limit, least = map(np.float32, _limits(thr))
         assert limit == np.float32(thr)
         below = np.nextafter(least, np.float32(0))
@@ -273,3 +274,16 @@ def test_each_layer_of_a_list_is_checked_by_its_number(backend):
         build_targets(targets, layers, [(4, 4), (2, 2)])
     with pytest.raises(ShapeError, match=r"\(T, 6\).* The columns are image, class, cx, cy, w, h.$"):
         build_targets(backend.array(np.zeros((1, 5), np.float32)), layers[:1], [(4, 4)])
+
+
+def test_a_size_beyond_float32_matches_nothing_without_a_warning(backend, path, recwarn):
+    assert rows_of(backend, [[0, 0, 0.5, 0.5, 3e38, 0.5]]) == []
+    assert not recwarn.list
+
+
+def test_a_layer_names_its_rows_and_backend_and_is_json(backend):
+    (layer,) = build_targets(backend.array([[0, 7, 0.55, 0.6, 0.5, 0.5]], np.float32), backend.array(GRID), [(4, 4)])
+    assert repr(layer) == f"LayerTargets(6 rows, {backend.name})"
+    assert json.loads(layer.to_json()) == layer.to_dict()
+    assert layer.to_json(indent=2) == json.dumps(layer.to_dict(), indent=2)
+    assert layer.to_dict()["gj"] == backend.host(layer.gj).tolist()
