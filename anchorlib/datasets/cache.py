@@ -13,7 +13,7 @@ import PIL
 
 from anchorlib._version import __version__
 from anchorlib.datasets.checks import Fault, Labels
-from anchorlib.datasets.files import in_order, walk
+from anchorlib.datasets.files import in_order, open_regular, walk
 from anchorlib.datasets.npz import read_npz, write_npz
 from anchorlib.datasets.seen import ABSENT, FILE, FOLDER, Seen, digest, look, noting
 from anchorlib.datasets.sizes import Problem
@@ -72,7 +72,7 @@ def _why_not(path: str, seen: Seen, started: int) -> str:
     if recent:
         return f"{recent[0]} changed less than two seconds before it was read"
     try:
-        with open(path, "rb") as file:
+        with os.fdopen(open_regular(path)[0], "rb") as file:  # a pipe would be waited for, for ever
             start = file.read(30 + len(_START))
     except FileNotFoundError:
         return ""

@@ -7,6 +7,7 @@ with a folder for each tensor, or in newer versions one pickle with the values i
 from __future__ import annotations
 
 import io
+import os
 import re
 import stat
 import struct
@@ -52,7 +53,7 @@ def open_contents(path: Path, refused: dict[str, None]) -> Contents:
     if path.is_dir():
         return _open_folder(path, refused)
     if not stat.S_ISREG(path.stat().st_mode):
-        raise Damaged("it is neither a file nor a folder")
+        raise Damaged("it is a pipe or device, neither a file nor a folder")
     with open(path, "rb") as file:
         head = file.read(512)
         file.seek(0)
@@ -158,7 +159,9 @@ def _open_folder(path: Path, refused: dict[str, None]) -> Contents:
     """`pickled_data` and a folder for each tensor; or, of older versions and graphs, the folders of tensors alone."""
     array = OneFlowTensors(path).array
     pickled = path / "pickled_data"
-    if pickled.is_file():
+    if os.path.lexists(pickled):
+        if not pickled.is_file():
+            raise Damaged("its pickled_data is a folder, pipe or device, or a link that leads nowhere")
         with open(pickled, "rb") as file:
             content = Pickle(file, refused).read()
         return Contents("OneFlow folder", content.get("data") if isinstance(content, dict) else None, array)

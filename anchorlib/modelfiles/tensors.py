@@ -152,7 +152,7 @@ class OneFlowTensors:
 def _read_tensor_folder(folder: Path) -> Optional[HostArray]:
     """`meta` has shape and type as protobuf text, `out` the values."""
     if not ((folder / "out").is_file() and (folder / "meta").is_file()):
-        raise Damaged(f"{printable(folder.name)} has no files meta and out")
+        raise Damaged(f"{printable(folder.name)} has no meta and out, or a folder, pipe or device in their place")
     if (folder / "meta").stat().st_size > _MAX_META:
         raise Damaged(f"{printable(folder.name)}/meta is damaged")
     meta = (folder / "meta").read_bytes().decode("latin-1")

@@ -1,4 +1,4 @@
-"""Damaged files of every format that the library reads: 500 of them in the suite, 20,000 and more by ci/fuzz.
+"""How files are damaged, and what must become of them: 800 of them in the suite, 20,000 and more by ci/fuzz.
 
 A mutant is made from (seed, number) alone, so that a table's line is enough to have it again.
 """
@@ -7,25 +7,19 @@ from __future__ import annotations
 
 import contextlib
 import io
-import json
-import math
 import re
 import signal
 import time
 import traceback
 import warnings
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable
 
 import numpy as np
-from PIL import Image
-from slow import make_voc, make_yolo, voc_object
 
-from anchorlib.datasets import read_boxes
-from anchorlib.datasets.images import image_size
-from anchorlib.errors import DatasetError, ModelError
-from anchorlib.modelfiles import FORMATS, format_anchors, read_anchors
+from anchorlib.errors import DatasetError
 
 SECONDS = 5  # for one file; none takes a tenth of it
 NUMBERS = (
@@ -51,6 +45,7 @@ class Reader:
     seeds : what a file of it may hold
     read : reads a file that is written to `place(folder)`, checks what it got, and gives its problems as texts
     errors : what it may raise
+    packed : is a file of it a zip?
     """
 
     name: str
@@ -59,12 +54,13 @@ class Reader:
     place: Callable[[Path], Path]
     read: Callable[[Path, int], list[str]]
     errors: tuple[type[Exception], ...] = (DatasetError,)
+    packed: bool = False
 
     def mutant(self, seed: int, number: int) -> bytes:
         """The bytes of a damaged file."""
         rng = np.random.default_rng([seed, number])
         data, other = (self.seeds[rng.integers(len(self.seeds))] for _ in range(2))
-        return damage(data, other, rng)
+        return (damage_packed if self.packed and rng.random() < 0.7 else damage)(data, other, rng)
 
 
 def damage(data: bytes, other: bytes, rng: np.random.Generator) -> bytes:
@@ -79,6 +75,30 @@ def damage(data: bytes, other: bytes, rng: np.random.Generator) -> bytes:
         else:
             _damage_once(changed, other, rng)
     return bytes(changed)
+
+
+def damage_packed(data: bytes, other: bytes, rng: np.random.Generator) -> bytes:
+    """One member of a zip is damaged, and packed with a right checksum, so that the damage gets behind that."""
+    members = unpack(data)
+    names = [name for name, content in members.items() if content]
+    chosen = names[rng.integers(len(names))] if rng.random() < 0.5 else max(names, key=lambda name: len(members[name]))
+    members[chosen] = damage(members[chosen], other, rng)
+    return pack(members)
+
+
+def unpack(data: bytes) -> dict[str, bytes]:
+    """The members of a zip."""
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+def pack(members: dict[str, bytes]) -> bytes:
+    """A zip of these members, not compressed."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(zipfile.ZipInfo(name), content)  # which has the date of 1980, not that of today
+    return file.getvalue()
 
 
 def _any_number(numbers: list[re.Match[bytes]], rng: np.random.Generator) -> bytes:
@@ -111,16 +131,6 @@ def _damage_once(changed: bytearray, other: bytes, rng: np.random.Generator) -> 
         changed[at:at] = piece * int(rng.integers(1, 200))
     else:
         changed[at:at] = TOKENS[rng.integers(len(TOKENS))]
-
-
-def make_folder(folder: Path) -> Path:
-    """The sound files that stand around the damaged one."""
-    make_yolo(folder, [LABELS[0].decode(), LABELS[1].decode(), None])
-    (folder / "list.txt").write_bytes(LISTS[0])
-    (folder / "set.names").write_text("cat\ndog\n")
-    make_voc(folder / "voc", voc_object(10, 10, 30, 20) * 2)
-    (folder / "voc" / "ImageSets" / "Main").mkdir(parents=True)
-    return folder
 
 
 def run(reader: Reader, folder: Path, data: bytes, number: int = 0) -> str:
@@ -159,135 +169,3 @@ def limit(seconds: float):
         signal.signal(signal.SIGALRM, before)
     if time.monotonic() - started > seconds:  # in C, where no signal is seen
         raise TooSlow(f"{time.monotonic() - started:.1f} s")
-
-
-def _boxes(entry: str, split: str = "all") -> Callable[[Path, int], list[str]]:
-    def read(folder: Path, number: int) -> list[str]:
-        sizes = read_boxes(folder / entry, split=split, problems=("report", "raise")[number % 2])
-        assert sizes.rows_read == len(sizes.wh) + sizes.rows_refused
-        assert math.isfinite(sizes.wh.sum())
-        assert (sizes.wh >= 0).all()
-        assert (np.diff(sizes.image_index) >= 0).all()
-        assert len(sizes.classes) == len(sizes.image_index) == len(sizes.wh)
-        assert sizes.image_index.max() < len(sizes.image_wh) == len(sizes.image_names)
-        told = [str(problem) for problem in sizes.problems]
-        assert not [text for text in told if "MemoryError" in text]
-        return told
-
-    return read
-
-
-def _image(folder: Path, number: int) -> list[str]:
-    width, height, _ = image_size(str(folder / "image"))
-    assert width > 0
-    assert height > 0
-    return []
-
-
-def _anchors(name: str) -> Callable[[Path, int], list[str]]:
-    def read(folder: Path, number: int) -> list[str]:
-        for layer in read_anchors(folder / name):
-            assert layer.shape[1] == 2
-            assert np.isfinite(layer).all()
-            assert (layer > 0).all()
-        return []
-
-    return read
-
-
-def _at(path: str) -> Callable[[Path], Path]:
-    return lambda folder: folder / path
-
-
-LABELS = (
-    b"0 0.5 0.5 0.2 0.4\n1 0.1 0.1 0.2 0.1 0.2 0.3\n",
-    b"\xef\xbb\xbf1 0.512345 0.4999999 1e-1 .25\r\n0 0.5 0.5 0.2 0.4 \r\n\r\n0 5e-1 +0.5 0.25 0.75\r\n",
-    b"0 0.5 0.5 0.1 0.1 0.3 0.3 2 0.4 0.4 1\n" * 3,
-    b"".join(b"%d 0.%04d 0.5 0.1 0.2\n" % (i % 2, 1000 + 37 * i) for i in range(60)),
-)
-YAMLS = (
-    b"train: images/train\nnc: 2\nnames: [cat, dog]\n",
-    b"path: .\ntrain: [images/train, images/train]\nval: ../images/train\ntest: list.txt\nnames:\n  0: cat\n  1: dog\n",
-    b"a: &a {x: 1}\nb: *a\ntrain: list.txt\nkpt_shape: [2, 3]\nnc: 2\ndownload: |\n  echo 1\n",
-)
-LISTS = (
-    b"images/train/a.png\nimages/train/b.png\n",
-    b"./images/train/a.png\r\n\r\n../images/train/c.png\nimages/train/gone.png\n",
-)
-OPTIONS = (
-    b"classes=2\ntrain=list.txt\nnames=set.names\n",
-    b"# of pets\nclasses = 2\ntrain  = ./list.txt\nvalid = list.txt\ntest=gone.txt\nnames = set.names\nbackup = b\n",
-)
-VOC = tuple(
-    text.encode()
-    for text in (
-        f"<annotation><filename>a.jpg</filename><size><width>100</width><height>50</height><depth>3</depth></size>"
-        f"{voc_object(10, 10, 30, 20)}{voc_object('1.5', 2, '40.25', 50, 'dog')}</annotation>",
-        "<?xml version='1.0' encoding='utf-8'?>\n<!DOCTYPE annotation>\n<annotation>\n <filename>a.jpg</filename>"
-        + voc_object(1, 2, 3, 4, extra="<part><name>head</name><bndbox><xmin>1</xmin></bndbox></part>")
-        + "<!-- here --><size><width>1e2</width><height>50.0</height></size></annotation>",
-    )
-)
-SPLITS = (b"a\n", b"a  1\ngone -1\r\n")
-
-
-def _coco() -> tuple[bytes, ...]:
-    annotations = [
-        {"id": 1, "image_id": 1, "category_id": 1, "bbox": [1, 2, 3, 4], "segmentation": [[1, 2, 3.5, 4, 5, 6]]},
-        {"id": 2, "image_id": "2", "category_id": 3, "bbox": [0.5, 1.25, 30.0, 4e1], "iscrowd": 0, "area": 12.5},
-        {"id": 3, "image_id": 1, "category_id": 3, "bbox": [0, 0, 5, 5], "iscrowd": 1, "segmentation": {"size": [2]}},
-    ]
-    images = [{"id": n, "width": 100, "height": 50, "file_name": f"{n}.jpg"} for n in (1, 2)]
-    categories = [{"id": 1, "name": "cat"}, {"id": 3, "name": "d\u00f6g"}]
-    content = {"images": images, "categories": categories}
-    return tuple(json.dumps({**content, "annotations": chosen}).encode() for chosen in (annotations[:1], annotations))
-
-
-def _images() -> tuple[bytes, ...]:
-    """One of each kind that Pillow can write, some with EXIF."""
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    made = []
-    for kind in ("PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "PPM", "MPO", "JPEG2000", "AVIF"):
-        for options in ({}, {"exif": exif}, {"progressive": True, "comment": b"here", "compression": "tiff_lzw"}):
-            file = io.BytesIO()
-            with contextlib.suppress(KeyError, OSError, ValueError):  # this Pillow was built without that kind
-                Image.new("RGB", (40, 30), (200, 10, 90)).save(file, kind, **options)
-                made.append(file.getvalue())
-    return tuple(dict.fromkeys(made))
-
-
-ANCHORS = [np.asarray([[10, 13], [16, 30.5]]), np.asarray([[61, 45], [116, 90]])]
-SUFFIXES = {"yolo": ".yaml", "darknet": ".cfg", "mmdet": ".py", "paddle": ".yaml", "json": ".json"}
-MODELS = {
-    "yolo": b"nc: 80\nanchors:\n  - [10,13, 16,30]\nbackbone:\n  [[-1, 1, Conv, [64, 6, 2, 2]]]\n",
-    "darknet": b"[net]\nbatch=64\n[region]\nanchors = 1.3221, 1.73145, 3.19275, 4.00944\nnum=2\n",
-    "mmdet": b"_base_ = '../base.py'\nanchors = [[(10, 13), (16, 30)], [(30, 61)]]\nmodel = dict(bbox_head=dict())\n",
-    "paddle": b"YOLOv3Head:\n  anchors: [[10, 13], [16, 30], [33, 23]]\n  anchor_masks: [[1, 2], [0]]\n  nc: 80\n",
-    "json": b"[[10, 13], [16, 30]]",
-}
-
-
-def all_readers() -> tuple[Reader, ...]:
-    """Every reader of files there is; a new one has a line here."""
-    return (
-        Reader("YOLO labels", ".txt", LABELS, _at("labels/train/a.txt"), _boxes("data.yaml")),
-        Reader("data.yaml", ".yaml", YAMLS, _at("data.yaml"), _boxes("data.yaml")),
-        Reader("list of images", ".txt", LISTS, _at("list.txt"), _boxes("list.txt")),
-        Reader("darknet .data", ".data", OPTIONS, _at("set.data"), _boxes("set.data")),
-        Reader("COCO json", ".json", _coco(), _at("coco.json"), _boxes("coco.json")),
-        Reader("VOC xml", ".xml", VOC, _at("voc/Annotations/a.xml"), _boxes("voc")),
-        Reader("VOC list", ".txt", SPLITS, _at("voc/ImageSets/Main/val.txt"), _boxes("voc", "val")),
-        Reader("image header", ".image", _images(), _at("image"), _image, (OSError,)),
-        *(
-            Reader(
-                f"anchors {form}",
-                SUFFIXES[form],
-                (format_anchors(ANCHORS, form).encode(), MODELS[form]),
-                _at(f"anchors{SUFFIXES[form]}"),
-                _anchors(f"anchors{SUFFIXES[form]}"),
-                (ModelError,),
-            )
-            for form in FORMATS
-        ),
-    )

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import pickle
 import subprocess
 import sys
 import time
@@ -11,12 +12,13 @@ import pytest
 import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from mutate import all_readers, make_folder, run
+from mutate import pack, run, unpack
+from readers import all_readers, make_folder
 
 from anchorlib.errors import DatasetError
 
 READERS = {reader.name: reader for reader in all_readers()}
-MUTANTS = 500
+MUTANTS = 800
 EACH = -(-MUTANTS // len(READERS))
 
 
@@ -37,7 +39,7 @@ def test_a_damaged_file_is_read_or_refused_with_a_documented_error(reader, folde
     for number in range(EACH):
         outcomes.append(run(reader, folder, reader.mutant(0, number), number))
         assert outcomes[-1] in ("read", "refused"), (number, outcomes[-1])
-    assert min(outcomes.count("read"), outcomes.count("refused")) >= EACH // 10  # it is damage, and not ruin
+    assert min(outcomes.count("read"), outcomes.count("refused")) >= EACH // 20  # it is damage, and not ruin
 
 
 def test_sound_files_are_read(reader, folder):
@@ -156,6 +158,19 @@ def as_bytes(text):
     return text.encode("utf-8", "surrogatepass")
 
 
+def pickles(*values):
+    return b"".join(pickle.dumps(value, 2) for value in values)
+
+
+def with_meta(name, **keys):
+    """Zips of sound arrays, beside which anything is said."""
+    members = unpack(READERS[name].seeds[0])
+    meta = json.loads(members["meta.json"])
+    return objects(**keys).map(lambda said: pack({**members, "meta.json": json.dumps({**meta, **said}).encode()}))
+
+
+HELD = st.builds(lambda key, value, stride: {key: {"anchors": value, "stride": stride}, "a.anchors": value},
+                 st.sampled_from(["model", "ema", "state_dict"]), VALUES, VALUES)  # fmt: skip
 FILES = {
     "YOLO labels": LINES.map(as_bytes) | ANY_BYTES,  # and test_yolo compares rows with a slow parser
     "data.yaml": YAML_FILES.map(lambda content: yaml.safe_dump(content, allow_unicode=True).encode()) | ANY_BYTES,
@@ -173,6 +188,37 @@ FILES = {
     )
     | ANY_BYTES,
     "anchors json": VALUES.map(lambda value: json.dumps({"anchors": value}).encode()) | ANY_BYTES,
+    "label cache": with_meta(
+        "label cache",
+        paths=st.lists(SCALARS, min_size=8, max_size=8),
+        walks=st.lists(st.lists(SCALARS, min_size=3, max_size=3), max_size=2),
+        image_names=st.lists(SCALARS, min_size=3, max_size=3),
+        faults=st.lists(st.lists(SCALARS, max_size=6), max_size=3),
+        class_names=st.lists(SCALARS),
+        n_classes=st.integers(),
+        problems=st.lists(st.lists(SCALARS, min_size=6, max_size=6), max_size=3),
+        lost_rows=st.integers(),
+    )
+    | ANY_BYTES,
+    "saved sizes": with_meta(
+        "saved sizes",
+        n_images=st.integers(),
+        rows_refused=st.integers(),
+        problem_counts=st.dictionaries(st.text(max_size=3), st.integers()),
+        imgsz=st.lists(st.integers(), max_size=3),
+        resize=SCALARS,
+    )
+    | ANY_BYTES,
+    "torch zip": HELD.map(lambda value: pack({"a/data.pkl": pickle.dumps(value, 2)})) | ANY_BYTES,
+    "torch legacy": HELD.map(lambda value: pickles(0x1950A86A20F9469CFC6C, 1001, {}, value, [])) | ANY_BYTES,
+    "OneFlow file": HELD.map(lambda value: pickles({"protocol_version": 1, "data": value})) | ANY_BYTES,
+    "OneFlow folder": HELD.map(lambda value: pickles({"protocol_version": 1, "data": value})) | ANY_BYTES,
+    "OneFlow tensor": st.builds(
+        lambda sides, kind: as_bytes(f"shape {{ {' '.join(f'dim: {side}' for side in sides)} }} data_type: {kind}"),
+        st.lists(st.integers(), max_size=4),
+        st.sampled_from(["kFloat", "kDouble", "kInt64", "kFloat16", "kNone"]),
+    )
+    | ANY_BYTES,
 }
 
 
