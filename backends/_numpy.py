@@ -3,6 +3,7 @@
 import array_api_compat.numpy as _compat
 import numpy as np
 
+from ._limits import float_limits, integer_limits
 from ._spec import STANDARD
 
 # The names of the standard and no others. From here on `any`, `min`, `bool` ... are NumPy's, not Python's.
@@ -36,7 +37,9 @@ def take(x, indices, /, *, axis=None):
 
 
 def nonzero(x, /):
-    """In row-major order."""
+    """In row-major order; NumPy 1 has an answer for a 0-d array."""
+    if x.ndim == 0:
+        raise ValueError("nonzero needs at least one dimension, got a 0-d array.")
     return x.nonzero()
 
 
@@ -48,6 +51,51 @@ def floor(x, /):
 def trunc(x, /):
     """NumPy 1 makes floats of integers."""
     return np.trunc(x) if x.dtype.kind == "f" else x.copy()
+
+
+def finfo(dtype, /):
+    """Of a dtype or an array."""
+    return float_limits(np.finfo, dtype.dtype if isinstance(dtype, np.ndarray) else np.dtype(dtype))
+
+
+def iinfo(dtype, /):
+    """Of a dtype or an array."""
+    return integer_limits(np.iinfo, dtype.dtype if isinstance(dtype, np.ndarray) else np.dtype(dtype))
+
+
+def _one_dtype(x1, x2):
+    """Two arrays of the dtype that theirs meet in."""
+    if isinstance(x1, _ARRAYS) and isinstance(x2, _ARRAYS) and x1.dtype != x2.dtype:
+        dtype = np.promote_types(x1.dtype, x2.dtype)
+        return x1.astype(dtype, copy=False), x2.astype(dtype, copy=False)
+    return x1, x2
+
+
+_OF_TWO = ("add", "subtract", "multiply", "divide", "floor_divide", "remainder", "pow", "minimum", "maximum",
+           "equal", "not_equal", "less", "less_equal", "greater", "greater_equal")  # fmt: skip
+
+
+def _by_dtype(operation):
+    def of_two(x1, x2, /):
+        return operation(*_one_dtype(x1, x2))
+
+    of_two.__doc__ = operation.__doc__
+    return of_two
+
+
+if version.startswith("1."):
+    # NumPy 1 counts a 0-d array beside a longer one by its value: float64 beside float32 gives float32.
+    _ARRAYS = (np.ndarray, np.generic)
+    for _two in _OF_TWO:
+        globals()[_two] = _by_dtype(globals()[_two])
+
+    def where(condition, x1, x2, /):
+        """By dtype alone."""
+        return np.where(condition, *_one_dtype(x1, x2))
+
+    def result_type(*arrays_and_dtypes):
+        """By dtype alone."""
+        return np.result_type(*(x.dtype if isinstance(x, _ARRAYS) else x for x in arrays_and_dtypes))
 
 
 def sigmoid(x, /):

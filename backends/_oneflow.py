@@ -162,7 +162,9 @@ def permute_dims(x, /, axes):
 
 
 def nonzero(x, /):
-    """OneFlow gives one array unless asked."""
+    """OneFlow gives one array unless asked, and an answer for a 0-d tensor."""
+    if x.ndim == 0:
+        raise ValueError("nonzero needs at least one dimension, got a 0-d tensor.")
     return flow.nonzero(x, as_tuple=True)
 
 

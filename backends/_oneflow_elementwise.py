@@ -1,10 +1,10 @@
 """OneFlow 0.9.0: dtypes, and what runs entry by entry. Part of _oneflow.py, split off for length."""
 
 import builtins
-import types
 
 import numpy as np
 
+from ._limits import float_limits, integer_limits
 from ._oneflow_import import import_oneflow
 
 flow = import_oneflow()
@@ -50,17 +50,13 @@ def isdtype(dtype, kind):
 
 
 def finfo(dtype, /):
-    """OneFlow's lacks smallest_normal."""
-    dtype = dtype.dtype if isinstance(dtype, Tensor) else dtype
-    info = flow.finfo(dtype)
-    return types.SimpleNamespace(
-        bits=info.bits, eps=info.eps, max=info.max, min=info.min, smallest_normal=info.tiny, dtype=dtype
-    )
+    """Of a dtype or a tensor."""
+    return float_limits(flow.finfo, dtype.dtype if isinstance(dtype, Tensor) else dtype)
 
 
 def iinfo(dtype, /):
-    """OneFlow's takes a dtype only."""
-    return flow.iinfo(dtype.dtype if isinstance(dtype, Tensor) else dtype)
+    """Of a dtype or a tensor."""
+    return integer_limits(flow.iinfo, dtype.dtype if isinstance(dtype, Tensor) else dtype)
 
 
 def _one_dtype(x1, x2):

@@ -7,6 +7,7 @@ import array_api_compat.torch as _compat
 import numpy as np
 import torch
 
+from ._limits import float_limits, integer_limits
 from ._spec import STANDARD
 
 # The names of the standard and no others. From here on `any`, `min`, `bool` ... are torch's, not Python's.
@@ -16,6 +17,16 @@ name = "torch"
 version = torch.__version__
 
 sigmoid = torch.sigmoid
+
+
+def finfo(dtype, /):
+    """Of a dtype or a tensor."""
+    return float_limits(torch.finfo, dtype.dtype if isinstance(dtype, torch.Tensor) else dtype)
+
+
+def iinfo(dtype, /):
+    """Of a dtype or a tensor."""
+    return integer_limits(torch.iinfo, dtype.dtype if isinstance(dtype, torch.Tensor) else dtype)
 
 
 def bce_with_logits(logits, target, /, *, pos_weight=None):

@@ -182,7 +182,7 @@ def test_choices_are_numpys(backend, name, args, kwargs, expected):
     [
         (arr([-1, 2], I32), arr([2, -3], I64)),
         (arr([0.1, 2.0], F32), arr([0.2, -3.0], F64)),
-        (arr([0.1, 0.2], F32), arr(0.1, F64)),  # 0-d: the wider dtype wins, whatever the shapes
+        (arr([0.1, 0.2], F32), arr(0.1, F64)),  # 0-d: test_promotion.py has more of it
         (arr(0.1, F64), arr([0.1, 0.2], F32)),
         (arr([1, 2], I32), arr(2**40, I64)),
     ],
@@ -191,10 +191,6 @@ def test_choices_are_numpys(backend, name, args, kwargs, expected):
 def test_two_dtypes_meet_in_the_wider_one(backend, name, first, second):
     wide = np.promote_types(first.dtype, second.dtype)
     expected = TWO_FLOAT[name](first.astype(wide), second.astype(wide))
-    if backend.name == "torch" and 0 in (first.ndim, second.ndim) and first.dtype != second.dtype:
-        pytest.skip("torch lets the dtype of the n-d tensor win, and algorithm code casts")
-    if backend.name == "numpy" and 0 in (first.ndim, second.ndim) and np.__version__ < "2":
-        pytest.skip("NumPy 1 looks at the value of a 0-d array, and algorithm code casts")
     check(backend, name, [first, second], {}, expected)
 
 
@@ -481,23 +477,26 @@ def test_result_type_is_the_wider_dtype(xp):
 
 
 @pytest.mark.parametrize("name", ["float32", "float64"])
-def test_finfo_is_numpys(xp, name):
-    info, expected = xp.finfo(getattr(xp, name)), np.finfo(name)
-    assert (info.bits, float(info.eps), float(info.max)) == (
-        expected.bits,
-        float(expected.eps),
-        float(expected.max),
-    )
-    assert (float(info.min), float(info.smallest_normal)) == (
-        float(expected.min),
-        float(expected.smallest_normal),
-    )
+def test_finfo_is_numpys_in_python_floats(backend, name):
+    dtype, expected = getattr(backend.xp, name), np.finfo(name)
+    for info in (backend.xp.finfo(dtype), backend.xp.finfo(backend.array(np.ones(2, name)))):
+        assert (info.bits, info.dtype) == (expected.bits, dtype)
+        for key in ("eps", "max", "min", "smallest_normal"):
+            assert type(getattr(info, key)) is float
+            assert getattr(info, key) == float(getattr(expected, key))
 
 
 @pytest.mark.parametrize("name", ["int32", "int64"])
-def test_iinfo_is_numpys(xp, name):
-    info, expected = xp.iinfo(getattr(xp, name)), np.iinfo(name)
-    assert (info.bits, int(info.max), int(info.min)) == (expected.bits, int(expected.max), int(expected.min))
+def test_iinfo_is_numpys_in_python_integers(backend, name):
+    dtype, expected = getattr(backend.xp, name), np.iinfo(name)
+    for info in (backend.xp.iinfo(dtype), backend.xp.iinfo(backend.array(np.ones(2, name)))):
+        assert (info.bits, info.max, info.min, info.dtype) == (expected.bits, expected.max, expected.min, dtype)
+        assert type(info.max) is type(info.min) is int
+
+
+def test_nonzero_refuses_a_0d_array(backend):
+    with pytest.raises((ValueError, RuntimeError)):  # torch's own refusal is kept
+        backend.xp.nonzero(backend.array(np.asarray(1.0)))
 
 
 def test_constants_are_python_floats(xp):

@@ -1,8 +1,8 @@
 """The namespaces against the text of the Python array API standard: whatever hypothesis finds, on every backend.
 
-Not the official suite (data-apis/array-api-tests), which no package index carries: shapes, dtypes and values are drawn
-here, and the answers come from NumPy or from the standard's own lists of special cases. What a backend cannot do is in
-`LIMITS` of backends/_spec.py, and is seen here to be so. ANCHORLIB_EXAMPLES=200 for a longer run.
+Beside the official suite, data-apis/array-api-tests, which ci/array-api runs on a checkout: shapes, dtypes and values
+are drawn here, and the answers come from NumPy or from the standard's own lists of special cases. What a backend cannot
+do is in `LIMITS` of backends/_spec.py, and is seen here to be so. ANCHORLIB_EXAMPLES=200 for a longer run.
 """
 
 from __future__ import annotations
@@ -136,7 +136,7 @@ def test_a_python_number_takes_the_dtype_of_the_array_beside_it(backend, name, d
 @tried
 @given(data=st.data())
 def test_two_dtypes_of_one_kind_meet_in_the_wider(backend, name, data):
-    """With at least one dimension each: NumPy 1 and torch have rules of their own for 0-d arrays."""
+    """With at least one dimension each; test_promotion.py has 0-d arrays."""
     first, second = data.draw(st.permutations(data.draw(st.sampled_from([FLOATS, INTS]))))
     x1 = data.draw(arrays(first, (3,)))
     x2 = data.draw(arrays(second, (2, 3)))

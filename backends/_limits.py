@@ -1,0 +1,44 @@
+"""What finfo and iinfo give: Python numbers and the framework's dtype, as the standard has it.
+
+NumPy's own have NumPy scalars (a float32 `eps` is no `float`), torch's and OneFlow's the dtype's name.
+"""
+
+import functools
+from dataclasses import dataclass
+from typing import Any, Callable
+
+
+@dataclass(frozen=True)
+class FloatLimits:
+    """Of a floating dtype; `eps` is the step from 1.0 to the next number."""
+
+    bits: int
+    eps: float
+    max: float
+    min: float
+    smallest_normal: float
+    dtype: Any
+
+
+@dataclass(frozen=True)
+class IntegerLimits:
+    """Of an integer dtype."""
+
+    bits: int
+    max: int
+    min: int
+    dtype: Any
+
+
+@functools.cache  # losses ask for the bits at every call
+def float_limits(finfo: Callable[[Any], Any], dtype: Any) -> FloatLimits:
+    """From the framework's own finfo."""
+    info = finfo(dtype)
+    return FloatLimits(info.bits, float(info.eps), float(info.max), float(info.min), float(info.tiny), dtype)
+
+
+@functools.cache
+def integer_limits(iinfo: Callable[[Any], Any], dtype: Any) -> IntegerLimits:
+    """From the framework's own iinfo."""
+    info = iinfo(dtype)
+    return IntegerLimits(info.bits, int(info.max), int(info.min), dtype)
