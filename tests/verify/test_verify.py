@@ -5,7 +5,7 @@ import sys
 import numpy as np
 import pytest
 
-from anchorlib.backends import _spec
+from anchorlib.backends import _spec, namespace_of
 from anchorlib.cli import main
 from anchorlib.training import targets as targets_module
 from anchorlib.verify import SUBJECTS, Place, places, select, verify
@@ -77,7 +77,8 @@ def test_an_off_by_one_in_build_targets_is_found_and_named(backend, monkeypatch,
 
     def wrong(*arguments):
         plan = right(*arguments)
-        return plan._replace(last=plan.last + 1)
+        one_more = namespace_of(plan.step_last).from_numpy(np.asarray([[0], [0], [1], [1]], np.float32))
+        return plan._replace(step_last=plan.step_last + one_more)
 
     monkeypatch.setattr(targets_module, "_plan", wrong)
     code, out, _ = run(*here(backend), "--subject", "build_targets", capsys=capsys)
