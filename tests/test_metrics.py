@@ -169,6 +169,13 @@ def test_a_ratio_of_just_the_limit_is_no_match():
     assert table.fitness(anchors, 4.1) == 0.125
 
 
+def test_anchors_in_float64_are_taken_as_float32(backend):
+    boxes, anchors = backend.array(sizes(500)), ANCHORS.astype(np.float64) / 3
+    rounded = backend.array(anchors, np.float32)
+    assert score(boxes, backend.array(anchors)) == score(boxes, rounded)
+    assert SizeTable(boxes).fitness(anchors, 4.0) == SizeTable(boxes).fitness(rounded, 4.0)
+
+
 def test_a_score_reads_as_a_line_and_as_a_table():
     result = AnchorScore(bpr=0.99, aat=4.2, fitness=0.75, mean_best=0.8, avg_iou=0.625, n_boxes=12_345)
     assert str(result) == "bpr 0.9900, 4.20 anchors/target, fitness 0.7500, average IoU 0.6250, 12 345 boxes"

@@ -274,7 +274,7 @@ def test_centres_a_part_in_2_to_the_24_apart_are_told_apart(distance):
 
 
 def test_totals_are_exact_whole_numbers():
-    space = parts._Space(NUMPY, sizes(500), np.arange(1, 501), "euclidean", "cpu")
+    space = parts._Space(NUMPY, sizes(500), np.arange(1, 501), "ratio", "cpu")
     owner = np.arange(500) % 2
     units = [[int(unit) for unit in column] for column in space._sums]
     assert max(sum(column) for column in units) > 2**53  # beyond what a float64 holds
