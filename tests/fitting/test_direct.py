@@ -173,6 +173,14 @@ def test_anchors_a_little_beside_the_best_are_made_better(objective):
     assert fitness(boxes_wh, better, objective=objective) > fitness(boxes_wh, start, objective=objective)
 
 
+def test_a_start_that_is_the_best_without_the_weights_is_made_better_with_them():
+    boxes_wh = coco_like(2000, seed=3)
+    weights = np.where(boxes_wh.max(axis=1) < 40, 50, 1)
+    start = direct.search(boxes_wh, 5)
+    better = direct.search(boxes_wh, 5, weights=weights, start=start)
+    assert fitness(boxes_wh, better, weights=weights) > fitness(boxes_wh, start, weights=weights)
+
+
 @pytest.mark.parametrize("side", [10, 1000])
 def test_of_two_that_are_as_good_the_start_is_kept(side):
     assert direct.search(f32([[10, 10], [1000, 1000]]), 1, start=f32([[side, side]])).tolist() == [[side, side]]
