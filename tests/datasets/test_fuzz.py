@@ -166,7 +166,10 @@ def with_meta(name, **keys):
     """Zips of sound arrays, beside which anything is said."""
     members = unpack(READERS[name].seeds[0])
     meta = json.loads(members["meta.json"])
-    return objects(**keys).map(lambda said: pack({**members, "meta.json": json.dumps({**meta, **said}).encode()}))
+    one = st.one_of(*(st.fixed_dictionaries({key: values}) for key, values in keys.items()))  # all else is sound
+    return (one | objects(**keys)).map(
+        lambda said: pack({**members, "meta.json": json.dumps({**meta, **said}).encode()})
+    )
 
 
 HELD = st.builds(lambda key, value, stride: {key: {"anchors": value, "stride": stride}, "a.anchors": value},
@@ -192,8 +195,8 @@ FILES = {
         "label cache",
         paths=st.lists(SCALARS, min_size=8, max_size=8),
         walks=st.lists(st.lists(SCALARS, min_size=3, max_size=3), max_size=2),
-        image_names=st.lists(SCALARS, min_size=3, max_size=3),
-        faults=st.lists(st.lists(SCALARS, max_size=6), max_size=3),
+        image_names=st.lists(st.text(max_size=3), min_size=2, max_size=4),
+        faults=st.lists(st.tuples(st.integers(-9, 9) | SCALARS, *[st.text(max_size=3)] * 4), max_size=3),
         class_names=st.lists(SCALARS),
         n_classes=st.integers(),
         problems=st.lists(st.lists(SCALARS, min_size=6, max_size=6), max_size=3),
