@@ -40,6 +40,8 @@ def find(text: str) -> Found:
     every = [masked(values_of(pairs), _whole(masks)) for pairs, masks in places]
     if any(layers != every[0] for layers in every):
         raise ValueError(f"its {len(every)} lists of anchors are not the same; make them so first")
+    if not every[0]:
+        raise ValueError("anchor_masks names no layer")
     return Found(every[0], [len(layer) for layer in every[0]])
 
 

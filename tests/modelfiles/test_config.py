@@ -112,6 +112,8 @@ def test_a_list_without_layers_is_one_layer(tmp_path):
         ("a.cfg", "[net]\nwidth=416\n", "there is no line 'anchors = ...'"),
         ("a.cfg", "[yolo]\nmask = 0,7\nanchors = 1,2, 3,4\n", "beyond the 2 there are"),
         ("a.cfg", "[yolo]\nanchors = 1,2, x,4\n", "is no darknet file"),
+        ("a.yaml", "Head: {anchors: [[1, 2]], anchor_masks: []}\n", "anchor_masks names no layer"),
+        ("a.yaml", "Head: {anchors: [1, 2], anchor_masks: 0}\n", "anchor_masks names no layer"),
         ("a.py", "model = 3\n", "there is no base_sizes"),
         ("a.py", "anchors = make()\n", "is no mmdet file"),
         ("a.py", "def\n", "is no mmdet file"),
