@@ -196,6 +196,7 @@ def loss(
     is_positive, is_negative = (xp.astype(objectness == wanted, targets.dtype) for wanted in (1.0, 0.0))
     error = xp.sigmoid(conf_logits) - is_positive
     conf = xp.sum(error * error * (is_positive * pos_weight + is_negative * neg_weight)) * share
+    conf = as_array(conf, targets.dtype)  # before its zeros are made, which would be float64, too
 
     (place,) = xp.nonzero(xp.reshape(objectness == 1.0, (-1,)))
     if not place.shape[0]:
