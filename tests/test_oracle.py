@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import oracle
 import pytest
+from loss_cases import HYP
 
 GOLDEN = Path(__file__).parent / "data" / "golden"
 LN2 = math.log(2)
@@ -391,16 +392,6 @@ def test_losses_are_the_recorded_ones(name):
     np.testing.assert_allclose(gradient, data[f"{name}_grad"], rtol=FLOAT32_ROUNDING, atol=scale)
 
 
-HYP = {
-    "box": 0.05,
-    "obj": 1.0,
-    "cls": 0.5,
-    "cls_pw": 1.0,
-    "obj_pw": 1.0,
-    "anchor_t": 4.0,
-    "fl_gamma": 0.0,
-    "label_smoothing": 0.0,
-}
 ONE_CELL = {"anchors_grid": np.array([[[1, 1]]], dtype=np.float32), "hyp": HYP}
 
 

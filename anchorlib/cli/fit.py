@@ -27,7 +27,7 @@ from anchorlib.cli.common import (
 from anchorlib.cli.pictures import add_curve_option, add_report_option, check_report_file, write_fit_report
 from anchorlib.errors import BadValueError
 from anchorlib.fitting import DISTANCES, INITS, METHODS, UPDATES, fit_anchors
-from anchorlib.metrics import OBJECTIVES, SizeTable
+from anchorlib.metrics import OBJECTIVES, AnchorScore, SizeTable
 from anchorlib.modelfiles import (
     FORMATS,
     AnchorFile,
@@ -116,19 +116,12 @@ def run(options: argparse.Namespace) -> int:
     anchors = backends.namespace_of(fit.anchors).to_numpy(fit.anchors)
     counts = n if file or len(n) > 1 else None
     table = SizeTable(wh)
-    written, kept_file = None, False
-    if options.out:
-        least = np.repeat(np.broadcast_to(options.min_side or 0.0, len(n)), n)[:, None]  # (K, 1)
-        unit = file.unit if file else 1.0
-        written = round_anchors(table, anchors, options.thr, unit=unit, fixed=fixed, least=least)
-        if fit.kept_start:
-            written = RoundedAnchors(anchors, None, fit.score)
-        elif file and file.layers and file.counts == n and not options.fixed and not options.min_side:
-            own = np.concatenate(file.layers)
-            own_score = table.score(own, options.thr)
-            wanted = "fitness" if options.objective == "ratio" else "avg_iou"
-            if kept_file := is_same_score(own_score, fit.score, ("bpr", wanted)):  # or rounding would change them again
-                written = RoundedAnchors(own, None, own_score)
+    written = kept_file = None
+    if options.out and fit.kept_start:
+        written = RoundedAnchors(anchors, None, fit.score)
+    elif options.out:
+        kept_file = _as_good(file, n, table, fit.score, options)
+        written = kept_file or _rounded(table, anchors, n, file, fixed, options)
     report = make_report(
         options,
         boxes,
@@ -141,7 +134,7 @@ def run(options: argparse.Namespace) -> int:
             "method": fit.method,
             "seed": fit.seed,
             "kept_start": fit.kept_start,
-            "kept_file": kept_file,
+            "kept_file": kept_file is not None,
         },
         written=written,
     )
@@ -190,6 +183,32 @@ def _write(options: argparse.Namespace, file: Optional[AnchorFile], layers: list
     if file:
         return edit_anchors(options.out, layers, file.form, dry_run=options.dry_run)
     return write_anchors(options.out, layers, options.format, dry_run=options.dry_run)
+
+
+def _as_good(
+    file: Optional[AnchorFile], n: list[int], table: SizeTable, score: AnchorScore, options: argparse.Namespace
+) -> Optional[RoundedAnchors]:
+    """The file's own anchors where the fit gains nothing on them, or rounding would change them at every call."""
+    if not (file and file.layers and file.counts == n) or options.fixed or options.min_side:
+        return None
+    anchors = np.concatenate(file.layers)
+    own_score = table.score(anchors, options.thr)
+    wanted = "fitness" if options.objective == "ratio" else "avg_iou"
+    return RoundedAnchors(anchors, None, own_score) if is_same_score(own_score, score, ("bpr", wanted)) else None
+
+
+def _rounded(
+    table: SizeTable,
+    anchors: HostArray,
+    n: list[int],
+    file: Optional[AnchorFile],
+    fixed: Optional[HostArray],
+    options: argparse.Namespace,
+) -> RoundedAnchors:
+    """The fitted anchors with as few digits as their score allows, in the unit of the file."""
+    least = np.repeat(np.broadcast_to(options.min_side or 0.0, len(n)), n)[:, None]  # (K, 1)
+    unit = file.unit if file else 1.0
+    return round_anchors(table, anchors, options.thr, unit=unit, fixed=fixed, least=least)
 
 
 def _to_improve(old: Optional[list[HostArray]], n: int, options: argparse.Namespace, like: Any) -> Any:

@@ -12,7 +12,7 @@ from anchorlib.arrays import HostArray
 from anchorlib.datasets import BoxSizes
 from anchorlib.fitting.curve import Curve
 from anchorlib.metrics import AnchorScore, SizeTable
-from anchorlib.reporting.rounding import RoundedAnchors, score_dict
+from anchorlib.reporting.rounding import SAME_SCORE, RoundedAnchors, score_dict
 from anchorlib.results import counted, grouped
 
 
@@ -133,7 +133,7 @@ class Report:
         if self.fitted.get("kept_start"):
             text += " The anchors given were already the best found, and are kept."
         if self.fitted.get("kept_file"):
-            text += " The file's anchors are as good within 0.0001, and stay."
+            text += f" The file's anchors are as good within {SAME_SCORE}, and stay."
         if self.written is not None and self.written.digits is not None:
             digits = self.written.digits
             shown = f"with {digits} decimal{'s' * (digits != 1)}" if digits else "as whole numbers"

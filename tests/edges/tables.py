@@ -11,6 +11,7 @@ from types import SimpleNamespace
 
 import numpy as np
 from edge import Edge, Part
+from loss_cases import HYP
 
 import anchorlib
 from anchorlib import backends, boxes, datasets, modelfiles, scale, training, yolov2, yolov5
@@ -130,8 +131,6 @@ ARRAYS = {
 
 
 # ---- losses
-
-HYP = {"box": 0.05, "cls": 0.5, "cls_pw": 1.0, "obj": 1.0, "obj_pw": 1.0, "anchor_t": 4.0, "fl_gamma": 0.0}
 
 
 def model_of(array, nc=2, **hyp):
