@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import reprlib
 from typing import Any, Optional
 
 import numpy as np
@@ -60,6 +61,20 @@ def widened(array: Array) -> Array:
     xp = namespace_of(array)
     is_wide = xp.isdtype(array.dtype, "real floating") and xp.finfo(array.dtype).bits >= 32
     return array if is_wide else xp.astype(array, xp.float32)
+
+
+def host_floats(**named: Any) -> HostArray:
+    """One argument, an array on the host or nested lists, as float64.
+
+    >>> host_floats(shapes=[[1280, 720]])
+    array([[1280.,  720.]])
+    """
+    ((name, values),) = named.items()
+    try:
+        return np.asarray(values, np.float64)
+    except (TypeError, ValueError):
+        what = "numbers, in rows of one length"
+        raise ShapeError(f"{name} must be {what}, got {reprlib.repr(values)}.") from None
 
 
 def to_framework(result: HostArray, like: Array) -> Array:

@@ -8,7 +8,17 @@ from typing import NamedTuple, Optional, Union
 import numpy as np
 
 from anchorlib import backends
-from anchorlib.arrays import Array, HostArray, Namespace, as_float, check_shape, check_shape_wh, check_sizes, widened
+from anchorlib.arrays import (
+    Array,
+    HostArray,
+    Namespace,
+    as_float,
+    check_shape,
+    check_shape_wh,
+    check_sizes,
+    host_floats,
+    widened,
+)
 from anchorlib.backends import namespace_of
 from anchorlib.boxes import cxcywh_to_xyxy, size_iou, xyxy_to_cxcywh
 from anchorlib.errors import BadValueError, ShapeError
@@ -110,6 +120,10 @@ def gt_creator(
     -------
     (B, hs * ws * K, 11) float32 NumPy array.
 
+    Raises
+    ------
+    ShapeError : a label that is not five numbers, or an anchor that is not two; BadValueError
+
     Examples
     --------
     >>> gt_creator(64, 32, [[[0.25, 0.25, 0.75, 0.75, 3]]], [[1.0, 1.0]]).shape
@@ -117,11 +131,11 @@ def gt_creator(
     """
     labels = []
     for i, rows in enumerate(label_lists):
-        corners = np.asarray(rows, dtype=np.float64)
+        corners = host_floats(**{f"label_lists[{i}]": rows})
         corners = corners if corners.size else np.empty((0, 5))
         check_shape(("n", 5), hint="The columns are x1, y1, x2, y2, class.", **{f"label_lists[{i}]": corners})
         labels.append(np.concatenate([corners[:, 4:], xyxy_to_cxcywh(corners[:, :4])], axis=1))
-    targets = build_targets(labels, np.asarray(anchor_size, dtype=np.float64), input_size=input_size, stride=stride)
+    targets = build_targets(labels, host_floats(anchor_size=anchor_size), input_size=input_size, stride=stride)
     return targets.values.astype(np.float32)
 
 

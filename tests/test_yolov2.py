@@ -133,6 +133,16 @@ def test_gt_creator_is_called_as_in_the_tutorials():
     assert values[0, 2] == pytest.approx([1, 3, 0.25, 0.5, 0, 0, 1.75, 0.375, 0, 0.875, 0.5])
 
 
+def test_gt_creator_names_the_list_that_it_cannot_read():
+    good = [0.375, 0.0, 0.875, 0.5, 3]
+    with pytest.raises(ShapeError, match=r"label_lists\[1\] must be numbers, in rows of one length"):
+        yolov2.gt_creator(64, 32, [[good], [good, good[:4]]], [[1, 1]])
+    with pytest.raises(ShapeError, match=r"label_lists\[0\] must have shape \(n, 5\)"):
+        yolov2.gt_creator(64, 32, [[good[:4]]], [[1, 1]])
+    with pytest.raises(ShapeError, match="anchor_size must be numbers"):
+        yolov2.gt_creator(64, 32, [[good]], [[1, 1], [1]])
+
+
 @pytest.mark.parametrize("size", [0, 33, (64, 65), (64, 64, 64)])
 def test_an_input_that_is_no_multiple_of_the_stride_is_refused(backend, size):
     with pytest.raises(BadValueError, match="input_size must be"):

@@ -12,7 +12,7 @@ from typing import Any, Optional, Union
 
 import numpy as np
 
-from anchorlib.arrays import check_one_of
+from anchorlib.arrays import check_one_of, host_floats
 from anchorlib.datasets.cache import check_cache, read_through
 from anchorlib.datasets.checks import Labels, screen
 from anchorlib.datasets.coco import read_coco
@@ -189,8 +189,8 @@ def from_dataset(dataset: Any, *, imgsz: ImageSize = 640, resize: str = "letterb
     check_imgsz(imgsz)
     if not hasattr(dataset, "shapes") or not hasattr(dataset, "labels"):
         raise DatasetError(f"the data set must have shapes and labels, got {type(dataset).__name__}.")
-    image_wh = np.asarray(dataset.shapes, np.float64)
-    labels = [np.asarray(rows, np.float64) for rows in dataset.labels]
+    image_wh = host_floats(shapes=dataset.shapes)
+    labels = [host_floats(**{f"labels[{i}]": rows}) for i, rows in enumerate(dataset.labels)]
     if image_wh.ndim != 2 or image_wh.shape[1] != 2 or len(image_wh) != len(labels):
         raise DatasetError(f"shapes must be ({len(labels)}, 2), as many as labels, got {image_wh.shape}.")
     if not (np.isfinite(image_wh) & (image_wh > 0)).all():

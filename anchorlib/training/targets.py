@@ -88,7 +88,7 @@ def build_targets(
 
     Raises
     ------
-    ShapeError : wrong shapes, or another number of shapes than of layers
+    ShapeError : wrong shapes, no layer, another number of `shapes` than of layers, or a side < 0 in them
     BadValueError : thr <= 1; with `validate`, the first row that cannot be used
     BackendMixError, ArrayTypeError
 
@@ -110,9 +110,12 @@ def build_targets(
     xp = namespace_of(targets=targets, anchors=anchors)
     check_shape(("T", 6), hint="The columns are image, class, cx, cy, w, h.", targets=targets)
     check_shape(("L", "A", 2), anchors=anchors)
-    if len(shapes) != anchors.shape[0]:
+    if anchors.shape[0] == 0:
+        raise ShapeError(f"anchors must have at least one layer, got {describe(anchors)}.")
+    grids = _pairs(shapes)
+    if len(grids) != anchors.shape[0]:
         raise ShapeError(
-            f"shapes must have one (ny, nx) for each layer of anchors, got {len(shapes)} for {describe(anchors)}."
+            f"shapes must have one (ny, nx) for each layer of anchors, got {len(grids)} for {describe(anchors)}."
         )
     limits = _limits(float(thr))
     if validate:
@@ -121,7 +124,7 @@ def build_targets(
     targets, anchors = backends.on_host(targets, anchors)
     host = namespace_of(targets)
     targets, anchors = (x if x.dtype == host.float32 else host.astype(x, host.float32) for x in (targets, anchors))
-    plan = _plan(host, host.device_of(targets), tuple(map(tuple, shapes)), int(anchors.shape[1]))
+    plan = _plan(host, host.device_of(targets), grids, int(anchors.shape[1]))
     with np.errstate(divide="ignore", over="ignore", invalid="ignore"):  # boxes that are not finite match nothing
         rows, ends = _assign(host, targets, anchors, plan, limits)
     layers = [_layer(rows, start, end) for start, end in zip(ends, ends[1:])]
@@ -163,8 +166,19 @@ class _Plan(NamedTuple):
     step_last: Array  # (4, codes) float32: the neighbour's step in x and y, then the grid's last column and last row
 
 
+def _pairs(shapes: Sequence[Sequence[int]]) -> tuple[tuple[int, ...], ...]:
+    """What a plan is known by; its sides are looked at where it is made."""
+    try:
+        return tuple(map(tuple, shapes))
+    except TypeError:
+        raise ShapeError(f"shapes must be a list of (ny, nx), got {shapes!r}.") from None
+
+
 @lru_cache(maxsize=128)  # multi-scale training has some tens of shapes
-def _plan(xp: Namespace, device: str, shapes: tuple[tuple[int, int], ...], n_anchors: int) -> _Plan:
+def _plan(xp: Namespace, device: str, shapes: tuple[tuple[int, ...], ...], n_anchors: int) -> _Plan:
+    for i, pair in enumerate(shapes):
+        if len(pair) != 2 or not all(isinstance(side, (int, np.integer)) and side >= 0 for side in pair):
+            raise ShapeError(f"shapes[{i}] must be (ny, nx), two whole numbers >= 0, got {pair!r}.")
     sizes = np.asarray([(nx, ny) for ny, nx in shapes], dtype=np.float32)
     layer, neighbour, anchor = np.indices((len(shapes), len(_STEPS), n_anchors)).reshape(3, -1)
     codes = np.arange(len(layer) + 1)
@@ -252,8 +266,11 @@ def _one_array(anchors: Union[Array, Sequence[Array]]) -> Array:
     """(L, A, 2) of a list with layers of different numbers: an anchor without end fills up, and matches nothing."""
     if not isinstance(anchors, (list, tuple)):
         return anchors
-    check_shape(("A", 2), **{f"anchors[{i}]": layer for i, layer in enumerate(anchors)})
-    xp = namespace_of(*anchors)
+    if not anchors:
+        raise ShapeError("anchors must have at least one layer, got none.")
+    layers = {f"anchors[{i}]": layer for i, layer in enumerate(anchors)}
+    xp = namespace_of(**layers)
+    check_shape(("A", 2), **layers)
     most = max(layer.shape[0] for layer in anchors)
     filled = []
     for layer in anchors:

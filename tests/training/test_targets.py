@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from anchorlib import backends
-from anchorlib.errors import BackendMixError, BadValueError, ShapeError
+from anchorlib.errors import ArrayTypeError, BackendMixError, BadValueError, ShapeError
 from anchorlib.training import build_targets
 
 GOLDEN = Path(__file__).parent.parent / "data/golden"
@@ -204,6 +204,23 @@ def test_a_shape_for_each_layer_is_needed(backend):
         rows_of(backend, np.zeros((1, 6)), shapes=[(4, 4), (2, 2)])
     with pytest.raises(ShapeError, match=r"anchors must have shape \(L, A, 2\)"):
         rows_of(backend, np.zeros((1, 6)), anchors=GRID[0])
+
+
+@pytest.mark.parametrize("shapes", [4, [4], [(4,)], [(4, 4, 4)], [(4, -1)], [(4.5, 4)], [("4", "4")]])
+def test_shapes_that_are_no_pairs_of_whole_numbers_are_refused(backend, shapes):
+    with pytest.raises(ShapeError, match="^shapes.* must be"):
+        build_targets(backend.array(np.zeros((1, 6))), backend.array(GRID[:1]), shapes)
+
+
+def test_anchors_without_a_layer_are_refused(backend):
+    for anchors in ([], backend.array(np.zeros((0, 3, 2)))):
+        with pytest.raises(ShapeError, match="anchors must have at least one layer"):
+            build_targets(backend.array(np.zeros((1, 6))), anchors, [])
+
+
+def test_a_layer_of_anchors_that_is_no_array_is_refused_by_name(backend):
+    with pytest.raises(ArrayTypeError, match="not a supported array type"):
+        build_targets(backend.array(np.zeros((1, 6))), [backend.array(GRID[0]), None], [(4, 4), (2, 2)])
 
 
 @pytest.mark.parametrize("thr", [0.25, 1.0, -4.0])
