@@ -24,7 +24,7 @@ from typing import Optional
 import numpy as np
 
 from anchorlib.arrays import HostArray
-from anchorlib.cells import Sizes, columns
+from anchorlib.cells import Sizes, columns, distinct
 from anchorlib.errors import BadValueError
 from anchorlib.fitting.ascent import Ascent, Bounds, IouObjective, Objective, RatioObjective
 from anchorlib.fitting.exchange import Places
@@ -62,7 +62,8 @@ _MOST_BOXES = 2**33  # a larger sum of counts is one of weights, which are scale
 _BOX_WORK = 2**22  # boxes times anchors times sweeps, 0.1 s; beyond it the cells are as good as the boxes
 _FEW = 3  # up to so many anchors the limit cuts off many boxes, which makes many peaks of about one height
 _FEW_KEPT = 4
-_FEW_WORK = 2**18  # boxes that are climbed for few anchors, over all the peaks: a second or so
+_FEW_SIZES = 2**17  # with more distinct sizes few anchors look around on cells: ten seconds less, 1e-5 of fitness
+_FEW_WORK = 2**18  # sizes that are climbed for few anchors, over all the peaks: a second or so
 _SCANS = ((1 / 128, 32), (1 / 1024, 48))  # octaves and steps
 _WANDERINGS = 60  # of a single anchor
 _SCAN_ROUNDS = 2  # at most, of each
@@ -136,7 +137,7 @@ def search(
         for stage in _STAGES:
             keep = max(stage.keep, _FEW_KEPT) if n <= _FEW else stage.keep
             found = _climbed(found, grid.at_most(max(stage.cells, n)), stage, measure, bounds, deadline)[:keep]
-        best = _polished(found, boxes, total, measure, bounds, seed, deadline)
+        best = _polished(found, grid, boxes, total, measure, bounds, seed, deadline)
     if start is not None and bounds.allow(start):
         table = SizeTable(boxes_wh, weights)
         if table.fitness(start, thr, objective) >= table.fitness(best, thr, objective):
@@ -202,6 +203,7 @@ def _climbed(
 
 def _polished(
     found: list[HostArray],
+    grid: Resolutions,
     boxes: Sizes,
     total: int,
     objective: Objective,
@@ -214,15 +216,36 @@ def _polished(
     Their number is the sum of their counts, so that boxes joined by size are fitted as they are one by one; a sum that
     no data set has comes of weights that are no counts.
     """
-    n_boxes = total if total < _MOST_BOXES else len(boxes)
-    rounds = _BOX_WORK // (n_boxes * len(found[0]))
-    octaves = _BOX_OCTAVES[:rounds]
+    best = found[0]
+    if len(best) <= _FEW or bounds.movable.sum() == 1:
+        sizes = distinct(boxes)
+        if len(sizes) <= _FEW_SIZES:
+            return _searched_closely(found, sizes, objective, bounds, seed, deadline)
+        closer = _searched_closely(found, grid.at_most(_STAGES[-1].cells), objective, bounds, seed, deadline)
+        best = max(closer, best, key=lambda anchors: Ascent(sizes, anchors, objective, bounds, deadline).total())
+    octaves, sweeps = _last_climb(total if total < _MOST_BOXES else len(boxes), len(best))
+    if not octaves or time.monotonic() > deadline:
+        return best
+    ascent = Ascent(boxes, best, objective, bounds, deadline)
+    ascent.climb(octaves, sweeps, _BOX_SMALL)
+    return ascent.anchors
+
+
+def _searched_closely(
+    found: list[HostArray],
+    sizes: Sizes,
+    objective: Objective,
+    bounds: Bounds,
+    seed: int,
+    deadline: float,
+) -> HostArray:
+    """The best of the solutions where few anchors have many peaks to choose from: they climb, look far, and wander."""
     best, best_total = found[0], -1.0
-    for anchors in found[: max(1, _FEW_WORK // n_boxes)]:
-        if not rounds or time.monotonic() > deadline:
+    octaves, sweeps = _last_climb(len(sizes), len(best))
+    for anchors in found[: max(1, _FEW_WORK // len(sizes))]:
+        if time.monotonic() > deadline:
             break
-        sweeps = min(_BOX_SWEEPS, rounds // len(octaves))
-        ascent = Ascent(boxes, anchors, objective, bounds, deadline)
+        ascent = Ascent(sizes, anchors, objective, bounds, deadline)
         ascent.climb(octaves, sweeps, _BOX_SMALL)
         if len(anchors) <= _FEW:
             for octave, steps in _SCANS:
@@ -233,8 +256,15 @@ def _polished(
                         break
         if ascent.total() > best_total:
             best, best_total = ascent.anchors, ascent.total()
-    if rounds and bounds.movable.sum() == 1:
-        ascent = Ascent(boxes, best, objective, bounds, deadline)
+    if bounds.movable.sum() == 1:
+        ascent = Ascent(sizes, best, objective, bounds, deadline)
         ascent.wander(np.random.default_rng(seed), _WANDERINGS)
         best = ascent.anchors
     return best
+
+
+def _last_climb(n_sizes: int, n: int) -> tuple[tuple[float, ...], int]:
+    """Octaves, and sweeps of each, as many as the number of sizes and anchors allows; none where they are very many."""
+    rounds = _BOX_WORK // (n_sizes * n)
+    octaves = _BOX_OCTAVES[:rounds]
+    return octaves, min(_BOX_SWEEPS, rounds // max(1, len(octaves)))

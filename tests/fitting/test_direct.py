@@ -308,6 +308,29 @@ def test_weights_are_repeated_boxes(objective, scale):
         )
 
 
+@pytest.mark.parametrize("n", [1, 2])
+def test_few_anchors_for_many_sizes_look_around_on_cells(monkeypatch, n):
+    boxes_wh = coco_like(30_000, seed=11)
+    weights = np.random.default_rng(11).integers(1, 5, len(boxes_wh))
+    on_sizes = direct.search(boxes_wh, n, weights=weights)
+    monkeypatch.setattr(direct, "_FEW_SIZES", 10_000)
+    on_cells = direct.search(boxes_wh, n, weights=weights)
+    assert not np.array_equal(on_cells, on_sizes)
+    assert fitness(boxes_wh, on_cells, weights=weights) == pytest.approx(
+        fitness(boxes_wh, on_sizes, weights=weights), abs=1e-4
+    )
+    repeated = np.random.default_rng(12).permutation(np.repeat(boxes_wh, weights, axis=0))
+    assert np.array_equal(direct.search(repeated, n), on_cells)
+
+
+def test_cells_that_mislead_few_anchors_are_not_believed(monkeypatch):
+    boxes_wh = coco_like(3000, seed=11)
+    monkeypatch.setattr(direct, "_FEW_SIZES", 1000)
+    expected = fitness(boxes_wh, direct.search(boxes_wh, 2))
+    monkeypatch.setattr(direct, "_searched_closely", lambda found, *_: f32([[1, 1], [1, 1]]))
+    assert fitness(boxes_wh, direct.search(boxes_wh, 2)) > 0.99 * expected
+
+
 def test_the_inputs_are_not_written_to():
     boxes_wh, weights, start = coco_like(500), np.ones(500, np.int64), f32([[10, 10], [50, 50]])
     for array in (boxes_wh, weights, start):
