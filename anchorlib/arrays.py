@@ -119,16 +119,29 @@ def check_one_of(name: str, value: str, known: tuple[str, ...]) -> None:
         raise BadValueError(f"{name} must be one of {', '.join(known)}, got {value!r}.")
 
 
-def check_seed(seed: int) -> int:
-    """A seed that numpy.random.default_rng takes."""
-    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
-        raise BadValueError(f"seed must be a whole number >= 0, got {seed!r}.")
-    return int(seed)
+def is_whole(value: Any, least: int) -> bool:
+    """Whether it is a whole number, Python's or NumPy's, and no less than this; True is none."""
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool) and bool(value >= least)
+
+
+def check_whole(name: str, value: Any, least: int) -> int:
+    """A whole number, and no less than this."""
+    if not is_whole(value, least):
+        raise BadValueError(f"{name} must be a whole number >= {least}, got {value!r}.")
+    return int(value)
+
+
+def check_number(name: str, value: Any) -> float:
+    """One number, as a float."""
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise BadValueError(f"{name} must be a number, got {reprlib.repr(value)}.") from None
 
 
 def check_thr(thr: float) -> float:
     """A ratio limit: greater than 1."""
-    thr = float(thr)
+    thr = check_number("thr", thr)
     if not 1 < np.float32(thr) <= MAX_THR:  # as it is compared
         hint = f" A limit below 1 is a reciprocal in older code: pass {1 / thr:g}." if 0 < thr < 1 else ""
         raise BadValueError(f"thr must be greater than 1 and at most {MAX_THR:g}, got {thr:g}.{hint}")

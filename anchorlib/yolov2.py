@@ -13,10 +13,13 @@ from anchorlib.arrays import (
     HostArray,
     Namespace,
     as_float,
+    check_number,
     check_shape,
     check_shape_wh,
     check_sizes,
+    check_whole,
     host_floats,
+    is_whole,
     widened,
 )
 from anchorlib.backends import namespace_of
@@ -88,8 +91,10 @@ def build_targets(
     check_shape(
         ("n", 5), hint="The columns are class, cx, cy, w, h.", **{f"labels[{i}]": r for i, r in enumerate(labels)}
     )
-    sides = (input_size, input_size) if isinstance(input_size, (int, np.integer)) else tuple(input_size)
-    if len(sides) != 2 or any(side < stride or side % stride for side in sides):
+    check_whole("stride", stride, 1)
+    ignore_thr = check_number("ignore_thr", ignore_thr)
+    sides = tuple(input_size) if isinstance(input_size, (tuple, list, np.ndarray)) else (input_size, input_size)
+    if len(sides) != 2 or not all(is_whole(side, stride) and side % stride == 0 for side in sides):
         raise BadValueError(f"input_size must be one or two multiples of stride {stride}, got {input_size}.")
 
     like = labels[0]

@@ -143,7 +143,13 @@ def test_gt_creator_names_the_list_that_it_cannot_read():
         yolov2.gt_creator(64, 32, [[good]], [[1, 1], [1]])
 
 
-@pytest.mark.parametrize("size", [0, 33, (64, 65), (64, 64, 64)])
+@pytest.mark.parametrize("stride", [0, -32, 32.0, None])
+def test_a_stride_that_is_none_is_refused(backend, stride):
+    with pytest.raises(BadValueError, match="stride must be a whole number >= 1"):
+        targets_of(backend, [[]], input_size=64, stride=stride)
+
+
+@pytest.mark.parametrize("size", [0, 33, 64.0, None, (64, 65), (64, 64, 64)])
 def test_an_input_that_is_no_multiple_of_the_stride_is_refused(backend, size):
     with pytest.raises(BadValueError, match="input_size must be"):
         targets_of(backend, [[]], input_size=size)

@@ -12,7 +12,7 @@ from typing import Any, Optional, Union
 
 import numpy as np
 
-from anchorlib.arrays import check_one_of, host_floats
+from anchorlib.arrays import check_one_of, check_whole, host_floats
 from anchorlib.datasets.cache import check_cache, read_through
 from anchorlib.datasets.checks import Labels, screen
 from anchorlib.datasets.coco import read_coco
@@ -104,8 +104,7 @@ def read_boxes(
     """
     check_one_of("problems", problems, REPORTS)
     scale_sizes(np.ones((1, 2)), np.ones(2), imgsz, resize)  # refuses wrong options before any file is read
-    if isinstance(workers, bool) or not isinstance(workers, int) or workers < 1:
-        raise BadValueError(f"workers must be a whole number >= 1, got {workers!r}.")
+    check_whole("workers", workers, 1)
     path = os.path.expanduser(os.fspath(path))
     reader, place = _find(path)
     if cache is None:

@@ -10,7 +10,16 @@ from typing import Optional, Union
 
 import numpy as np
 
-from anchorlib.arrays import MAX_SIDE, MIN_SIDE, HostArray, check_one_of, check_shape, check_shape_wh, check_sizes
+from anchorlib.arrays import (
+    MAX_SIDE,
+    MIN_SIDE,
+    HostArray,
+    check_one_of,
+    check_shape,
+    check_shape_wh,
+    check_sizes,
+    check_whole,
+)
 from anchorlib.cells import Sizes, centre, columns, distinct
 from anchorlib.datasets.npz import read_npz, write_npz
 from anchorlib.datasets.resize import RESIZES, ImageSize, check_imgsz
@@ -89,9 +98,11 @@ class SizeCounts:
         return cls(
             wh=np.stack([once.w, once.h], axis=1),
             counts=once.count.astype(np.int64),
-            n_images=_whole("n_images", n_images),
-            rows_refused=_whole("rows_refused", rows_refused),
-            problem_counts={kind: _whole(kind, count) for kind, count in sorted((problem_counts or {}).items())},
+            n_images=check_whole("n_images", n_images, 0),
+            rows_refused=check_whole("rows_refused", rows_refused, 0),
+            problem_counts={
+                kind: check_whole(kind, count, 0) for kind, count in sorted((problem_counts or {}).items())
+            },
             imgsz=None if imgsz is None else check_imgsz(imgsz),
             resize=resize,
         )
@@ -237,13 +248,6 @@ def _whole_counts(counts: HostArray, n_sizes: int) -> HostArray:
     if total >= _MOST_BOXES:
         raise BadValueError(f"counts must have a sum below 2^62, got {total:g}.")
     return counts.astype(np.int64)
-
-
-def _whole(name: str, value: int) -> int:
-    """A number of images, rows or problems."""
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 0:
-        raise BadValueError(f"{name} must be a whole number >= 0, got {value!r}.")
-    return int(value)
 
 
 def _centred(sides: HostArray, shift: int) -> HostArray:

@@ -15,12 +15,14 @@ from anchorlib.arrays import (
     Array,
     HostArray,
     as_float,
+    check_number,
     check_one_of,
-    check_seed,
     check_shape_wh,
     check_sizes,
     check_thr,
     check_weights,
+    check_whole,
+    is_whole,
     to_framework,
     widened,
 )
@@ -160,7 +162,7 @@ def fit_anchors(
     _check_options(
         method, start is not None, start=start, fixed=fixed, min_side=min_side, time_budget=time_budget, **for_kmeans
     )
-    check_seed(seed)
+    check_whole("seed", seed, 0)
     namespace_of(boxes_wh=boxes_wh)
     check_shape_wh(boxes_wh=boxes_wh)
     check_sizes(zero=True, boxes_wh=boxes_wh)
@@ -173,7 +175,7 @@ def fit_anchors(
     fixed = _given_anchors("fixed", fixed, None)
     if fixed is not None and len(fixed) >= total:
         raise BadValueError(f"fixed must leave at least one of n={total} anchors to fit, got {len(fixed)}.")
-    if time_budget is not None and not time_budget >= 0:
+    if time_budget is not None and not check_number("time_budget", time_budget) >= 0:
         raise BadValueError(f"time_budget must be >= 0 seconds, got {time_budget}.")
 
     (sizes,) = backends.on_host(like)
@@ -234,9 +236,7 @@ def _check_options(method: str, has_start: bool, **options: Any) -> None:
 def _counts(n: Union[int, Sequence[int]]) -> tuple[int, ...]:
     """How many anchors each layer has."""
     counts = [n] if isinstance(n, (int, np.integer)) else n
-    whole = isinstance(counts, (list, tuple, np.ndarray)) and all(
-        isinstance(count, (int, np.integer)) and not isinstance(count, bool) and count >= 1 for count in counts
-    )
+    whole = isinstance(counts, (list, tuple, np.ndarray)) and all(is_whole(count, 1) for count in counts)
     if not whole or not len(counts):
         raise BadValueError(f"n must be at least 1, a whole number or one for each layer, got {n!r}.")
     return tuple(int(count) for count in counts)
@@ -246,6 +246,7 @@ def _given_anchors(name: str, anchors: Optional[Array], n: Optional[int]) -> Opt
     """Anchors of the caller's as (n, 2) float32 on the host."""
     if anchors is None:
         return None
+    namespace_of(**{name: anchors})
     check_shape_wh(**{name: anchors})
     check_sizes(**{name: anchors})
     if n is not None and anchors.shape[0] != n:

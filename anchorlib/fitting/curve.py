@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import reprlib
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Optional
 
 from tqdm import tqdm
 
-from anchorlib.arrays import Array
+from anchorlib.arrays import Array, is_whole
 from anchorlib.errors import BadValueError
 from anchorlib.fitting import AnchorFit, fit_anchors
 from anchorlib.results import Result, Row
@@ -97,9 +98,9 @@ def fit_curve(
     >>> [round(fit.score.avg_iou, 2) for fit in curve.fits], curve.left_out
     ([0.47, 0.91, 0.95, 1.0], (5,))
     """
-    wanted = sorted(set(ks))
-    if not wanted or wanted[0] < 1:
-        raise BadValueError(f"ks must be numbers of anchors, each at least 1, got {list(ks)[:8]}.")
+    if not isinstance(ks, Iterable) or not (wanted := list(ks)) or not all(is_whole(k, 1) for k in wanted):
+        raise BadValueError(f"ks must be numbers of anchors, each a whole number >= 1, got {reprlib.repr(ks)}.")
+    wanted = sorted({int(k) for k in wanted})
     fits: list[AnchorFit] = []
     for k in tqdm(wanted, desc="fitting", delay=2, leave=False, disable=not progress):
         try:

@@ -12,10 +12,10 @@ from anchorlib.arrays import (
     HostArray,
     as_float,
     check_one_of,
-    check_seed,
     check_shape_wh,
     check_sizes,
     check_thr,
+    check_whole,
     to_framework,
 )
 from anchorlib.backends import namespace_of
@@ -77,11 +77,10 @@ def evolve(
     check_sizes(boxes_wh=boxes_wh, anchors=anchors)
     check_thr(thr)
     check_one_of("objective", objective, OBJECTIVES)
-    check_seed(seed)
-    if generations < 0 or anchors.shape[0] < 1:
-        raise BadValueError(
-            f"evolve needs generations >= 0 and at least 1 anchor, got {generations} and {anchors.shape[0]}."
-        )
+    check_whole("seed", seed, 0)
+    check_whole("generations", generations, 0)
+    if anchors.shape[0] < 1:
+        raise BadValueError("anchors must have at least one row, got none.")
     like = as_float(boxes_wh)
     xp = namespace_of(like)
     table = SizeTable(like, weights)

@@ -18,10 +18,10 @@ from anchorlib.arrays import (
     Namespace,
     as_float,
     check_one_of,
-    check_seed,
     check_shape_wh,
     check_sizes,
     check_weights,
+    check_whole,
     to_framework,
 )
 from anchorlib.backends import namespace_of
@@ -103,8 +103,9 @@ def kmeans(
     check_one_of("distance", distance, DISTANCES)
     check_one_of("update", update, UPDATES)
     check_one_of("init", init, INITS)
-    check_seed(seed)
+    check_whole("seed", seed, 0)
     like = as_float(boxes_wh)
+    check_whole("n", n, 1)
     check_shape_wh(boxes_wh=boxes_wh)
     check_sizes(boxes_wh=boxes_wh)
     counts = check_weights(weights, boxes_wh.shape[0])
@@ -113,21 +114,14 @@ def kmeans(
     once = distinct(columns(xp.to_numpy(as_float(view, xp.float32)), counts))  # on the host, whatever the device
     once = once.take(np.flatnonzero(once.count))
     sizes, counts = np.stack([once.w, once.h], axis=1), once.count.astype(np.int64)
-    check_enough_sizes(n, len(sizes))
+    if n > len(sizes):
+        raise BadValueError(f"n={n} needs at least {n} distinct box sizes, got {len(sizes)}.")
 
     space = _Space(xp, sizes, counts, distance, xp.device_of(view))
     rng = np.random.default_rng(seed)
     rows = _draw_random(rng, counts, n) if init == "random" else _draw_far_apart(rng, space, n)
     centres = _lloyd(space, sizes[rows], update, on_step)
     return to_framework(by_area(centres), like)
-
-
-def check_enough_sizes(n: int, n_distinct: int) -> None:
-    """There are at least n distinct sizes, and n is at least 1."""
-    if n < 1:
-        raise BadValueError(f"n must be at least 1, got {n}.")
-    if n > n_distinct:
-        raise BadValueError(f"n={n} needs at least {n} distinct box sizes, got {n_distinct}.")
 
 
 class _Space:

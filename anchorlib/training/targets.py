@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, Optional, Union
 import numpy as np
 
 from anchorlib import backends
-from anchorlib.arrays import Array, Namespace, check_shape, check_thr, describe
+from anchorlib.arrays import Array, Namespace, check_number, check_shape, check_thr, describe
 from anchorlib.backends import namespace_of
 from anchorlib.errors import BadValueError, ShapeError
 from anchorlib.results import counted, table
@@ -117,7 +117,7 @@ def build_targets(
         raise ShapeError(
             f"shapes must have one (ny, nx) for each layer of anchors, got {len(grids)} for {describe(anchors)}."
         )
-    limits = _limits(float(thr))
+    limits = _limits(check_number("thr", thr))
     if validate:
         check_targets(targets, n_images, n_classes)
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from anchorlib import fit_anchors, score
-from anchorlib.errors import BadValueError, ShapeError
+from anchorlib.errors import ArrayTypeError, BadValueError, ShapeError
 from anchorlib.fitting import METHODS
 
 
@@ -149,11 +149,20 @@ def test_a_time_budget_ends_the_search_with_anchors_that_can_be_used():
         ({"init": "k-means++"}, "init has no meaning for method 'direct'; leave it out, or use evolve"),
         ({"method": "evolve", "start": np.ones((9, 2)), "update": "mean"}, "update has no meaning"),
         ({"time_budget": -1.0}, "time_budget must be >= 0"),
+        ({"time_budget": "1 s"}, "time_budget must be a number, got '1 s'"),
+        ({"thr": None}, "thr must be a number, got None"),
+        ({"method": "evolve", "generations": 9.5}, "generations must be a whole number >= 0, got 9.5"),
     ],
 )
 def test_options_that_do_not_fit_are_errors(options, message):
     with pytest.raises(BadValueError, match=message):
         fit_anchors(sizes(50), **options)
+
+
+@pytest.mark.parametrize("name", ["start", "fixed"])
+def test_anchors_in_lists_are_no_arrays(name):
+    with pytest.raises(ArrayTypeError, match="list is not a supported array type"):
+        fit_anchors(sizes(50), 1, **{name: [[10.0, 20.0]]})
 
 
 @pytest.mark.parametrize("zero", [0.0, -0.0])

@@ -127,8 +127,9 @@ def test_wrong_arguments_are_errors_that_say_what_there_is():
         kmeans(sizes(9), 3, update="mode")
     with pytest.raises(ValueError, match="init must be one of random, k-means.., got 'far'"):
         kmeans(sizes(9), 3, init="far")
-    with pytest.raises(BadValueError, match="n must be at least 1, got 0"):
-        kmeans(sizes(9), 0)
+    for n in (0, 2.5, float("nan"), None, True, [3]):
+        with pytest.raises(BadValueError, match="n must be a whole number >= 1, got"):
+            kmeans(sizes(9), n)
     with pytest.raises(ShapeError, match=r"\(N, 2\)"):
         kmeans(np.ones((3, 4)), 3)
 
