@@ -1,17 +1,21 @@
 """PyTorch, through array-api-compat, with what differs between 1.13 and today."""
 
 import builtins
-import math
 
+import array_api_compat
 import array_api_compat.torch as _compat
 import numpy as np
 import torch
 
+from . import _torch_old
 from ._limits import float_limits, integer_limits
 from ._spec import STANDARD
 
 # The names of the standard and no others. From here on `any`, `min`, `bool` ... are torch's, not Python's.
 globals().update({standard_name: getattr(_compat, standard_name) for standard_name in STANDARD})
+
+if tuple(map(int, array_api_compat.__version__.split(".")[:2])) < (1, 16):
+    globals().update({old_name: getattr(_torch_old, old_name) for old_name in _torch_old.__all__})
 
 name = "torch"
 version = torch.__version__
@@ -100,8 +104,7 @@ def _memory(shape, like):
     """NumPy asks the system for huge pages and torch does not: on the CPU the first write is four times as fast."""
     if like.device.type != "cpu" or 0 in shape:
         return like.new_empty(shape)
-    memory = np.empty(math.prod(shape) * like.element_size(), dtype=np.uint8)
-    return torch.from_numpy(memory).view(like.dtype).view(shape)
+    return torch.from_numpy(np.empty(shape, dtype=f"i{like.element_size()}")).view(like.dtype)
 
 
 def split_rows(x, rows, column, /, *, memory=None):

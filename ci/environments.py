@@ -51,9 +51,9 @@ ENVIRONMENTS = {
         locked=True,
         unlocked=("torch", "triton", "nvidia-*", "cuda-*"),
     ),
-    "oneflow": Environment(  # all three frameworks in one process
+    "oneflow": Environment(  # all three frameworks in one process; the oldest array-api-compat, beside torch
         pythons=("3.10",),
-        requirements=("torch==1.13.1", "numpy==1.26.*"),
+        requirements=("torch==1.13.1", "numpy==1.26.*", "array-api-compat==1.11.*"),
         extras="test,oneflow",
         install="plain",
         backends=("numpy", "torch", "oneflow"),
@@ -78,6 +78,15 @@ ENVIRONMENTS = {
         backends=("numpy",),
         pytest=("python", "-m", "pytest"),
         licences=True,
+    ),
+    "torch-1.13": Environment(
+        pythons=("3.10",),
+        requirements=("torch==1.13.1", "numpy==1.26.*"),
+        extras="test",
+        install="wheel",
+        backends=("numpy", "torch"),
+        pytest=("pytest",),
+        in_test=False,
     ),
     "torch-2.1": Environment(
         pythons=("3.9",),

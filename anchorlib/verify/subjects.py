@@ -14,7 +14,7 @@ from anchorlib.arrays import HostArray
 from anchorlib.boxes import wh_iou
 from anchorlib.fitting import DISTANCES, INITS, UPDATES, evolve, fit_anchors, kmeans
 from anchorlib.metrics import score, size_ratio
-from anchorlib.verify import functions, inputs, oracle, training
+from anchorlib.verify import functions, inputs, oracle, training, yolov2
 from anchorlib.verify.cases import Case, Cases
 from anchorlib.verify.compare import Answers
 from anchorlib.verify.places import Place
@@ -139,5 +139,5 @@ SUBJECTS: dict[str, Callable[[int], list[Case]]] = {
     "box IoU": training.iou_cases,
     "losses": training.loss_cases,
     "ComputeLoss": training.compute_loss_cases,
-    "YOLOv2": training.yolov2_cases,
+    "YOLOv2": yolov2.yolov2_cases,
 }

@@ -9,13 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from anchorlib import yolov2
 from anchorlib.arrays import HostArray
 from anchorlib.boxes import box_iou_pairs
 from anchorlib.training import ComputeLoss, build_targets
 from anchorlib.training.losses import BCEBlurWithLogitsLoss, BCEWithLogitsLoss, FocalLoss, QFocalLoss
 from anchorlib.training.targets import LayerTargets
-from anchorlib.verify import inputs, oracle, oracle_losses, oracle_yolov2
+from anchorlib.verify import inputs, oracle, oracle_losses
 from anchorlib.verify.cases import Case, Cases
 from anchorlib.verify.compare import ROW, Answers, differences, row_differences
 from anchorlib.verify.places import Place
@@ -240,48 +239,3 @@ def compare_gradients(found: Answers, expected: Answers) -> list[str]:
         for name, values in found.items()
     }
     return differences(decided, expected, LOSS_RTOL)
-
-
-def yolov2_cases(seed: int) -> list[Case]:
-    """YOLOv2: targets of several images, square and not, and the loss."""
-    made = Cases("YOLOv2", seed)
-    for label, size in (("square", 256), ("not square", (320, 192))):
-        rng = made.rng()
-        anchors = inputs.grid_anchors(rng, 1, 5)[0]
-        labels = [inputs.targets(rng, n)[:, 1:] for n in (8, 0, 20)]
-        run = functools.partial(_yolov2_targets, labels, anchors, size)
-        made.add(
-            f"targets, {label}", run, functools.partial(_slow_yolov2_targets, labels, anchors, size), rtol=LOSS_RTOL
-        )
-        values = run(Place("numpy"))["values"].astype(np.float64)
-        logits = [rng.normal(0, 1, (*values.shape[:2], *last)).astype(np.float32) for last in ((), (3,), (4,))]
-        made.add(
-            f"loss, {label}",
-            functools.partial(_yolov2_loss, logits, values),
-            functools.partial(_slow_yolov2_loss, logits, values),
-            rtol=LOSS_RTOL,
-        )  # fmt: skip
-    return made.made
-
-
-def _yolov2_targets(labels: list[HostArray], anchors: HostArray, size: Any, place: Place) -> Answers:
-    given = [place.array(rows) for rows in labels]
-    found = yolov2.build_targets(given, place.array(anchors), input_size=size)
-    return {"values": place.host(found.values), "collisions": np.asarray(found.n_collisions)}
-
-
-def _slow_yolov2_targets(labels: list[HostArray], anchors: HostArray, size: Any) -> Answers:
-    values, collisions = oracle_yolov2.yolov2_targets(labels, anchors, size)
-    return {"values": values, "collisions": np.asarray(collisions)}
-
-
-def _yolov2_loss(logits: list[HostArray], values: HostArray, place: Place) -> Answers:
-    given = [place.array(x) for x in (*logits, values.astype(np.float32))]
-    found = yolov2.loss(*given)
-    return {name: place.host(getattr(found, name)) for name in ("conf", "cls", "xy", "wh", "total")}
-
-
-def _slow_yolov2_loss(logits: list[HostArray], values: HostArray) -> Answers:
-    conf, cls, box = logits
-    found = oracle_yolov2.yolov2_loss(conf, cls, box, values)
-    return {name: np.asarray(found[name]) for name in ("conf", "cls", "xy", "wh", "total")}

@@ -400,8 +400,8 @@ def test_it_is_right_under_torch_compile(grad_backend):
         pytest.skip("torch's")
     import torch
 
-    if not hasattr(torch, "compile"):
-        pytest.skip("torch >= 2")
+    if not hasattr(torch, "compile") or torch.__version__.startswith("2.1."):
+        pytest.skip("torch 1 has none, and that of 2.1 cannot trace index_select(out=)")
     case = small_case(20, dtype=np.float32)
     compute_loss = ComputeLoss(model_of(grad_backend, case[0], case[1], 3))
     p, targets = logits_of(grad_backend, case[2]), grad_backend.array(case[3])

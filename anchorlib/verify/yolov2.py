@@ -1,0 +1,93 @@
+"""Cases of YOLOv2: its targets, its loss and the gradient of that."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import numpy as np
+
+from anchorlib import yolov2
+from anchorlib.arrays import HostArray
+from anchorlib.verify import inputs, oracle_yolov2
+from anchorlib.verify.cases import Case, Cases
+from anchorlib.verify.compare import Answers
+from anchorlib.verify.places import Place
+from anchorlib.verify.training import LOSS_RTOL
+
+
+def yolov2_cases(seed: int) -> list[Case]:
+    """YOLOv2: targets of several images, square and not, the loss, and its gradient for a small input."""
+    made = Cases("YOLOv2", seed)
+    for label, size in (("square", 256), ("not square", (320, 192))):
+        rng = made.rng()
+        anchors = inputs.grid_anchors(rng, 1, 5)[0]
+        labels = [inputs.targets(rng, n)[:, 1:] for n in (8, 0, 20)]
+        run = functools.partial(_yolov2_targets, labels, anchors, size)
+        made.add(
+            f"targets, {label}", run, functools.partial(_slow_yolov2_targets, labels, anchors, size), rtol=LOSS_RTOL
+        )
+        values = run(Place("numpy"))["values"].astype(np.float64)
+        logits = [rng.normal(0, 1, (*values.shape[:2], *last)).astype(np.float32) for last in ((), (3,), (4,))]
+        made.add(
+            f"loss, {label}",
+            functools.partial(_yolov2_loss, logits, values),
+            functools.partial(_slow_yolov2_loss, logits, values),
+            rtol=LOSS_RTOL,
+        )  # fmt: skip
+    rows = np.argsort(values[0, :, 0] != 1, kind="stable")[:12]  # the positives, and some others
+    small, values = [x[:1, rows] for x in logits], values[:1, rows]
+    made.add(
+        "gradient of the loss",
+        functools.partial(_yolov2_gradient, small, values),
+        functools.partial(_slow_yolov2_gradient, small, values),
+        rtol=LOSS_RTOL,
+        needs_gradient=True,
+    )
+    return made.made
+
+
+def _yolov2_targets(labels: list[HostArray], anchors: HostArray, size: Any, place: Place) -> Answers:
+    given = [place.array(rows) for rows in labels]
+    found = yolov2.build_targets(given, place.array(anchors), input_size=size)
+    return {"values": place.host(found.values), "collisions": np.asarray(found.n_collisions)}
+
+
+def _slow_yolov2_targets(labels: list[HostArray], anchors: HostArray, size: Any) -> Answers:
+    values, collisions = oracle_yolov2.yolov2_targets(labels, anchors, size)
+    return {"values": values, "collisions": np.asarray(collisions)}
+
+
+def _yolov2_loss(logits: list[HostArray], values: HostArray, place: Place) -> Answers:
+    given = [place.array(x) for x in (*logits, values.astype(np.float32))]
+    found = yolov2.loss(*given)
+    return {name: place.host(getattr(found, name)) for name in ("conf", "cls", "xy", "wh", "total")}
+
+
+def _slow_yolov2_loss(logits: list[HostArray], values: HostArray) -> Answers:
+    conf, cls, box = logits
+    found = oracle_yolov2.yolov2_loss(conf, cls, box, values)
+    return {name: np.asarray(found[name]) for name in ("conf", "cls", "xy", "wh", "total")}
+
+
+def _yolov2_gradient(logits: list[HostArray], values: HostArray, place: Place) -> Answers:
+    given = [place.differentiable(x) for x in logits]
+    arrays = [*given, place.array(values.astype(np.float32))]
+    gradients = place.gradients(yolov2.loss(*arrays).total, given)
+    return dict(zip(("conf", "cls", "box"), gradients))
+
+
+def _slow_yolov2_gradient(logits: list[HostArray], values: HostArray) -> Answers:
+    """By differences, one logit at a time."""
+    exact, step = [x.astype(np.float64) for x in logits], 1e-5
+    arrays, gradients = [*exact, values], []
+    for x in exact:
+        gradient = np.zeros(x.shape)
+        for place in np.ndindex(*x.shape):
+            before, around = x[place], []
+            for x[place] in (before + step, before - step):
+                around.append(oracle_yolov2.yolov2_loss(*arrays)["total"])
+            x[place] = before
+            gradient[place] = (around[0] - around[1]) / (2 * step)
+        gradients.append(gradient)
+    return dict(zip(("conf", "cls", "box"), gradients))

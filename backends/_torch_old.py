@@ -1,0 +1,99 @@
+"""What array-api-compat before 1.16 lacks or breaks on PyTorch; Python 3.9 has none newer than 1.11. Part of _torch.py.
+
+`sum`, `prod`, `any` and `all` of 1.11 call torch.asarray, by which torch 2.1 takes the gradient away from the tensor
+itself. Its `clip` picks by a mask, for which CUDA waits; `minimum` and `maximum` want two tensors, `reshape` no `copy`.
+"""
+
+import functools
+import math
+
+import array_api_compat.torch as _compat
+import torch
+
+__all__ = ["all", "any", "clip", "maximum", "minimum", "prod", "reshape", "sum"]
+
+
+def sum(x, /, *, axis=None, dtype=None, keepdims=False):
+    """torch takes no axes for all of them."""
+    axes = _axes(x, axis)
+    dtype = dtype or _dtype_of_sums(x)
+    return torch.sum(x, dim=axes, keepdim=keepdims, dtype=dtype) if axes else x.to(dtype, copy=True)
+
+
+def prod(x, /, *, axis=None, dtype=None, keepdims=False):
+    """torch takes one axis."""
+    dtype = dtype or _dtype_of_sums(x)
+    return _axis_by_axis(functools.partial(torch.prod, dtype=dtype), x.to(dtype, copy=True), axis, keepdims)
+
+
+def any(x, /, *, axis=None, keepdims=False):
+    """torch takes one axis."""
+    return _axis_by_axis(torch.any, x.to(torch.bool, copy=True), axis, keepdims)
+
+
+def all(x, /, *, axis=None, keepdims=False):
+    """torch takes one axis."""
+    return _axis_by_axis(torch.all, x.to(torch.bool, copy=True), axis, keepdims)
+
+
+def clip(x, /, min=None, max=None):
+    """Bounds in the dtype of `x`; torch forgets a number that is NaN."""
+    result = x.clone()
+    for bound, clamp in ((min, torch.clamp_min), (max, torch.clamp_max)):
+        if isinstance(bound, torch.Tensor):
+            result = clamp(result, bound.to(x.dtype))
+        elif bound is not None and math.isnan(bound):
+            result = torch.full_like(result, math.nan)
+        elif bound is not None and not _is_beyond(bound, x.dtype):
+            result = clamp(result, bound)
+    return result
+
+
+def minimum(x1, x2, /):
+    """torch takes no numbers."""
+    return _compat.minimum(_tensor(x1, x2), _tensor(x2, x1))
+
+
+def maximum(x1, x2, /):
+    """torch takes no numbers."""
+    return _compat.maximum(_tensor(x1, x2), _tensor(x2, x1))
+
+
+def reshape(x, /, shape, *, copy=None):
+    """torch has no `copy`."""
+    if copy is False:
+        try:
+            return x.view(shape)
+        except RuntimeError as error:
+            raise ValueError(str(error)) from error
+    return torch.reshape(x.clone() if copy else x, shape)
+
+
+def _axes(x, axis):
+    if axis is None:
+        return tuple(range(x.ndim))
+    return axis if isinstance(axis, tuple) else (axis,)
+
+
+def _axis_by_axis(operation, x, axis, keepdims):
+    axes = _axes(x, axis)
+    for one in axes:
+        x = operation(x, dim=one, keepdim=True)
+    gone = () if keepdims else {one % x.ndim for one in axes}
+    return torch.reshape(x, [length for i, length in enumerate(x.shape) if i not in gone])
+
+
+def _dtype_of_sums(x):
+    return torch.sum(x.new_empty(0)).dtype
+
+
+def _is_beyond(bound, dtype):
+    """Whether a number lies outside an integer dtype, which torch would wrap around."""
+    return not (dtype.is_floating_point or torch.iinfo(dtype).min <= bound <= torch.iinfo(dtype).max)
+
+
+def _tensor(x, other):
+    """A number becomes a tensor beside the other one."""
+    if isinstance(x, torch.Tensor):
+        return x
+    return torch.tensor(x, dtype=_compat.result_type(x, other), device=other.device)
