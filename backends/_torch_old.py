@@ -1,7 +1,8 @@
 """What array-api-compat before 1.16 lacks or breaks on PyTorch; Python 3.9 has none newer than 1.11. Part of _torch.py.
 
 `sum`, `prod`, `any` and `all` of 1.11 call torch.asarray, by which torch 2.1 takes the gradient away from the tensor
-itself. Its `clip` picks by a mask, for which CUDA waits; `minimum` and `maximum` want two tensors, `reshape` no `copy`.
+itself. Its `clip` picks by a mask, for which CUDA waits; `argsort` is not stable, `minimum` and `maximum` want two
+tensors, `reshape` no `copy`.
 """
 
 import functools
@@ -10,7 +11,7 @@ import math
 import array_api_compat.torch as _compat
 import torch
 
-__all__ = ["all", "any", "clip", "maximum", "minimum", "prod", "reshape", "sum"]
+__all__ = ["all", "any", "argsort", "clip", "maximum", "minimum", "prod", "reshape", "sum"]
 
 
 def sum(x, /, *, axis=None, dtype=None, keepdims=False):
@@ -34,6 +35,11 @@ def any(x, /, *, axis=None, keepdims=False):
 def all(x, /, *, axis=None, keepdims=False):
     """torch takes one axis."""
     return _axis_by_axis(torch.all, x.to(torch.bool, copy=True), axis, keepdims)
+
+
+def argsort(x, /, *, axis=-1, descending=False, stable=True):
+    """torch's default is another."""
+    return torch.argsort(x, dim=axis, descending=descending, stable=stable)
 
 
 def clip(x, /, min=None, max=None):

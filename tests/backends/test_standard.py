@@ -291,6 +291,13 @@ def test_sorting_is_stable_both_ways(backend, data, descending):
     assert_same(call(backend, "sort", x, axis=axis, descending=descending, stable=True), expected)
 
 
+@pytest.mark.parametrize("descending", [False, True])
+def test_sorting_is_stable_if_nothing_is_said(backend, descending):
+    x = np.random.default_rng(0).integers(0, 5, 5000).astype(np.float32)  # more than a sort by insertion takes
+    order = np.argsort(-x if descending else x, kind="stable")
+    assert_same(call(backend, "argsort", x, descending=descending), order)
+
+
 @tried
 @given(data=st.data(), include_initial=st.booleans())
 def test_a_running_sum(backend, data, include_initial):
