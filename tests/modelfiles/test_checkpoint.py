@@ -340,7 +340,7 @@ def test_a_state_dict_of_oneflow_is_read_with_and_without_its_pickle(tmp_path):
     assert (as_lists(found.anchors), found.where) == (COCO, "model.1")
 
 
-@pytest.mark.needs("oneflow")
+@pytest.mark.needs("oneflow", "torch")
 def test_a_torch_file_that_oneflow_users_have_is_read(tmp_path):
     import torch
 
