@@ -2,6 +2,7 @@ import os
 import subprocess
 import sys
 import tracemalloc
+import warnings
 from itertools import product
 from pathlib import Path
 
@@ -192,9 +193,17 @@ def test_it_is_not_worse_than_the_start_even_without_any_time():
     assert np.array_equal(direct.search(boxes_wh, 6, start=good[::-1], time_budget=0.0), good)
 
 
-def test_a_time_budget_of_nothing_still_gives_all_anchors():
-    anchors = direct.search(coco_like(3000, seed=1), 12, time_budget=0.0)
-    assert len({tuple(row) for row in anchors.tolist()}) == 12
+@pytest.mark.parametrize("n", [1, 2, 12])
+def test_a_time_budget_of_nothing_still_gives_all_anchors(n):
+    anchors = direct.search(coco_like(3000, seed=1), n, time_budget=0.0)
+    assert len({tuple(row) for row in anchors.tolist()}) == n
+
+
+def test_the_seed_is_0_unless_another_is_given():
+    boxes_wh = coco_like(20_000, seed=4)
+    by_seed = {seed: direct.search(boxes_wh, 9, seed=seed).tobytes() for seed in range(3)}
+    assert len(set(by_seed.values())) == 3
+    assert direct.search(boxes_wh, 9).tobytes() == by_seed[0]
 
 
 @pytest.mark.parametrize("objective", ["ratio", "iou"])
@@ -209,6 +218,16 @@ def test_fixed_anchors_stay_bit_for_bit_and_the_others_make_up_for_them(objectiv
     assert fitness(boxes_wh, np.concatenate([free, fixed]), objective=objective) > fitness(
         boxes_wh, alone, objective=objective
     )
+
+
+@pytest.mark.parametrize("n", [1, 5])
+def test_a_single_anchor_that_may_move_wanders(monkeypatch, n):
+    boxes_wh = coco_like(5000, seed=3)
+    fixed = f32([[20, 20], [50, 60], [100, 90], [400, 300]])[: n - 1]
+    found = direct.search(boxes_wh, n, fixed=fixed)
+    assert np.array_equal(direct.search(boxes_wh, n, fixed=fixed), found)
+    monkeypatch.setattr(direct, "_WANDERINGS", 0)
+    assert fitness(boxes_wh, found) > fitness(boxes_wh, direct.search(boxes_wh, n, fixed=fixed))
 
 
 def test_a_start_must_have_the_fixed_anchors_among_its_rows():
@@ -331,6 +350,14 @@ def test_cells_that_mislead_few_anchors_are_not_believed(monkeypatch):
     assert fitness(boxes_wh, direct.search(boxes_wh, 2)) > 0.99 * expected
 
 
+def test_how_long_it_climbs_depends_on_the_boxes_that_sizes_stand_for():
+    boxes_wh = coco_like(20_000, seed=7)
+    weights = np.random.default_rng(7).integers(1, 12, len(boxes_wh))
+    repeated = np.repeat(boxes_wh, weights, axis=0)
+    assert np.array_equal(direct.search(boxes_wh, 9, weights=weights), direct.search(repeated, 9))
+    assert not np.array_equal(direct.search(boxes_wh, 9, weights=weights), direct.search(boxes_wh, 9))
+
+
 def test_the_inputs_are_not_written_to():
     boxes_wh, weights, start = coco_like(500), np.ones(500, np.int64), f32([[10, 10], [50, 50]])
     for array in (boxes_wh, weights, start):
@@ -345,7 +372,10 @@ def test_extreme_sizes_take_little_memory(thr):
     rng = np.random.default_rng(0)
     boxes_wh = f32(10 ** rng.uniform(-3, 5, (20_000, 2)))
     tracemalloc.start()
-    anchors = direct.search(boxes_wh, 9, thr=thr)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # a ratio beyond float32 is infinite, and no cause for a warning
+        anchors = direct.search(boxes_wh * f32([1e-12, 1e9]), 9, thr=thr)
+        anchors = direct.search(boxes_wh, 9, thr=thr)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert np.isfinite(anchors).all()
