@@ -126,18 +126,17 @@ def search(
     if start is not None:
         start = _free_first(np.asarray(start, dtype=np.float32), fixed)
 
-    with np.errstate(over="ignore", divide="ignore"):  # ratios of 1e30, which become 0
-        grid = Resolutions(boxes, max(_COARSE, n))
-        if grid.n_distinct is not None and grid.n_distinct < n_free:
-            raise BadValueError(f"n={n_free} needs at least {n_free} distinct box sizes, got {grid.n_distinct}.")
-        found = _starts(grid, n_free, fixed, measure, bounds, seed, deadline)
-        if start is not None:
-            found.insert(0, start)
-        found = [bounds.lift(anchors) for anchors in found]
-        for stage in _STAGES:
-            keep = max(stage.keep, _FEW_KEPT) if n <= _FEW else stage.keep
-            found = _climbed(found, grid.at_most(max(stage.cells, n)), stage, measure, bounds, deadline)[:keep]
-        best = _polished(found, grid, boxes, total, measure, bounds, seed, deadline)
+    grid = Resolutions(boxes, max(_COARSE, n))
+    if grid.n_distinct is not None and grid.n_distinct < n_free:
+        raise BadValueError(f"n={n_free} needs at least {n_free} distinct box sizes, got {grid.n_distinct}.")
+    found = _starts(grid, n_free, fixed, measure, bounds, seed, deadline)
+    if start is not None:
+        found.insert(0, start)
+    found = [bounds.lift(anchors) for anchors in found]
+    for stage in _STAGES:
+        keep = max(stage.keep, _FEW_KEPT) if n <= _FEW else stage.keep
+        found = _climbed(found, grid.at_most(max(stage.cells, n)), stage, measure, bounds, deadline)[:keep]
+    best = _polished(found, grid, boxes, total, measure, bounds, seed, deadline)
     if start is not None and bounds.allow(start):
         table = SizeTable(boxes_wh, weights)
         if table.fitness(start, thr, objective) >= table.fitness(best, thr, objective):
