@@ -216,7 +216,7 @@ def _polished(
     no data set has comes of weights that are no counts.
     """
     best = found[0]
-    if len(best) <= _FEW or bounds.movable.sum() == 1:
+    if (len(best) <= _FEW or bounds.movable.sum() == 1) and time.monotonic() <= deadline:
         sizes = distinct(boxes)
         if len(sizes) <= _FEW_SIZES:
             return _searched_closely(found, sizes, objective, bounds, seed, deadline)
