@@ -16,7 +16,7 @@ Namespace = Any  # the array's namespace, an adaptor of anchorlib.backends
 HostArray = np.ndarray[Any, Any]
 
 MIN_SIDE, MAX_SIDE = 1e-15, 1e15  # pixels: areas and their sums stay within float32
-MAX_WEIGHT = 1e200  # the sum of as many as memory holds is a float64
+MAX_WEIGHTS = 1e308  # a sum that is a float64, however it is rounded
 MAX_THR = 65536.0  # a ratio above 2^-17 is a whole number of 2^-40: see anchorlib.metrics
 
 
@@ -160,13 +160,14 @@ def check_weights(weights: Optional[Array], n_boxes: int) -> Optional[HostArray]
     namespace_of(weights=weights)
     check_shape((n_boxes,), weights=weights)
     values = namespace_of(weights).to_numpy(weights).astype(np.float64)
-    bad = ~((values >= 0) & (values <= MAX_WEIGHT))  # NaN, too
-    if bad.any() or not values.any():
-        first = int(np.flatnonzero(bad)[0]) if bad.any() else 0
-        got = f"{values[first]:g} in row {first}" if len(values) else "none"
-        raise BadValueError(f"weights must be finite, >= 0, at most {MAX_WEIGHT:g} and not all zero, got {got}.")
-    if not (values.max() < 2.0**36 and np.all(values == np.floor(values)) and values.sum() < 2.0**36):
+    bad = ~(np.isfinite(values) & (values >= 0))
+    with np.errstate(over="ignore", invalid="ignore"):
+        total = values.sum()
+    if bad.any() or not 0 < total <= MAX_WEIGHTS:
+        got = f"{values[bad.argmax()]:g} in row {bad.argmax()}" if bad.any() else f"a sum of {total:g}"
+        raise BadValueError(f"weights must be finite, >= 0 and with a sum in (0, {MAX_WEIGHTS:g}], got {got}.")
+    if not (total < 2.0**36 and np.all(values == np.floor(values))):
         shares = values / values.max()
-        total = math.fsum(shares)  # exact, and so the same for any order of the boxes
-        values = np.rint(np.ldexp(shares, 35 - math.frexp(total)[1]))
+        exact = math.fsum(shares)  # and so the same for any order of the boxes
+        values = np.rint(np.ldexp(shares, 35 - math.frexp(exact)[1]))
     return values.astype(np.int64)

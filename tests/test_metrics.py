@@ -218,7 +218,7 @@ def test_score_refuses_a_limit_that_is_none(thr, message):
 
 @pytest.mark.parametrize("weights", [[1, -1, 1], [0, 0, 0], [1, np.nan, 1], [1e308, 1e308, 1]])
 def test_score_refuses_weights_that_count_nothing(weights):
-    with pytest.raises(BadValueError, match="weights must be finite, >= 0, at most 1e.200 and not all zero"):
+    with pytest.raises(BadValueError, match="weights must be finite, >= 0 and with a sum in"):
         score(sizes(3), ANCHORS, weights=np.asarray(weights, np.float64))
 
 
