@@ -167,7 +167,7 @@ def fit_anchors(
     check_shape_wh(boxes_wh=boxes_wh)
     check_sizes(zero=True, boxes_wh=boxes_wh)
     like = as_float(boxes_wh)
-    check_thr(thr)
+    thr = check_thr(thr)
     counts = check_weights(weights, boxes_wh.shape[0])
     layers = _counts(n)
     total = sum(layers)
@@ -175,8 +175,10 @@ def fit_anchors(
     fixed = _given_anchors("fixed", fixed, None)
     if fixed is not None and len(fixed) >= total:
         raise BadValueError(f"fixed must leave at least one of n={total} anchors to fit, got {len(fixed)}.")
-    if time_budget is not None and not check_number("time_budget", time_budget) >= 0:
-        raise BadValueError(f"time_budget must be >= 0 seconds, got {time_budget}.")
+    if time_budget is not None:
+        time_budget = check_number("time_budget", time_budget)
+        if not time_budget >= 0:
+            raise BadValueError(f"time_budget must be >= 0 seconds, got {time_budget}.")
 
     (sizes,) = backends.on_host(like)
     kept, kept_counts = _usable_for_fit(sizes, counts)

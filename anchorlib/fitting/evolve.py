@@ -75,7 +75,7 @@ def evolve(
     namespace_of(boxes_wh=boxes_wh, anchors=anchors)
     check_shape_wh(boxes_wh=boxes_wh, anchors=anchors)
     check_sizes(boxes_wh=boxes_wh, anchors=anchors)
-    check_thr(thr)
+    thr = check_thr(thr)
     check_one_of("objective", objective, OBJECTIVES)
     check_whole("seed", seed, 0)
     check_whole("generations", generations, 0)

@@ -159,6 +159,13 @@ def test_options_that_do_not_fit_are_errors(options, message):
         fit_anchors(sizes(50), **options)
 
 
+@pytest.mark.parametrize("options", [{"thr": "4"}, {"time_budget": "60"}, {"thr": "4", "method": "kmeans"}])
+def test_a_number_may_come_as_text(options):
+    numbers = {name: float(value) if name != "method" else value for name, value in options.items()}
+    found, expected = (fit_anchors(sizes(50), 3, **given) for given in (options, numbers))
+    assert (hexes(found.anchors), found.score) == (hexes(expected.anchors), expected.score)
+
+
 @pytest.mark.parametrize("name", ["start", "fixed"])
 def test_anchors_in_lists_are_no_arrays(name):
     with pytest.raises(ArrayTypeError, match="list is not a supported array type"):
