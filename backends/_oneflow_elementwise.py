@@ -214,12 +214,17 @@ def floor_divide(x1, x2, /):
     x1, x2 = _divisible(x1, x2)
     if not x1.dtype.is_floating_point:
         if not _is_positive(x2):
-            return _through_numpy(np.floor_divide, x1, x2)
+            return _through_numpy(_floor_divide_integers, x1, x2)
         return x1 // x2 - (flow.fmod(x1, x2) < 0).to(x1.dtype)
     rest = flow.fmod(x1, x2)
     below = ((rest != 0) & ((rest < 0) != (x2 < 0))).to(x1.dtype)
     whole = flow.round((x1 - rest) / x2) - below
     return _select(x2 == 0, x1 / x2, whole) if isinstance(x2, Tensor) else whole if x2 else x1 / x2
+
+
+def _floor_divide_integers(x1, x2):
+    """NumPy 1.22 gives 0 for -2**63 // -1, newer ones what minus gives."""
+    return np.where(x2 == -1, np.negative(x1), np.floor_divide(x1, x2))
 
 
 def _divisible(x1, x2):

@@ -88,7 +88,7 @@ def test_nothing_is_done_when_the_user_imported_oneflow():
         ("xp.remainder(xp.asarray([7, -7]), xp.asarray([0, 2]))", "[0, 1]"),
         ("xp.floor_divide(xp.asarray([7]), 0)", "[0]"),
         ("xp.remainder(xp.asarray([7]), 0)", "[0]"),
-        ("xp.floor_divide(xp.asarray([-2**63, 6]), -1)[1:]", "[-6]"),  # the first depends on NumPy
+        ("xp.floor_divide(xp.asarray([-2**63]), -1)", "[-9223372036854775808]"),
         ("xp.take(xp.ones((3,)), xp.asarray([3]))", "IndexError"),
         ("xp.take(xp.ones((3,)), xp.asarray([-4]))", "IndexError"),
         ("xp.take(xp.arange(3), xp.asarray([-1]))", "[2]"),
