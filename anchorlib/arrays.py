@@ -78,6 +78,12 @@ def host_floats(**named: Any) -> HostArray:
         raise ShapeError(f"{name} must be {what}, got {reprlib.repr(values)}.") from None
 
 
+def host_rows(columns: int, **named: Any) -> HostArray:
+    """One argument as `host_floats`, where none at all are no rows of so many columns."""
+    rows = host_floats(**named)
+    return rows if rows.size else np.empty((0, columns))
+
+
 def to_framework(result: HostArray, like: Array) -> Array:
     """A result of the host as an array of the framework, on the device and in the dtype of `like`."""
     xp = namespace_of(like)

@@ -19,6 +19,7 @@ from anchorlib.arrays import (
     check_sizes,
     check_whole,
     host_floats,
+    host_rows,
     is_whole,
     widened,
 )
@@ -136,8 +137,7 @@ def gt_creator(
     """
     labels = []
     for i, rows in enumerate(label_lists):
-        corners = host_floats(**{f"label_lists[{i}]": rows})
-        corners = corners if corners.size else np.empty((0, 5))
+        corners = host_rows(5, **{f"label_lists[{i}]": rows})
         check_shape(("n", 5), hint="The columns are x1, y1, x2, y2, class.", **{f"label_lists[{i}]": corners})
         labels.append(np.concatenate([corners[:, 4:], xyxy_to_cxcywh(corners[:, :4])], axis=1))
     targets = build_targets(labels, host_floats(anchor_size=anchor_size), input_size=input_size, stride=stride)

@@ -16,9 +16,9 @@ __all__ = ["all", "any", "argsort", "clip", "maximum", "minimum", "prod", "resha
 
 def sum(x, /, *, axis=None, dtype=None, keepdims=False):
     """torch takes no axes for all of them."""
-    axes = _axes(x, axis)
-    dtype = dtype or _dtype_of_sums(x)
-    return torch.sum(x, dim=axes, keepdim=keepdims, dtype=dtype) if axes else x.to(dtype, copy=True)
+    if axes := _axes(x, axis):
+        return torch.sum(x, dim=axes, keepdim=keepdims, dtype=dtype)
+    return x.to(dtype or _dtype_of_sums(x), copy=True)
 
 
 def prod(x, /, *, axis=None, dtype=None, keepdims=False):

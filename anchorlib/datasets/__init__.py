@@ -12,7 +12,7 @@ from typing import Any, Optional, Union
 
 import numpy as np
 
-from anchorlib.arrays import check_one_of, check_whole, host_floats
+from anchorlib.arrays import check_one_of, check_whole, host_floats, host_rows
 from anchorlib.datasets.cache import check_cache, read_through
 from anchorlib.datasets.checks import Labels, screen
 from anchorlib.datasets.coco import read_coco
@@ -189,12 +189,11 @@ def from_dataset(dataset: Any, *, imgsz: ImageSize = 640, resize: str = "letterb
     if not hasattr(dataset, "shapes") or not hasattr(dataset, "labels"):
         raise DatasetError(f"the data set must have shapes and labels, got {type(dataset).__name__}.")
     image_wh = host_floats(shapes=dataset.shapes)
-    labels = [host_floats(**{f"labels[{i}]": rows}) for i, rows in enumerate(dataset.labels)]
+    labels = [host_rows(5, **{f"labels[{i}]": rows}) for i, rows in enumerate(dataset.labels)]
     if image_wh.ndim != 2 or image_wh.shape[1] != 2 or len(image_wh) != len(labels):
         raise DatasetError(f"shapes must be ({len(labels)}, 2), as many as labels, got {image_wh.shape}.")
     if not (np.isfinite(image_wh) & (image_wh > 0)).all():
         raise BadValueError("shapes must be finite and > 0.")
-    labels = [rows if rows.size else np.empty((0, 5)) for rows in labels]
     for index, rows in enumerate(labels):
         if rows.ndim != 2 or rows.shape[1] != 5:
             raise ShapeError(f"labels must be arrays (k, 5): class, cx, cy, w, h; labels[{index}] is {rows.shape}.")

@@ -253,8 +253,9 @@ def _searched_closely(
                     ascent.climb(octaves, sweeps, _BOX_SMALL)
                     if not gain:
                         break
-        if ascent.total() > best_total:
-            best, best_total = ascent.anchors, ascent.total()
+        total = ascent.total()
+        if total > best_total:
+            best, best_total = ascent.anchors, total
     if bounds.movable.sum() == 1:
         ascent = Ascent(sizes, best, objective, bounds, deadline)
         ascent.wander(np.random.default_rng(seed), _WANDERINGS)

@@ -9,7 +9,7 @@ import numpy as np
 
 from anchorlib import yolov2
 from anchorlib.arrays import HostArray
-from anchorlib.verify import inputs, oracle_yolov2
+from anchorlib.verify import inputs, oracle_losses, oracle_yolov2
 from anchorlib.verify.cases import Case, Cases
 from anchorlib.verify.compare import Answers
 from anchorlib.verify.places import Place
@@ -79,15 +79,18 @@ def _yolov2_gradient(logits: list[HostArray], values: HostArray, place: Place) -
 
 def _slow_yolov2_gradient(logits: list[HostArray], values: HostArray) -> Answers:
     """By differences, one logit at a time."""
-    exact, step = [x.astype(np.float64) for x in logits], 1e-5
-    arrays, gradients = [*exact, values], []
-    for x in exact:
-        gradient = np.zeros(x.shape)
+    exact = [x.astype(np.float64) for x in logits]
+    gradients = [np.zeros(x.shape) for x in exact]
+    for x, gradient in zip(exact, gradients):
         for place in np.ndindex(*x.shape):
-            before, around = x[place], []
-            for x[place] in (before + step, before - step):
-                around.append(oracle_yolov2.yolov2_loss(*arrays)["total"])
+            before = x[place]
+            at = functools.partial(_slow_total, [*exact, values], x, place)
+            gradient[place] = oracle_losses.derivative(at, before)
             x[place] = before
-            gradient[place] = (around[0] - around[1]) / (2 * step)
-        gradients.append(gradient)
     return dict(zip(("conf", "cls", "box"), gradients))
+
+
+def _slow_total(arrays: list[HostArray], x: HostArray, place: tuple[int, ...], logit: float) -> float:
+    """The loss with this logit in that place of one of its arrays."""
+    x[place] = logit
+    return float(oracle_yolov2.yolov2_loss(*arrays)["total"])

@@ -40,8 +40,8 @@ else:
 
 from detectors import COCO, FAR_OFF, make_dataset  # noqa: E402  (once the framework is there)
 
-from anchorlib.yolov5 import autoanchor, check_anchors  # noqa: E402
-from anchorlib.yolov5.detect import Detect  # noqa: E402
+from anchorlib.yolov5 import autoanchor, check_anchors  # noqa: E402  (as above)
+from anchorlib.yolov5.detect import Detect  # noqa: E402  (as above)
 
 STRIDES = np.asarray([8, 16, 32], np.float32)
 
