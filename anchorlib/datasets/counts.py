@@ -20,7 +20,7 @@ from anchorlib.arrays import (
     check_sizes,
     check_whole,
 )
-from anchorlib.cells import Sizes, centre, columns, distinct
+from anchorlib.size_histogram import Sizes, centre, columns, distinct
 from anchorlib.datasets.npz import read_npz, write_npz
 from anchorlib.datasets.resize import RESIZES, ImageSize, check_imgsz
 from anchorlib.errors import AnchorlibError, BadValueError, DatasetError

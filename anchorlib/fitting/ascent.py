@@ -13,7 +13,7 @@ from typing import Optional, Union
 import numpy as np
 
 from anchorlib.arrays import Array, HostArray
-from anchorlib.cells import Sizes, joined
+from anchorlib.size_histogram import Sizes, joined
 from anchorlib.fitting.order import area_rank
 
 _BLOCK = 2**14  # columns of 64 KB, which stay in the cache

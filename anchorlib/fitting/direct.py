@@ -24,7 +24,7 @@ from typing import Optional
 import numpy as np
 
 from anchorlib.arrays import HostArray
-from anchorlib.cells import Sizes, columns, distinct
+from anchorlib.size_histogram import Sizes, columns, distinct
 from anchorlib.errors import BadValueError
 from anchorlib.fitting.ascent import Ascent, Bounds, IouObjective, Objective, RatioObjective
 from anchorlib.fitting.exchange import Places

@@ -8,7 +8,7 @@ from typing import Optional
 import numpy as np
 
 from anchorlib.arrays import HostArray
-from anchorlib.cells import Sizes, distinct, ends, in_cells, key_of
+from anchorlib.size_histogram import Sizes, distinct, ends, in_cells, key_of
 
 _MOST_CELLS = 2**19  # of the dense histogram, 4 MB: beside a pass over 1e6 boxes it does not count
 

@@ -26,7 +26,7 @@ from anchorlib.arrays import (
 )
 from anchorlib.backends import namespace_of
 from anchorlib.boxes import size_iou
-from anchorlib.cells import columns, distinct
+from anchorlib.size_histogram import columns, distinct
 from anchorlib.errors import BadValueError
 from anchorlib.fitting.order import by_area
 from anchorlib.metrics import side_ratio

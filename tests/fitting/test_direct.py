@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from sizes import coco_like
 
 from anchorlib import evolve, kmeans
-from anchorlib.cells import columns, distinct, in_cells
+from anchorlib.size_histogram import columns, distinct, in_cells
 from anchorlib.errors import BadValueError
 from anchorlib.fitting import direct
 from anchorlib.fitting.ascent import Bounds, IouObjective, RatioObjective
