@@ -21,7 +21,7 @@ import numpy as np
 from PIL import Image
 
 from anchorlib import read_boxes
-from anchorlib.datasets.checks import Labels, screen
+from anchorlib.datasets.validation import Labels, screen
 from anchorlib.datasets.images import image_sizes
 from anchorlib.datasets.rows import read_rows
 

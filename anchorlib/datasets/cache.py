@@ -12,7 +12,7 @@ import numpy as np
 import PIL
 
 from anchorlib._version import __version__
-from anchorlib.datasets.checks import Fault, Labels
+from anchorlib.datasets.validation import Fault, Labels
 from anchorlib.datasets.files import in_order, open_regular, walk
 from anchorlib.datasets.npz import read_npz, write_npz
 from anchorlib.datasets.seen import ABSENT, FILE, FOLDER, Seen, digest, look, noting

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from anchorlib.datasets.checks import Fault, Labels, is_image_size
+from anchorlib.datasets.validation import Fault, Labels, is_image_size
 from anchorlib.datasets.files import MEGABYTE, open_regular, read_regular, shorten, with_bar
 from anchorlib.datasets.pieces import BLOCK, NotInPiecesError, read_pieces
 from anchorlib.datasets.sizes import Problem

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from anchorlib.datasets.checks import Labels
+from anchorlib.datasets.validation import Labels
 from anchorlib.datasets.files import first_existing, read_lines, shorten
 from anchorlib.datasets.sizes import Problem
 from anchorlib.datasets.yolo import read_image_list, read_images

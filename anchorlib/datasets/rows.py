@@ -9,7 +9,7 @@ from typing import Optional
 import numpy as np
 
 from anchorlib.arrays import HostArray
-from anchorlib.datasets.checks import Fault
+from anchorlib.datasets.validation import Fault
 from anchorlib.datasets.files import MEGABYTE, in_order, read_or_error
 
 BATCH = MEGABYTE  # bytes of text parsed at once: many files, few enough for the processor's cache

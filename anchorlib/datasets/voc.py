@@ -10,7 +10,7 @@ import numpy as np
 from defusedxml import DefusedXmlException
 from defusedxml.ElementTree import fromstring
 
-from anchorlib.datasets.checks import Fault, Labels, is_image_size
+from anchorlib.datasets.validation import Fault, Labels, is_image_size
 from anchorlib.datasets.files import IMAGE_SUFFIXES, in_order, read_lines, read_or_error, walk
 from anchorlib.datasets.images import image_size
 from anchorlib.datasets.sizes import Problem

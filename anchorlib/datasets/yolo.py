@@ -9,7 +9,7 @@ from typing import Any, Optional
 
 import numpy as np
 
-from anchorlib.datasets.checks import Labels
+from anchorlib.datasets.validation import Labels
 from anchorlib.datasets.files import (
     IMAGE_SUFFIXES,
     MEGABYTE,
