@@ -19,7 +19,7 @@ from anchorlib.datasets.coco import read_coco
 from anchorlib.datasets.counts import SizeCounts
 from anchorlib.datasets.darknet import read_darknet
 from anchorlib.datasets.resize import ImageSize, check_imgsz, scale_sizes
-from anchorlib.datasets.sizes import BoxSizes, Problem
+from anchorlib.datasets.box_sizes import BoxSizes, Problem
 from anchorlib.datasets.voc import read_voc
 from anchorlib.datasets.yolo import read_yolo
 from anchorlib.errors import BadValueError, DatasetError, LabelError, ShapeError
