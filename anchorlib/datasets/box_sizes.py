@@ -9,7 +9,7 @@ from typing import Any, Optional
 import numpy as np
 
 from anchorlib.arrays import HostArray
-from anchorlib.datasets.counts import SizeCounts
+from anchorlib.datasets.size_counts import SizeCounts
 from anchorlib.results import Result, Row, counted, grouped
 
 
