@@ -21,7 +21,7 @@ from anchorlib.datasets.darknet import read_darknet
 from anchorlib.datasets.resize import ImageSize, check_imgsz, scale_sizes
 from anchorlib.datasets.box_sizes import BoxSizes, Problem
 from anchorlib.datasets.voc import read_voc
-from anchorlib.datasets.yolo import read_yolo
+from anchorlib.datasets.formats.yolo import read_yolo
 from anchorlib.errors import BadValueError, DatasetError, LabelError, ShapeError
 
 __all__ = ["BoxSizes", "Problem", "SizeCounts", "from_dataset", "read_boxes", "scale_sizes"]

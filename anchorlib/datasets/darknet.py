@@ -7,7 +7,7 @@ import os
 from anchorlib.datasets.validation import Labels
 from anchorlib.datasets.files import first_existing, read_lines, shorten
 from anchorlib.datasets.box_sizes import Problem
-from anchorlib.datasets.yolo import read_image_list, read_images
+from anchorlib.datasets.formats.yolo import read_image_list, read_images
 from anchorlib.errors import DatasetError
 
 KEYS = {"train": "train", "val": "valid", "test": "test"}
