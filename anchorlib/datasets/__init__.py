@@ -15,7 +15,7 @@ import numpy as np
 from anchorlib.arrays import check_one_of, check_whole, host_floats, host_rows
 from anchorlib.datasets.cache import check_cache, read_through
 from anchorlib.datasets.validation import Labels, screen
-from anchorlib.datasets.coco import read_coco
+from anchorlib.datasets.formats.coco import read_coco
 from anchorlib.datasets.size_counts import SizeCounts
 from anchorlib.datasets.darknet import read_darknet
 from anchorlib.datasets.resize import ImageSize, check_imgsz, scale_sizes

@@ -6,7 +6,8 @@ import os
 import numpy as np
 import pytest
 
-from anchorlib.datasets import coco, pieces, read_boxes
+from anchorlib.datasets import pieces, read_boxes
+from anchorlib.datasets.formats import coco
 from anchorlib.errors import DatasetError
 
 PARSERS = [
