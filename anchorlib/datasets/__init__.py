@@ -20,7 +20,7 @@ from anchorlib.datasets.size_counts import SizeCounts
 from anchorlib.datasets.darknet import read_darknet
 from anchorlib.datasets.resize import ImageSize, check_imgsz, scale_sizes
 from anchorlib.datasets.box_sizes import BoxSizes, Problem
-from anchorlib.datasets.voc import read_voc
+from anchorlib.datasets.formats.voc import read_voc
 from anchorlib.datasets.formats.yolo import read_yolo
 from anchorlib.errors import BadValueError, DatasetError, LabelError, ShapeError
 
