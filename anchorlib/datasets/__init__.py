@@ -17,7 +17,7 @@ from anchorlib.datasets.cache import check_cache, read_through
 from anchorlib.datasets.validation import Labels, screen
 from anchorlib.datasets.formats.coco import read_coco
 from anchorlib.datasets.size_counts import SizeCounts
-from anchorlib.datasets.darknet import read_darknet
+from anchorlib.datasets.formats.darknet import read_darknet
 from anchorlib.datasets.resize import ImageSize, check_imgsz, scale_sizes
 from anchorlib.datasets.box_sizes import BoxSizes, Problem
 from anchorlib.datasets.formats.voc import read_voc
