@@ -10,7 +10,7 @@ from PIL import Image
 from slow import make_yolo, parse_line
 
 from anchorlib.datasets import read_boxes
-from anchorlib.datasets.rows import parse_decimals, parse_rows, read_rows
+from anchorlib.datasets.formats.yolo_rows import parse_decimals, parse_rows, read_rows
 from anchorlib.datasets.formats.yolo import label_path
 from anchorlib.errors import BadValueError, DatasetError, LabelError
 
@@ -333,7 +333,7 @@ def test_batches_of_files_are_joined_in_order(tmp_path, monkeypatch):
         paths.append(str(tmp_path / f"{number}.txt"))
         (tmp_path / f"{number}.txt").write_text(f"{number} 0.5 0.5 0.1 0.1\nbad\n" * (number % 3))
     whole = read_rows(paths)
-    monkeypatch.setattr("anchorlib.datasets.rows.BATCH", 30)
+    monkeypatch.setattr("anchorlib.datasets.formats.yolo_rows.BATCH", 30)
     parts = read_rows(paths)
     assert whole.file_index.tolist() == parts.file_index.tolist() == [1, 1, 2, 2, 2, 2, 4, 4, 5, 5, 5, 5]
     assert whole.faults == parts.faults

@@ -20,7 +20,7 @@ from anchorlib.datasets.files import (
     walk,
 )
 from anchorlib.datasets.images import image_sizes
-from anchorlib.datasets.rows import read_rows
+from anchorlib.datasets.formats.yolo_rows import read_rows
 from anchorlib.datasets.seen import FOLDER, look
 from anchorlib.datasets.box_sizes import Problem
 from anchorlib.errors import DatasetError
