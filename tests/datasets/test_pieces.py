@@ -6,12 +6,13 @@ import os
 import numpy as np
 import pytest
 
-from anchorlib.datasets import pieces, read_boxes
+from anchorlib.datasets import read_boxes
+from anchorlib.datasets.formats import json_stream
 from anchorlib.datasets.formats import coco
 from anchorlib.errors import DatasetError
 
 PARSERS = [
-    pytest.param(True, id="orjson", marks=pytest.mark.skipif(pieces.orjson is None, reason="without the extra fast")),
+    pytest.param(True, id="orjson", marks=pytest.mark.skipif(json_stream.orjson is None, reason="without the extra fast")),
     pytest.param(False, id="json"),
 ]
 
@@ -42,7 +43,7 @@ def whole(path):
     """The same by json of the whole file at once."""
 
     def refuse(path, progress):
-        raise pieces.NotInPiecesError
+        raise json_stream.NotInPiecesError
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(coco, "_in_pieces", refuse)
@@ -140,7 +141,7 @@ def test_pieces_give_what_the_whole_file_gives(tmp_path, request):
 
 
 @pytest.mark.usefixtures("_parser")
-@pytest.mark.parametrize("block", [10, 100, 1000, pieces.BLOCK])
+@pytest.mark.parametrize("block", [10, 100, 1000, json_stream.BLOCK])
 @pytest.mark.parametrize("comma", [", ", ",", ",\n   "])
 @pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 0, 2)])
 def test_what_tools_write_is_read_in_pieces(tmp_path, monkeypatch, block, comma, order):
@@ -175,7 +176,7 @@ def test_what_tools_write_is_read_in_pieces(tmp_path, monkeypatch, block, comma,
 )
 def test_odd_and_broken_files_by_hand(tmp_path, monkeypatch, text):
     (tmp_path / "a.json").write_text(text)
-    for block in (20, pieces.BLOCK):
+    for block in (20, json_stream.BLOCK):
         monkeypatch.setattr(pieces, "BLOCK", block)
         assert outcome(tmp_path / "a.json") == whole(tmp_path / "a.json")
 
