@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from tqdm import tqdm
 
-from anchorlib.datasets.seen import ABSENT, look, note_error, note_file, note_walk
+from anchorlib.datasets.io.file_log import ABSENT, look, note_error, note_file, note_walk
 
 T = TypeVar("T")
 R = TypeVar("R")

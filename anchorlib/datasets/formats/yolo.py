@@ -21,7 +21,7 @@ from anchorlib.datasets.files import (
 )
 from anchorlib.datasets.images import image_sizes
 from anchorlib.datasets.formats.yolo_rows import read_rows
-from anchorlib.datasets.seen import FOLDER, look
+from anchorlib.datasets.io.file_log import FOLDER, look
 from anchorlib.datasets.box_sizes import Problem
 from anchorlib.errors import DatasetError
 from anchorlib.safe_yaml import load_yaml

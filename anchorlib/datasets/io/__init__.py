@@ -1,0 +1,1 @@
+"""Access to the disk: files, folders, image headers and `.npz` archives."""
