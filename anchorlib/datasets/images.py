@@ -10,7 +10,7 @@ from typing import BinaryIO
 
 from PIL import Image, UnidentifiedImageError
 
-from anchorlib.datasets.files import in_order, open_regular, read_some
+from anchorlib.datasets.io.files import in_order, open_regular, read_some
 
 HEAD = 8192  # bytes; the sizes of nearly all JPEG and PNG files stand within them
 MORE = 131072  # of a JPEG: cameras put a small picture before the size

@@ -19,7 +19,7 @@ import numpy as np
 
 from anchorlib.arrays import HostArray
 from anchorlib.atomic import write_atomically
-from anchorlib.datasets.files import open_regular
+from anchorlib.datasets.io.files import open_regular
 from anchorlib.errors import DatasetError
 
 _META = "meta.json"

@@ -11,7 +11,8 @@ from PIL import Image
 from slow import make_voc, make_yolo, voc_object
 from test_cache import KINDS, age, everything, make, outcome
 
-from anchorlib.datasets import files, read_boxes
+from anchorlib.datasets import read_boxes
+from anchorlib.datasets.io import files
 from anchorlib.errors import BadValueError
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from anchorlib.datasets.validation import Fault, Labels, is_image_size
-from anchorlib.datasets.files import MEGABYTE, open_regular, read_regular, shorten, with_bar
+from anchorlib.datasets.io.files import MEGABYTE, open_regular, read_regular, shorten, with_bar
 from anchorlib.datasets.formats.json_stream import BLOCK, NotInPiecesError, read_pieces
 from anchorlib.datasets.box_sizes import Problem
 from anchorlib.errors import DatasetError

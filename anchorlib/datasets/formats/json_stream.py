@@ -15,7 +15,7 @@ import secrets
 from collections.abc import Generator, Iterator, Sequence
 from typing import Any, Optional
 
-from anchorlib.datasets.files import MEGABYTE
+from anchorlib.datasets.io.files import MEGABYTE
 
 try:
     import orjson

@@ -10,7 +10,7 @@ from typing import Any, Optional
 import numpy as np
 
 from anchorlib.datasets.validation import Labels
-from anchorlib.datasets.files import (
+from anchorlib.datasets.io.files import (
     IMAGE_SUFFIXES,
     MEGABYTE,
     first_existing,
