@@ -16,7 +16,7 @@ from PIL import Image
 from slow import make_voc, make_yolo, voc_object
 
 from anchorlib.datasets import read_boxes
-from anchorlib.datasets.images import image_size
+from anchorlib.datasets.io.image_header import image_size
 from anchorlib.errors import ModelError
 from anchorlib.modelfiles import FORMATS, format_anchors, read_anchors
 

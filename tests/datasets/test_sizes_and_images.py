@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image, PngImagePlugin
 
 from anchorlib.datasets import from_dataset, scale_sizes
-from anchorlib.datasets.images import _jpeg_size, _pillow_size, _png_size, image_size
+from anchorlib.datasets.io.image_header import _jpeg_size, _pillow_size, _png_size, image_size
 from anchorlib.errors import BadValueError, DatasetError, ShapeError
 
 SIDES = st.integers(1, 20_000)
@@ -115,7 +115,7 @@ def test_exif_with_a_small_picture_is_read_without_pillow(tmp_path, monkeypatch)
     exif = Image.Exif()
     exif[0x0112] = 6
     Image.new("L", (123, 45)).save(tmp_path / "a.jpg", exif=exif.tobytes() + os.urandom(20_000))
-    monkeypatch.setattr("anchorlib.datasets.images._pillow_size", None)
+    monkeypatch.setattr("anchorlib.datasets.io.image_header._pillow_size", None)
     assert image_size(str(tmp_path / "a.jpg")) == (45, 123, True)
 
 

@@ -19,7 +19,7 @@ from anchorlib.datasets.io.files import (
     shorten,
     walk,
 )
-from anchorlib.datasets.images import image_sizes
+from anchorlib.datasets.io.image_header import image_sizes
 from anchorlib.datasets.formats.yolo_rows import read_rows
 from anchorlib.datasets.io.file_log import FOLDER, look
 from anchorlib.datasets.box_sizes import Problem
