@@ -21,7 +21,7 @@ from anchorlib.arrays import (
     check_whole,
 )
 from anchorlib.size_histogram import Sizes, centre, columns, distinct
-from anchorlib.datasets.npz import read_npz, write_npz
+from anchorlib.datasets.io.npz import read_npz, write_npz
 from anchorlib.datasets.resize import RESIZES, ImageSize, check_imgsz
 from anchorlib.errors import AnchorlibError, BadValueError, DatasetError
 

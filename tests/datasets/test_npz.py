@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anchorlib import SizeCounts
-from anchorlib.datasets.npz import read_npz, write_npz
+from anchorlib.datasets.io.npz import read_npz, write_npz
 from anchorlib.errors import DatasetError
 
 GOOD = {"kind": "box sizes with counts", "version": 1, "n_images": 1, "rows_refused": 0}
