@@ -38,7 +38,7 @@ from anchorlib.modelfiles import (
     split_layers,
     write_anchors,
 )
-from anchorlib.reporting.rounding import RoundedAnchors, is_same_score, round_anchors
+from anchorlib.fitting.rounding import RoundedAnchors, is_same_score, round_anchors
 
 #: What a fit is compared with: the anchors that YOLOv3 published for COCO, and YOLOv3-tiny's.
 KNOWN_ANCHORS = {

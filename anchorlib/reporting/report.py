@@ -12,7 +12,7 @@ from anchorlib.arrays import HostArray
 from anchorlib.datasets import BoxSizes
 from anchorlib.fitting.curve import Curve
 from anchorlib.metrics import AnchorScore, SizeTable
-from anchorlib.reporting.rounding import SAME_SCORE, RoundedAnchors, score_dict
+from anchorlib.fitting.rounding import SAME_SCORE, RoundedAnchors, score_dict
 from anchorlib.results import counted, grouped
 
 

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from anchorlib import score
 from anchorlib.metrics import SizeTable
-from anchorlib.reporting.rounding import SAME_SCORE, round_anchors
+from anchorlib.fitting.rounding import SAME_SCORE, round_anchors
 
 BOXES = np.asarray([[10, 20], [100, 100]], np.float32)
 
