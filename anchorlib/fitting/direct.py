@@ -27,7 +27,7 @@ from anchorlib.arrays import HostArray
 from anchorlib.size_histogram import Sizes, columns, distinct
 from anchorlib.errors import BadValueError
 from anchorlib.fitting.ascent import Ascent, Bounds, IouObjective, Objective, RatioObjective
-from anchorlib.fitting.exchange import Places
+from anchorlib.fitting.interchange import Places
 from anchorlib.fitting.grid import Resolutions
 from anchorlib.fitting.order import by_area
 from anchorlib.metrics import SizeTable
