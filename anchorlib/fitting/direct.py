@@ -26,7 +26,7 @@ import numpy as np
 from anchorlib.arrays import HostArray
 from anchorlib.size_histogram import Sizes, columns, distinct
 from anchorlib.errors import BadValueError
-from anchorlib.fitting.ascent import Ascent, Bounds, IouObjective, Objective, RatioObjective
+from anchorlib.fitting.local_search import Ascent, Bounds, IouObjective, Objective, RatioObjective
 from anchorlib.fitting.interchange import Places
 from anchorlib.fitting.grid import Resolutions
 from anchorlib.fitting.order import by_area

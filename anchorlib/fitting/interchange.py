@@ -7,7 +7,7 @@ import time
 import numpy as np
 
 from anchorlib.arrays import HostArray
-from anchorlib.fitting.ascent import Objective
+from anchorlib.fitting.local_search import Objective
 from anchorlib.fitting.grid import Resolutions
 
 _DETAIL = 2000  # cells that the value of a coarse cell is summed over

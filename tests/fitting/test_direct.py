@@ -17,7 +17,7 @@ from anchorlib import evolve, kmeans
 from anchorlib.size_histogram import columns, distinct, in_cells
 from anchorlib.errors import BadValueError
 from anchorlib.fitting import direct
-from anchorlib.fitting.ascent import Bounds, IouObjective, RatioObjective
+from anchorlib.fitting.local_search import Bounds, IouObjective, RatioObjective
 from anchorlib.fitting.interchange import Places
 from anchorlib.fitting.grid import Resolutions
 from anchorlib.metrics import SizeTable
