@@ -1,6 +1,6 @@
 """Anchors in files."""
 
-from anchorlib.modelfiles.checkpoint import Checkpoint, may_be_checkpoint, read_checkpoint
+from anchorlib.modelfiles.checkpoint.reader import Checkpoint, may_be_checkpoint, read_checkpoint
 from anchorlib.modelfiles.config import (
     FORMATS,
     AnchorFile,

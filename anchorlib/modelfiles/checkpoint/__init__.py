@@ -1,0 +1,5 @@
+"""Checkpoints of PyTorch and OneFlow, read without running anything in them."""
+
+from anchorlib.modelfiles.checkpoint.reader import Checkpoint, may_be_checkpoint, read_checkpoint
+
+__all__ = ["Checkpoint", "may_be_checkpoint", "read_checkpoint"]
