@@ -14,7 +14,7 @@ from checkpoint_models import COCO, STRIDES, classes, newer_oneflow_file, traini
 
 from anchorlib.errors import ModelError
 from anchorlib.modelfiles import read_anchors, read_checkpoint
-from anchorlib.modelfiles.containers import open_contents
+from anchorlib.modelfiles.checkpoint.containers import open_contents
 
 RECORDINGS = Path(__file__).parent.parent / "data" / "checkpoints"
 FORMATS = {

@@ -12,7 +12,7 @@ import numpy as np
 
 from anchorlib.arrays import HostArray, check_one_of
 from anchorlib.errors import ModelError, UnsafeCheckpointError
-from anchorlib.modelfiles.containers import Contents, open_contents
+from anchorlib.modelfiles.checkpoint.containers import Contents, open_contents
 from anchorlib.modelfiles.inert import Made, attributes_of, entries_of
 from anchorlib.modelfiles.pickles import Damaged, printable
 
