@@ -15,7 +15,7 @@ import numpy as np
 
 from anchorlib.arrays import HostArray
 from anchorlib.modelfiles.inert import Made, Name, Persistent, attributes_of, function_of
-from anchorlib.modelfiles.pickles import Damaged, printable
+from anchorlib.modelfiles.checkpoint.pickle_reader import Damaged, printable
 
 _MAX_STORAGE = 2**24  # bytes; that of anchors has a few hundred
 _MAX_ITEMS = 2**12  # values of a tensor that may be anchors

@@ -18,7 +18,7 @@ import pytest
 from anchorlib.errors import ModelError, UnsafeCheckpointError
 from anchorlib.modelfiles import Checkpoint, read_anchors, read_checkpoint
 from anchorlib.modelfiles.inert import Made, Name
-from anchorlib.modelfiles.pickles import Pickle
+from anchorlib.modelfiles.checkpoint.pickle_reader import Pickle
 
 RECORDINGS = Path(__file__).parent.parent / "data" / "checkpoints"
 NAMES = ("yolov5_zip.pt", "yolov5_legacy.pt", "yolov7_state_dict.pt", "oneflow_folder", "oneflow_file")

@@ -18,7 +18,7 @@ from typing import Any, BinaryIO, Callable, Optional
 
 from anchorlib.arrays import HostArray
 from anchorlib.modelfiles.inert import Made, Name
-from anchorlib.modelfiles.pickles import Damaged, Pickle, printable
+from anchorlib.modelfiles.checkpoint.pickle_reader import Damaged, Pickle, printable
 from anchorlib.modelfiles.tensors import (
     OneFlowTensors,
     Span,
