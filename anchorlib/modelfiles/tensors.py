@@ -14,7 +14,7 @@ from typing import Any, BinaryIO, Optional
 import numpy as np
 
 from anchorlib.arrays import HostArray
-from anchorlib.modelfiles.inert import Made, Name, Persistent, attributes_of, function_of
+from anchorlib.modelfiles.checkpoint.pickle_policy import Made, Name, Persistent, attributes_of, function_of
 from anchorlib.modelfiles.checkpoint.pickle_reader import Damaged, printable
 
 _MAX_STORAGE = 2**24  # bytes; that of anchors has a few hundred

@@ -17,7 +17,7 @@ import pytest
 
 from anchorlib.errors import ModelError, UnsafeCheckpointError
 from anchorlib.modelfiles import Checkpoint, read_anchors, read_checkpoint
-from anchorlib.modelfiles.inert import Made, Name
+from anchorlib.modelfiles.checkpoint.pickle_policy import Made, Name
 from anchorlib.modelfiles.checkpoint.pickle_reader import Pickle
 
 RECORDINGS = Path(__file__).parent.parent / "data" / "checkpoints"

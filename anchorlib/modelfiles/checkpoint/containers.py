@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Callable, Optional
 
 from anchorlib.arrays import HostArray
-from anchorlib.modelfiles.inert import Made, Name
+from anchorlib.modelfiles.checkpoint.pickle_policy import Made, Name
 from anchorlib.modelfiles.checkpoint.pickle_reader import Damaged, Pickle, printable
 from anchorlib.modelfiles.tensors import (
     OneFlowTensors,

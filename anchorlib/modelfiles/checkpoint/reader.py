@@ -13,7 +13,7 @@ import numpy as np
 from anchorlib.arrays import HostArray, check_one_of
 from anchorlib.errors import ModelError, UnsafeCheckpointError
 from anchorlib.modelfiles.checkpoint.containers import Contents, open_contents
-from anchorlib.modelfiles.inert import Made, attributes_of, entries_of
+from anchorlib.modelfiles.checkpoint.pickle_policy import Made, attributes_of, entries_of
 from anchorlib.modelfiles.checkpoint.pickle_reader import Damaged, printable
 
 _PREFERRED = ("ema", "model", "model_state_dict", "state_dict")  # the averaged weights are what the forks load
