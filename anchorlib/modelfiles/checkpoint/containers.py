@@ -19,7 +19,7 @@ from typing import Any, BinaryIO, Callable, Optional
 from anchorlib.arrays import HostArray
 from anchorlib.modelfiles.checkpoint.pickle_policy import Made, Name
 from anchorlib.modelfiles.checkpoint.pickle_reader import Damaged, Pickle, printable
-from anchorlib.modelfiles.tensors import (
+from anchorlib.modelfiles.checkpoint.tensors import (
     OneFlowTensors,
     Span,
     TorchTensors,
