@@ -21,7 +21,7 @@ import yaml
 from anchorlib.arrays import HostArray, check_one_of, check_shape_wh
 from anchorlib.atomic import write_atomically
 from anchorlib.errors import BadValueError, ModelError
-from anchorlib.modelfiles import plain_json
+from anchorlib.modelfiles.formats import json
 from anchorlib.modelfiles.formats import paddle
 from anchorlib.modelfiles.formats import mmdet
 from anchorlib.modelfiles.formats import darknet
