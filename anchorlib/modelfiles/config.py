@@ -27,7 +27,7 @@ from anchorlib.modelfiles.formats import mmdet
 from anchorlib.modelfiles.formats import darknet
 from anchorlib.modelfiles.formats import yolo
 from anchorlib.modelfiles.checkpoint.reader import may_be_checkpoint, read_checkpoint
-from anchorlib.modelfiles.spans import Found, Texts, number_text, runs_down, splice, unified_diff
+from anchorlib.modelfiles.formats.text_edit import Found, Texts, number_text, runs_down, splice, unified_diff
 
 _FORMATS: dict[str, Any] = {
     "yolo": yolo,

@@ -7,7 +7,7 @@ from typing import Any, Optional
 
 import yaml
 
-from anchorlib.modelfiles.spans import Node
+from anchorlib.modelfiles.formats.text_edit import Node
 
 _CONSTRUCT = yaml.constructor.SafeConstructor()
 _MOST_NUMBERS = 10_000  # aliases of YAML make endless lists of lists of a kilobyte

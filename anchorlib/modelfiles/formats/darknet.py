@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from anchorlib.modelfiles.spans import (
+from anchorlib.modelfiles.formats.text_edit import (
     Edit,
     Found,
     Item,

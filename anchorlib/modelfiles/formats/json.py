@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from anchorlib.modelfiles.spans import Edit, Found, Node, Span, Texts, edits_of, pairs_of, values_of
+from anchorlib.modelfiles.formats.text_edit import Edit, Found, Node, Span, Texts, edits_of, pairs_of, values_of
 
 _SPACE = re.compile(r"[ \t\r\n]*")
 _DECODER = json.JSONDecoder()

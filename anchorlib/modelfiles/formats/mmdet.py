@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any, Union
 
-from anchorlib.modelfiles.spans import (
+from anchorlib.modelfiles.formats.text_edit import (
     Edit,
     Found,
     Node,

@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from anchorlib.modelfiles import yaml_nodes
-from anchorlib.modelfiles.spans import (
+from anchorlib.modelfiles.formats.text_edit import (
     Edit,
     Found,
     Item,
