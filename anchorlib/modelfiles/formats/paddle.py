@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from anchorlib.modelfiles import yaml_nodes
+from anchorlib.modelfiles.formats import yaml_nodes
 from anchorlib.modelfiles.formats.text_edit import (
     Edit,
     Found,

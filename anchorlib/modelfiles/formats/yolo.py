@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from anchorlib.modelfiles import yaml_nodes
+from anchorlib.modelfiles.formats import yaml_nodes
 from anchorlib.modelfiles.formats.text_edit import Edit, Found, Texts, check_even, edits_of, layers_of, pairs_of, values_of
 
 
