@@ -1,7 +1,7 @@
 """Anchors in files."""
 
 from anchorlib.modelfiles.checkpoint.reader import Checkpoint, may_be_checkpoint, read_checkpoint
-from anchorlib.modelfiles.config import (
+from anchorlib.modelfiles.anchor_files import (
     FORMATS,
     AnchorFile,
     edit_anchors,

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from layouts import ALL, DARKNET, YAML_STYLES, YOLOV5, darknet_cfg, example, mmyolo_config, paddle_yaml, yolo_yaml
 
 from anchorlib.errors import ModelError
-from anchorlib.modelfiles import config, edit_anchors, open_anchors, read_anchors
+from anchorlib.modelfiles import edit_anchors, open_anchors, read_anchors
+from anchorlib.modelfiles import anchor_files
 
 NUMBER = re.compile(r"(?<![\w.])[\d.]+(?![\w.])")
 
@@ -385,7 +386,7 @@ def test_an_edit_that_goes_wrong_is_seen_and_not_written(tmp_path, monkeypatch, 
     """What is written is read before; here the edits are made wrong to see that."""
     file, text = ALL[name]
     path = write(tmp_path, file, text)
-    module = config._FORMATS[open_anchors(path).form]
+    module = anchor_files._FORMATS[open_anchors(path).form]
     right = module.edits
 
     def wrong(readable, layers):
