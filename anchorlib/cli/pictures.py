@@ -18,7 +18,7 @@ from anchorlib.cli.common import say, wants_bar
 from anchorlib.errors import BadValueError
 from anchorlib.fitting.curve import fit_curve
 from anchorlib.reporting import page, plots
-from anchorlib.reporting.figures import measure_figures
+from anchorlib.reporting.report_data import measure_figures
 from anchorlib.reporting.report import Report
 
 _LEAST_CURVE = 12  # anchors that the curve goes to, or three more than there are

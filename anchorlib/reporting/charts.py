@@ -11,7 +11,7 @@ import numpy as np
 from anchorlib.arrays import HostArray
 from anchorlib.fitting.curve import Curve
 from anchorlib.markup import Markup, element, join
-from anchorlib.reporting.figures import Density, Figures, union_outline
+from anchorlib.reporting.report_data import Density, Figures, union_outline
 from anchorlib.reporting.report import Report
 
 WIDTH = 420.0  # of every picture, in its own units: about pixels on a telephone

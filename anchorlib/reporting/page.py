@@ -12,7 +12,7 @@ from anchorlib.datasets import BoxSizes
 from anchorlib.fitting.curve import Curve
 from anchorlib.markup import Markup, element, join
 from anchorlib.reporting import charts
-from anchorlib.reporting.figures import Figures
+from anchorlib.reporting.report_data import Figures
 from anchorlib.reporting.report import Report, problem_lines
 from anchorlib.results import counted, grouped
 
@@ -39,7 +39,7 @@ def report_page(report: Report, figures: Figures, origin: Origin, curve: Optiona
     --------
     >>> from anchorlib import read_boxes
     >>> from anchorlib.metrics import SizeTable
-    >>> from anchorlib.reporting.figures import measure_figures
+    >>> from anchorlib.reporting.report_data import measure_figures
     >>> from anchorlib.reporting.report import measure_layers
     >>> boxes, anchors = read_boxes("tests/data/bccd"), np.asarray([[70.0, 70.0]], np.float32)
     >>> table = SizeTable(boxes.wh)

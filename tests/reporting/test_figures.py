@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from samples import box_sizes, report_of
 
 from anchorlib import score, size_ratio
-from anchorlib.reporting.figures import best_ratios, measure_figures, union_outline
+from anchorlib.reporting.report_data import best_ratios, measure_figures, union_outline
 
 
 def figures_of(boxes_wh, anchors, **options):
@@ -81,7 +81,7 @@ def test_the_list_of_boxes_without_a_match_is_cut_and_its_number_is_not():
 def test_a_block_of_boxes_is_no_border(monkeypatch):
     boxes_wh = np.exp(np.random.default_rng(1).normal(3, 1, (100, 2))).astype(np.float32)
     whole = best_ratios(boxes_wh, boxes_wh[:3])
-    monkeypatch.setattr("anchorlib.reporting.figures._BLOCK", 7)
+    monkeypatch.setattr("anchorlib.reporting.report_data._BLOCK", 7)
     np.testing.assert_array_equal(best_ratios(boxes_wh, boxes_wh[:3]), whole)
 
 

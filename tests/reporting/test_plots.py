@@ -10,7 +10,7 @@ from samples import box_sizes, hostile_report, report_of
 from anchorlib import fit_curve, kmeans
 from anchorlib.errors import BadValueError
 from anchorlib.reporting import plots
-from anchorlib.reporting.figures import measure_figures
+from anchorlib.reporting.report_data import measure_figures
 
 BLUE, ORANGE = (0, 114, 178), (213, 94, 0)
 
