@@ -11,7 +11,7 @@ from typing import Optional, Union
 from anchorlib.datasets import BoxSizes
 from anchorlib.fitting.curve import Curve
 from anchorlib.markup import Markup, element, join
-from anchorlib.reporting import charts
+from anchorlib.reporting import svg
 from anchorlib.reporting.report_data import Figures
 from anchorlib.reporting.report import Report, problem_lines
 from anchorlib.results import counted, grouped
@@ -150,22 +150,22 @@ def _tiles(report: Report) -> Markup:
 
 def _sizes_section(report: Report, figures: Figures) -> Markup:
     entries = [
-        (charts.marker(charts.layer_shape(i), 0, 0, "after"), f"{report.name}, layer {i + 1}")
+        (svg.marker(svg.layer_shape(i), 0, 0, "after"), f"{report.name}, layer {i + 1}")
         for i in range(len(report.layers))
     ]
     entries.append((element("path", d="M-9 0H9", class_="region after"), f"what {report.name} match"))
     if report.before_anchors is not None:
-        entries.append((charts.marker(charts.BEFORE_SHAPE, 0, 0, "before"), report.before_name))
+        entries.append((svg.marker(svg.BEFORE_SHAPE, 0, 0, "before"), report.before_name))
         entries.append((element("path", d="M-9 0H9", class_="region before"), f"what {report.before_name} match"))
     fullest = int(figures.density.counts.max(initial=0))
     entries.append((element("path", d="M-9 -9h18v18h-18z", class_="shade1"), "1 box"))
     if fullest > 1:
-        shade = element("path", d="M-9 -9h18v18h-18z", class_=f"shade{charts.LEVELS}")
+        shade = element("path", d="M-9 -9h18v18h-18z", class_=f"shade{svg.LEVELS}")
         entries.append((shade, f"{grouped(fullest)} boxes in a cell of 1/{1 / figures.density.step:g} octave"))
     notes = []
     if figures.density.not_drawn:
         notes.append(_quiet(f"Not drawn, without area or too small: {counted(figures.density.not_drawn, 'box')}."))
-    return _section("Box sizes and anchors", "sizes", _legend(entries), charts.density_chart(report, figures), *notes)
+    return _section("Box sizes and anchors", "sizes", _legend(entries), svg.density_chart(report, figures), *notes)
 
 
 def _legend(entries: Sequence[tuple[Markup, str]]) -> Markup:
@@ -179,7 +179,7 @@ def _legend(entries: Sequence[tuple[Markup, str]]) -> Markup:
 def _layers_section(report: Report) -> Markup:
     rows = []
     for i, layer in enumerate(report.layers, 1):
-        pairs = [element("span", charts.size_text(w, h), class_="pair") for w, h in layer.anchors]
+        pairs = [element("span", svg.size_text(w, h), class_="pair") for w, h in layer.anchors]
         rows.append([str(i), join(f"{layer.nearest:.1%}", _share(layer.nearest)), f"{layer.bpr:.4f}", join(*pairs)])
     return _section(
         "Layers",
@@ -205,7 +205,7 @@ def _ratio_section(report: Report, figures: Figures) -> Markup:
         "ratios",
         _quiet("The best ratio of each box: 1 is an anchor of its very size; at 1/thr and below, no anchor matches."),
         _legend(entries),
-        charts.ratio_chart(report, figures),
+        svg.ratio_chart(report, figures),
     )
 
 
@@ -213,18 +213,18 @@ def _curve_section(curve: Optional[Curve], report: Optional[Report]) -> Markup:
     if curve is None:
         return _section("Number of anchors", "curve", _quiet("Left out: --no-curve."))
     entries = []
-    for name, _, class_, shape in charts.CURVE_LINES:
+    for name, _, class_, shape in svg.CURVE_LINES:
         line = element("path", d="M-9 0H9", class_=f"line {class_}")
-        entries.append((join(line, charts.marker(shape, 0, 0, class_, scale=0.8)), name))
+        entries.append((join(line, svg.marker(shape, 0, 0, class_, scale=0.8)), name))
     if report:
-        entries.append((charts.marker("circle", 0, 0, "ring iou", scale=1.5), "these anchors"))
+        entries.append((svg.marker("circle", 0, 0, "ring iou", scale=1.5), "these anchors"))
     made = "fitness" if curve.objective == "ratio" else "average IoU"
     said = f"Each number of anchors fitted for {made} on its own."
     if curve.knee is not None:
         said += " The knee is where average IoU stands highest above the line from the first point to the last."
     if curve.left_out:
         said += f" Not fitted: k = {curve.left_out[0]} and more, there are fewer distinct sizes."
-    return _section("Number of anchors", "curve", _quiet(said), _legend(entries), charts.curve_chart(curve, report))
+    return _section("Number of anchors", "curve", _quiet(said), _legend(entries), svg.curve_chart(curve, report))
 
 
 def _classes_section(report: Report, figures: Figures) -> Markup:
@@ -249,7 +249,7 @@ def _unmatched_section(figures: Figures) -> Markup:
     if not figures.n_unmatched:
         return _section(title, "unmatched", _quiet("None."), wide=True)
     rows = [
-        [element("bdi", box.image), element("bdi", box.class_name), charts.size_text(box.w, box.h), f"{box.best:.3f}"]
+        [element("bdi", box.image), element("bdi", box.class_name), svg.size_text(box.w, box.h), f"{box.best:.3f}"]
         for box in figures.unmatched
     ]
     parts = [

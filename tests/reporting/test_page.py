@@ -6,7 +6,7 @@ import pytest
 from samples import HOSTILE, box_sizes, hostile_report, report_of
 
 from anchorlib.fitting.curve import fit_curve
-from anchorlib.reporting.charts import LEVELS, shade_levels
+from anchorlib.reporting.svg import LEVELS, shade_levels
 from anchorlib.reporting.report_data import measure_figures
 from anchorlib.reporting.page import Origin, curve_page, report_page
 
