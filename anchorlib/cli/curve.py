@@ -19,7 +19,8 @@ from anchorlib.cli.common import (
 from anchorlib.cli.pictures import add_report_option, check_report_file, origin, write_report
 from anchorlib.fitting.curve import fit_curve
 from anchorlib.metrics import OBJECTIVES
-from anchorlib.reporting import page, plots
+from anchorlib.reporting import plots
+from anchorlib.reporting import html
 from anchorlib.reporting.report import curve_text
 from anchorlib.results import counted
 
@@ -55,7 +56,7 @@ def run(options: argparse.Namespace) -> int:
         made = origin(options)
         write_report(
             options.report,
-            html=lambda: page.curve_page(curve, options.data, boxes, made),
+            html=lambda: html.curve_page(curve, options.data, boxes, made),
             png=lambda: plots.curve_png(curve, options.data),
         )
         say(options, f"Wrote {options.report}.")

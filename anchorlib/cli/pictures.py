@@ -17,7 +17,8 @@ from anchorlib.atomic import write_atomically
 from anchorlib.cli.common import say, wants_bar
 from anchorlib.errors import BadValueError
 from anchorlib.fitting.curve import fit_curve
-from anchorlib.reporting import page, plots
+from anchorlib.reporting import plots
+from anchorlib.reporting import html
 from anchorlib.reporting.report_data import measure_figures
 from anchorlib.reporting.report import Report
 
@@ -65,7 +66,7 @@ def write_fit_report(report: Report, options: argparse.Namespace) -> None:
     figures, made = measure_figures(report), origin(options)
     write_report(
         options.report,
-        html=lambda: page.report_page(report, figures, made, curve),
+        html=lambda: html.report_page(report, figures, made, curve),
         png=lambda: plots.report_png(report, figures, made.command, curve),
     )
     say(options, f"Wrote {options.report}.")
@@ -77,10 +78,10 @@ def write_report(path: str, html: Callable[[], str], png: Callable[[], bytes]) -
     write_atomically(path, png() if is_png else html().encode("utf-8"))
 
 
-def origin(options: argparse.Namespace) -> page.Origin:
+def origin(options: argparse.Namespace) -> html.Origin:
     """The command, now, and the versions of what took part."""
     framework = getattr(options, "backend", "numpy")
     versions = {"anchorlib": __version__, "Python": platform.python_version(), "numpy": np.__version__}
     versions[framework] = backends.load(framework).version
     now = datetime.datetime.now(datetime.timezone.utc)
-    return page.Origin(shlex.join(["anchorlib", *options.arguments]), f"{now:%Y-%m-%d %H:%M} UTC", versions)
+    return html.Origin(shlex.join(["anchorlib", *options.arguments]), f"{now:%Y-%m-%d %H:%M} UTC", versions)

@@ -10,7 +10,7 @@ from samples import box_sizes, hostile_report, report_of
 from anchorlib.cli import main
 from anchorlib.fitting.curve import fit_curve
 from anchorlib.reporting.report_data import measure_figures
-from anchorlib.reporting.page import Origin, report_page
+from anchorlib.reporting.html import Origin, report_page
 
 pytestmark = pytest.mark.needs("browser")
 
