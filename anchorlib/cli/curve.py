@@ -19,7 +19,7 @@ from anchorlib.cli.common import (
 from anchorlib.cli.pictures import add_report_option, check_report_file, origin, write_report
 from anchorlib.fitting.curve import fit_curve
 from anchorlib.metrics import OBJECTIVES
-from anchorlib.reporting import plots
+from anchorlib.reporting import matplotlib_plots
 from anchorlib.reporting import html
 from anchorlib.reporting.report import curve_text
 from anchorlib.results import counted
@@ -57,7 +57,7 @@ def run(options: argparse.Namespace) -> int:
         write_report(
             options.report,
             html=lambda: html.curve_page(curve, options.data, boxes, made),
-            png=lambda: plots.curve_png(curve, options.data),
+            png=lambda: matplotlib_plots.curve_png(curve, options.data),
         )
         say(options, f"Wrote {options.report}.")
     return GOOD

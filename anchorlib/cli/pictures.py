@@ -17,7 +17,7 @@ from anchorlib.atomic import write_atomically
 from anchorlib.cli.common import say, wants_bar
 from anchorlib.errors import BadValueError
 from anchorlib.fitting.curve import fit_curve
-from anchorlib.reporting import plots
+from anchorlib.reporting import matplotlib_plots
 from anchorlib.reporting import html
 from anchorlib.reporting.report_data import measure_figures
 from anchorlib.reporting.report import Report
@@ -45,7 +45,7 @@ def check_report_file(path: Optional[str]) -> None:
     if Path(path).is_dir() or not Path(path).parent.is_dir():
         raise BadValueError(f"--report {path}: name a file in a folder that is there.")
     if suffix == ".png":
-        plots.check_installed()
+        matplotlib_plots.check_installed()
 
 
 def write_fit_report(report: Report, options: argparse.Namespace) -> None:
@@ -67,7 +67,7 @@ def write_fit_report(report: Report, options: argparse.Namespace) -> None:
     write_report(
         options.report,
         html=lambda: html.report_page(report, figures, made, curve),
-        png=lambda: plots.report_png(report, figures, made.command, curve),
+        png=lambda: matplotlib_plots.report_png(report, figures, made.command, curve),
     )
     say(options, f"Wrote {options.report}.")
 

@@ -9,7 +9,7 @@ from samples import box_sizes, hostile_report, report_of
 
 from anchorlib import fit_curve, kmeans
 from anchorlib.errors import BadValueError
-from anchorlib.reporting import plots
+from anchorlib.reporting import matplotlib_plots
 from anchorlib.reporting.report_data import measure_figures
 
 BLUE, ORANGE = (0, 114, 178), (213, 94, 0)
@@ -27,9 +27,9 @@ def pixels_of(png, colour):
 def test_a_report_becomes_one_png_with_the_anchors_before_and_after():
     boxes = box_sizes(sizes(200))
     with_before = report_of(boxes, [[[10, 10]], [[90, 100]]], before=[[15, 15]])
-    png = plots.report_png(with_before, measure_figures(with_before), "anchorlib fit", fit_curve(boxes.wh, range(1, 5)))
+    png = matplotlib_plots.report_png(with_before, measure_figures(with_before), "anchorlib fit", fit_curve(boxes.wh, range(1, 5)))
     alone = report_of(boxes, [[[10, 10]], [[90, 100]]])
-    png_alone = plots.report_png(alone, measure_figures(alone))
+    png_alone = matplotlib_plots.report_png(alone, measure_figures(alone))
     assert Image.open(io.BytesIO(png)).size == (1500, 1000)
     assert min(pixels_of(png, BLUE), pixels_of(png_alone, BLUE)) > 1000
     assert (pixels_of(png, ORANGE) > 500, pixels_of(png_alone, ORANGE)) == (True, 0)
@@ -37,8 +37,8 @@ def test_a_report_becomes_one_png_with_the_anchors_before_and_after():
 
 def test_the_picture_of_sizes_has_the_anchors_where_they_are():
     report = report_of(box_sizes(sizes(200)), [[[16, 32]], [[64, 128], [256, 64]]], before=[[8, 4]])
-    axes = plots._figure(5, 5).add_subplot()
-    plots.draw_sizes(axes, report, measure_figures(report))
+    axes = matplotlib_plots._figure(5, 5).add_subplot()
+    matplotlib_plots.draw_sizes(axes, report, measure_figures(report))
     drawn = {marks.get_label(): marks.get_offsets().tolist() for marks in axes.collections if len(marks.get_offsets())}
     assert drawn["before"] == [[3, 2]]
     assert drawn["anchors, layer 1"] == [[4, 5]]
@@ -47,24 +47,24 @@ def test_the_picture_of_sizes_has_the_anchors_where_they_are():
 
 def test_the_picture_of_a_curve_has_its_points_and_its_knee():
     curve = fit_curve(sizes(100), range(1, 9))
-    axes = plots._figure(5, 5).add_subplot()
-    plots.draw_curve(axes, curve)
+    axes = matplotlib_plots._figure(5, 5).add_subplot()
+    matplotlib_plots.draw_curve(axes, curve)
     lines = {line.get_label(): line for line in axes.lines}
     assert lines["average IoU"].get_ydata().tolist() == [fit.score.avg_iou for fit in curve.fits]
     assert lines["fitness"].get_xdata().tolist() == list(range(1, 9))
     assert f"knee: k = {curve.knee}" in lines
-    assert Image.open(io.BytesIO(plots.curve_png(curve, "title"))).size == (800, 500)
+    assert Image.open(io.BytesIO(matplotlib_plots.curve_png(curve, "title"))).size == (800, 500)
 
 
 def test_names_from_the_data_are_no_formulas():
     report = hostile_report()
-    assert plots.report_png(report, measure_figures(report), "$\\frac{$ \udcff")[:4] == b"\x89PNG"
+    assert matplotlib_plots.report_png(report, measure_figures(report), "$\\frac{$ \udcff")[:4] == b"\x89PNG"
 
 
 def test_the_sheet_of_steps_goes_from_the_first_to_the_last_step():
     boxes_wh, steps = sizes(200), []
     kmeans(boxes_wh, 4, seed=1, on_step=steps.append)
-    figure = plots.kmeans_steps(boxes_wh, 4, seed=1, most=4)
+    figure = matplotlib_plots.kmeans_steps(boxes_wh, 4, seed=1, most=4)
     titles = [axes.get_title() for axes in figure.axes]
     assert len(titles) == 4
     assert (titles[0], titles[-1]) == (f"step 1 of {len(steps)}", f"step {len(steps)} of {len(steps)}")
@@ -77,7 +77,7 @@ def test_the_sheet_of_steps_goes_from_the_first_to_the_last_step():
 def test_the_moving_picture_has_a_frame_a_step():
     boxes_wh, steps = sizes(60), []
     kmeans(boxes_wh, 3, on_step=steps.append)
-    picture = Image.open(io.BytesIO(plots.kmeans_gif(boxes_wh, 3, milliseconds=100)))
+    picture = Image.open(io.BytesIO(matplotlib_plots.kmeans_gif(boxes_wh, 3, milliseconds=100)))
     assert picture.n_frames == len(steps) > 2
     picture.seek(picture.n_frames - 1)
     assert picture.info["duration"] == 400
@@ -85,7 +85,7 @@ def test_the_moving_picture_has_a_frame_a_step():
 
 def test_one_step_is_no_sheet():
     with pytest.raises(BadValueError, match="at least 2 steps"):
-        plots.kmeans_steps(sizes(10), 2, most=1)
+        matplotlib_plots.kmeans_steps(sizes(10), 2, most=1)
 
 
 def test_without_matplotlib_a_picture_says_how_to_install_it_before_any_work():
