@@ -48,7 +48,7 @@ def test_check_writes_a_page_of_anchors_without_a_before(tmp_path, capsys):
 
 
 def test_no_curve_leaves_the_curve_out_and_the_page_says_so(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("anchorlib.cli.pictures.fit_curve", None)  # it must not be called
+    monkeypatch.setattr("anchorlib.cli.report_option.fit_curve", None)  # it must not be called
     path = tmp_path / "report.html"
     assert run("fit", BCCD, "--report", str(path), "--no-curve", capsys=capsys)[0] == 0
     assert "Left out: --no-curve." in text_of(path)

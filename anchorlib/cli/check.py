@@ -18,7 +18,7 @@ from anchorlib.cli.common import (
     read,
     show,
 )
-from anchorlib.cli.pictures import add_curve_option, add_report_option, check_report_file, write_fit_report
+from anchorlib.cli.report_option import add_curve_option, add_report_option, check_report_file, write_fit_report
 from anchorlib.metrics import SizeTable
 from anchorlib.modelfiles import read_anchors
 

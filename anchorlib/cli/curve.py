@@ -16,7 +16,7 @@ from anchorlib.cli.common import (
     say,
     wants_bar,
 )
-from anchorlib.cli.pictures import add_report_option, check_report_file, origin, write_report
+from anchorlib.cli.report_option import add_report_option, check_report_file, origin, write_report
 from anchorlib.fitting.curve import fit_curve
 from anchorlib.metrics import OBJECTIVES
 from anchorlib.reporting import matplotlib_plots

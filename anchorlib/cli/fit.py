@@ -24,7 +24,7 @@ from anchorlib.cli.common import (
     sides,
     wants_bar,
 )
-from anchorlib.cli.pictures import add_curve_option, add_report_option, check_report_file, write_fit_report
+from anchorlib.cli.report_option import add_curve_option, add_report_option, check_report_file, write_fit_report
 from anchorlib.errors import BadValueError
 from anchorlib.fitting import DISTANCES, INITS, METHODS, UPDATES, fit_anchors
 from anchorlib.metrics import OBJECTIVES, AnchorScore, SizeTable
