@@ -16,7 +16,7 @@ from anchorlib.errors import BadValueError
 from anchorlib.verify.candidates import candidate_cases
 from anchorlib.verify.cases import Case, Outcome
 from anchorlib.verify.places import Place, places
-from anchorlib.verify.subjects import SUBJECTS
+from anchorlib.verify.library_cases import SUBJECTS
 
 __all__ = ["SUBJECTS", "Case", "Outcome", "Place", "places", "select", "verify"]
 
