@@ -15,7 +15,7 @@ from anchorlib.arrays import check_whole
 from anchorlib.errors import BadValueError
 from anchorlib.verify.candidates import candidate_cases
 from anchorlib.verify.cases import Case, Outcome
-from anchorlib.verify.places import Place, places
+from anchorlib.verify.targets import Place, places
 from anchorlib.verify.library_cases import SUBJECTS
 
 __all__ = ["SUBJECTS", "Case", "Outcome", "Place", "places", "select", "verify"]

@@ -21,7 +21,7 @@ from anchorlib.training.targets import LayerTargets
 from anchorlib.verify import inputs
 from anchorlib.verify.cases import Case, Cases
 from anchorlib.verify.compare import Answers, row_differences
-from anchorlib.verify.places import Place
+from anchorlib.verify.targets import Place
 from anchorlib.verify.library_cases import order, slow_order
 from anchorlib.verify.training import (
     LOSS_RTOL,

@@ -13,7 +13,7 @@ from typing import Any, Optional
 import numpy as np
 
 from anchorlib.verify.compare import Answers, differences
-from anchorlib.verify.places import Place
+from anchorlib.verify.targets import Place
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import numpy as np
 
 from anchorlib.arrays import HostArray
 from anchorlib.verify.cases import Case, Cases
-from anchorlib.verify.places import Place
+from anchorlib.verify.targets import Place
 
 _SPECIAL = [-math.inf, -1e30, -2.5, -1.5, -0.5, 0.0, 0.5, 1.0, 1.5, 2.5, 3.75, 80.0, 1e30, math.inf, math.nan]
 _ROUNDED = 4e-6  # of the largest: exp and its relatives are the framework's own

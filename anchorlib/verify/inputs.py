@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from anchorlib.arrays import HostArray
-from anchorlib.verify.places import Place
+from anchorlib.verify.targets import Place
 
 HYP = {"box": 0.05, "cls": 0.5, "cls_pw": 1.0, "obj": 1.0, "obj_pw": 1.0, "anchor_t": 4.0, "fl_gamma": 0.0}
 STRIDES = (8.0, 16.0, 32.0)

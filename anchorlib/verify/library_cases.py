@@ -17,7 +17,7 @@ from anchorlib.metrics import score, size_ratio
 from anchorlib.verify import functions, inputs, oracle, training, yolov2
 from anchorlib.verify.cases import Case, Cases
 from anchorlib.verify.compare import Answers
-from anchorlib.verify.places import Place
+from anchorlib.verify.targets import Place
 from anchorlib.yolov5 import check_anchor_order, check_anchors
 
 

@@ -13,7 +13,7 @@ import pytest
 from anchorlib.errors import AnchorlibError, BackendError
 from anchorlib.verify import select
 from anchorlib.verify.cases import Case
-from anchorlib.verify.places import Place, places
+from anchorlib.verify.targets import Place, places
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -17,7 +17,7 @@ from anchorlib.training.targets import LayerTargets
 from anchorlib.verify import inputs, oracle, oracle_losses
 from anchorlib.verify.cases import Case, Cases
 from anchorlib.verify.compare import ROW, Answers, differences, row_differences
-from anchorlib.verify.places import Place
+from anchorlib.verify.targets import Place
 
 #: Of the largest entry. Losses and gradients are sums of float32 values, against loops in float64.
 LOSS_RTOL = 1e-5

@@ -12,7 +12,7 @@ from anchorlib.arrays import HostArray
 from anchorlib.verify import inputs, oracle_losses, oracle_yolov2
 from anchorlib.verify.cases import Case, Cases
 from anchorlib.verify.compare import Answers
-from anchorlib.verify.places import Place
+from anchorlib.verify.targets import Place
 from anchorlib.verify.training import LOSS_RTOL
 
 
