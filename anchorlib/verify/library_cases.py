@@ -14,7 +14,8 @@ from anchorlib.arrays import HostArray
 from anchorlib.boxes import wh_iou
 from anchorlib.fitting import DISTANCES, INITS, UPDATES, evolve, fit_anchors, kmeans
 from anchorlib.metrics import score, size_ratio
-from anchorlib.verify import functions, inputs, oracle, training, yolov2
+from anchorlib.verify import inputs, oracle, training, yolov2
+from anchorlib.verify import namespace_cases
 from anchorlib.verify.cases import Case, Cases
 from anchorlib.verify.compare import Answers
 from anchorlib.verify.targets import Place
@@ -131,7 +132,7 @@ def refit(images: SimpleNamespace, grid: HostArray, place: Place) -> Answers:
 
 #: subject -> its cases for a seed, in the order in which they run
 SUBJECTS: dict[str, Callable[[int], list[Case]]] = {
-    "functions": functions.cases,
+    "functions": namespace_cases.cases,
     "metrics": metric_cases,
     "fitting": fitting_cases,
     "model anchors": order_cases,
