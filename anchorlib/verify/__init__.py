@@ -13,7 +13,7 @@ from typing import Optional
 
 from anchorlib.arrays import check_whole
 from anchorlib.errors import BadValueError
-from anchorlib.verify.candidates import candidate_cases
+from anchorlib.verify.fork_cases import candidate_cases
 from anchorlib.verify.cases import Case, Outcome
 from anchorlib.verify.targets import Place, places
 from anchorlib.verify.library_cases import SUBJECTS
