@@ -21,9 +21,9 @@ import numpy as np
 from PIL import Image
 
 from anchorlib import read_boxes
-from anchorlib.datasets.validation import Labels, screen
-from anchorlib.datasets.io.image_header import image_sizes
 from anchorlib.datasets.formats.yolo_rows import read_rows
+from anchorlib.datasets.io.image_header import image_sizes
+from anchorlib.datasets.validation import Labels, screen
 
 IMAGE_SIZES = ((640, 480), (480, 640), (640, 427), (500, 375), (612, 612))
 

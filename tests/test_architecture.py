@@ -99,12 +99,12 @@ def test_no_framework_is_named_in_code_outside_the_adaptors(relative):
     assert not names & set(FRAMEWORKS)
 
 
-def test_matplotlib_is_imported_by_plots_alone_and_only_where_it_draws():
+def test_matplotlib_is_imported_by_matplotlib_plots_only_and_only_where_it_draws():
     for relative in sources():
         tree = ast.parse((ROOT / "anchorlib" / relative).read_text(encoding="utf-8"))
         anywhere = [name for name in imported(ROOT / "anchorlib" / relative) if name.split(".")[0] == "matplotlib"]
         at_the_top = [node for node in tree.body if isinstance(node, (ast.Import, ast.ImportFrom))]
-        assert not anywhere or relative.name == "plots.py", relative
+        assert not anywhere or relative.name == "matplotlib_plots.py", relative
         assert "matplotlib" not in " ".join(ast.unparse(node) for node in at_the_top), relative
 
 

@@ -19,8 +19,7 @@ from anchorlib.cli.common import (
 from anchorlib.cli.report_option import add_report_option, check_report_file, origin, write_report
 from anchorlib.fitting.curve import fit_curve
 from anchorlib.metrics import OBJECTIVES
-from anchorlib.reporting import matplotlib_plots
-from anchorlib.reporting import html
+from anchorlib.reporting import html, matplotlib_plots
 from anchorlib.reporting.report import curve_text
 from anchorlib.results import counted
 

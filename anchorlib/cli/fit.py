@@ -27,6 +27,7 @@ from anchorlib.cli.common import (
 from anchorlib.cli.report_option import add_curve_option, add_report_option, check_report_file, write_fit_report
 from anchorlib.errors import BadValueError
 from anchorlib.fitting import DISTANCES, INITS, METHODS, UPDATES, fit_anchors
+from anchorlib.fitting.rounding import RoundedAnchors, is_same_score, round_anchors
 from anchorlib.metrics import OBJECTIVES, AnchorScore, SizeTable
 from anchorlib.modelfiles import (
     FORMATS,
@@ -38,7 +39,6 @@ from anchorlib.modelfiles import (
     split_layers,
     write_anchors,
 )
-from anchorlib.fitting.rounding import RoundedAnchors, is_same_score, round_anchors
 
 #: What a fit is compared with: the anchors that YOLOv3 published for COCO, and YOLOv3-tiny's.
 KNOWN_ANCHORS = {

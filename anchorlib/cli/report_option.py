@@ -17,10 +17,9 @@ from anchorlib.atomic import write_atomically
 from anchorlib.cli.common import say, wants_bar
 from anchorlib.errors import BadValueError
 from anchorlib.fitting.curve import fit_curve
-from anchorlib.reporting import matplotlib_plots
-from anchorlib.reporting import html
-from anchorlib.reporting.report_data import measure_figures
+from anchorlib.reporting import html, matplotlib_plots
 from anchorlib.reporting.report import Report
+from anchorlib.reporting.report_data import measure_figures
 
 _LEAST_CURVE = 12  # anchors that the curve goes to, or three more than there are
 

@@ -13,8 +13,7 @@ from typing import Any
 
 from anchorlib._version import __version__
 from anchorlib.cli.common import GOOD, add_command
-from anchorlib.verify import Outcome, select, verify
-from anchorlib.verify import targets
+from anchorlib.verify import Outcome, places, select, verify
 from anchorlib.verify.training import LOSS_RTOL
 
 DIFFERENT = 1

@@ -13,15 +13,15 @@ from typing import Any, Optional, Union
 import numpy as np
 
 from anchorlib.arrays import check_one_of, check_whole, host_floats, host_rows
-from anchorlib.datasets.cache import check_cache, read_through
-from anchorlib.datasets.validation import Labels, screen
-from anchorlib.datasets.formats.coco import read_coco
-from anchorlib.datasets.size_counts import SizeCounts
-from anchorlib.datasets.formats.darknet import read_darknet
-from anchorlib.datasets.resize import ImageSize, check_imgsz, scale_sizes
 from anchorlib.datasets.box_sizes import BoxSizes, Problem
+from anchorlib.datasets.cache import check_cache, read_through
+from anchorlib.datasets.formats.coco import read_coco
+from anchorlib.datasets.formats.darknet import read_darknet
 from anchorlib.datasets.formats.voc import read_voc
 from anchorlib.datasets.formats.yolo import read_yolo
+from anchorlib.datasets.resize import ImageSize, check_imgsz, scale_sizes
+from anchorlib.datasets.size_counts import SizeCounts
+from anchorlib.datasets.validation import Labels, screen
 from anchorlib.errors import BadValueError, DatasetError, LabelError, ShapeError
 
 __all__ = ["BoxSizes", "Problem", "SizeCounts", "from_dataset", "read_boxes", "scale_sizes"]

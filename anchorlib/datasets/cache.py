@@ -12,11 +12,11 @@ import numpy as np
 import PIL
 
 from anchorlib._version import __version__
-from anchorlib.datasets.validation import Fault, Labels
+from anchorlib.datasets.box_sizes import Problem
+from anchorlib.datasets.io.file_log import ABSENT, FILE, FOLDER, Seen, digest, look, noting
 from anchorlib.datasets.io.files import in_order, open_regular, walk
 from anchorlib.datasets.io.npz import read_npz, write_npz
-from anchorlib.datasets.io.file_log import ABSENT, FILE, FOLDER, Seen, digest, look, noting
-from anchorlib.datasets.box_sizes import Problem
+from anchorlib.datasets.validation import Fault, Labels
 from anchorlib.errors import BadValueError, DatasetError
 
 _KIND, _VERSION = "labels as they were read", 1

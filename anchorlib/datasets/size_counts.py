@@ -20,10 +20,10 @@ from anchorlib.arrays import (
     check_sizes,
     check_whole,
 )
-from anchorlib.size_histogram import Sizes, centre, columns, distinct
 from anchorlib.datasets.io.npz import read_npz, write_npz
 from anchorlib.datasets.resize import RESIZES, ImageSize, check_imgsz
 from anchorlib.errors import AnchorlibError, BadValueError, DatasetError
+from anchorlib.size_histogram import Sizes, centre, columns, distinct
 
 _MOST_BOXES = 2**62
 _KIND, _VERSION = "box sizes with counts", 1

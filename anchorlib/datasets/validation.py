@@ -8,8 +8,8 @@ from typing import Optional
 import numpy as np
 
 from anchorlib.arrays import HostArray
-from anchorlib.datasets.resize import ImageSize, check_imgsz, scale_sizes
 from anchorlib.datasets.box_sizes import BoxSizes, Problem
+from anchorlib.datasets.resize import ImageSize, check_imgsz, scale_sizes
 
 # Share of the image's side. Coordinates written with four decimals may be off by 0.75e-4.
 EDGE_TOLERANCE = 1e-4

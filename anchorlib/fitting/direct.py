@@ -24,13 +24,13 @@ from typing import Optional
 import numpy as np
 
 from anchorlib.arrays import HostArray
-from anchorlib.size_histogram import Sizes, columns, distinct
 from anchorlib.errors import BadValueError
-from anchorlib.fitting.local_search import Ascent, Bounds, IouObjective, Objective, RatioObjective
-from anchorlib.fitting.interchange import Places
 from anchorlib.fitting.grid import Resolutions
+from anchorlib.fitting.interchange import Places
+from anchorlib.fitting.local_search import Ascent, Bounds, IouObjective, Objective, RatioObjective
 from anchorlib.fitting.order import by_area
 from anchorlib.metrics import SizeTable
+from anchorlib.size_histogram import Sizes, columns, distinct
 
 _COARSE = 600  # cells to choose among; the work of an exchange grows with the square
 _RANDOM_STARTS = 12  # on _COARSE cells, and more on fewer

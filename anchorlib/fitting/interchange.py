@@ -7,8 +7,8 @@ import time
 import numpy as np
 
 from anchorlib.arrays import HostArray
-from anchorlib.fitting.local_search import Objective
 from anchorlib.fitting.grid import Resolutions
+from anchorlib.fitting.local_search import Objective
 
 _DETAIL = 2000  # cells that the value of a coarse cell is summed over
 _UNITS = 2.0**23

@@ -26,10 +26,10 @@ from anchorlib.arrays import (
 )
 from anchorlib.backends import namespace_of
 from anchorlib.boxes import size_iou
-from anchorlib.size_histogram import columns, distinct
 from anchorlib.errors import BadValueError
 from anchorlib.fitting.order import by_area
 from anchorlib.metrics import side_ratio
+from anchorlib.size_histogram import columns, distinct
 
 DISTANCES = ("euclidean", "iou", "ratio")
 UPDATES = ("mean", "median")

@@ -13,8 +13,8 @@ from typing import Optional, Union
 import numpy as np
 
 from anchorlib.arrays import Array, HostArray
-from anchorlib.size_histogram import Sizes, joined
 from anchorlib.fitting.order import area_rank
+from anchorlib.size_histogram import Sizes, joined
 
 _BLOCK = 2**14  # columns of 64 KB, which stay in the cache
 _WANDERERS = 12  # sides drawn at a time; each width is tried with each height

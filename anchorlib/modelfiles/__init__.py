@@ -1,6 +1,5 @@
 """Anchors in files."""
 
-from anchorlib.modelfiles.checkpoint.reader import Checkpoint, may_be_checkpoint, read_checkpoint
 from anchorlib.modelfiles.anchor_files import (
     FORMATS,
     AnchorFile,
@@ -12,6 +11,7 @@ from anchorlib.modelfiles.anchor_files import (
     split_layers,
     write_anchors,
 )
+from anchorlib.modelfiles.checkpoint.reader import Checkpoint, may_be_checkpoint, read_checkpoint
 
 __all__ = [
     "FORMATS",

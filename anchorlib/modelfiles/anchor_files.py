@@ -21,12 +21,8 @@ import yaml
 from anchorlib.arrays import HostArray, check_one_of, check_shape_wh
 from anchorlib.atomic import write_atomically
 from anchorlib.errors import BadValueError, ModelError
-from anchorlib.modelfiles.formats import json
-from anchorlib.modelfiles.formats import paddle
-from anchorlib.modelfiles.formats import mmdet
-from anchorlib.modelfiles.formats import darknet
-from anchorlib.modelfiles.formats import yolo
 from anchorlib.modelfiles.checkpoint.reader import may_be_checkpoint, read_checkpoint
+from anchorlib.modelfiles.formats import darknet, mmdet, paddle, yolo
 from anchorlib.modelfiles.formats.text_edit import Found, Texts, number_text, runs_down, splice, unified_diff
 
 _FORMATS: dict[str, Any] = {
@@ -34,7 +30,7 @@ _FORMATS: dict[str, Any] = {
     "darknet": darknet,
     "mmdet": mmdet,
     "paddle": paddle,
-    "json": plain_json,
+    "json": json,
 }
 FORMATS = tuple(_FORMATS)
 _SUFFIXES = {".yaml": "yolo", ".yml": "yolo", ".cfg": "darknet", ".py": "mmdet", ".json": "json"}

@@ -12,8 +12,8 @@ from anchorlib.datasets import BoxSizes
 from anchorlib.fitting.curve import Curve
 from anchorlib.markup import Markup, element, join
 from anchorlib.reporting import svg
-from anchorlib.reporting.report_data import Figures
 from anchorlib.reporting.report import Report, problem_lines
+from anchorlib.reporting.report_data import Figures
 from anchorlib.results import counted, grouped
 
 _MOST_CLASSES = 12

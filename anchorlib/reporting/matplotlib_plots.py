@@ -13,9 +13,9 @@ from anchorlib.arrays import Array, HostArray
 from anchorlib.errors import BadValueError, MissingPackageError
 from anchorlib.fitting.curve import Curve
 from anchorlib.fitting.kmeans import KMeansStep, kmeans
-from anchorlib.reporting.svg import octave_ticks, shade_levels
-from anchorlib.reporting.report_data import RATIO_BINS, Figures, union_outline
 from anchorlib.reporting.report import Report
+from anchorlib.reporting.report_data import RATIO_BINS, Figures, union_outline
+from anchorlib.reporting.svg import octave_ticks, shade_levels
 
 Figure = Any  # matplotlib.figure.Figure, for a module that is read without matplotlib
 Axes = Any

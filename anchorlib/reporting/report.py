@@ -11,8 +11,8 @@ import numpy as np
 from anchorlib.arrays import HostArray
 from anchorlib.datasets import BoxSizes
 from anchorlib.fitting.curve import Curve
-from anchorlib.metrics import AnchorScore, SizeTable
 from anchorlib.fitting.rounding import SAME_SCORE, RoundedAnchors, score_dict
+from anchorlib.metrics import AnchorScore, SizeTable
 from anchorlib.results import counted, grouped
 
 

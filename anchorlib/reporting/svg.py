@@ -11,8 +11,8 @@ import numpy as np
 from anchorlib.arrays import HostArray
 from anchorlib.fitting.curve import Curve
 from anchorlib.markup import Markup, element, join
-from anchorlib.reporting.report_data import Density, Figures, union_outline
 from anchorlib.reporting.report import Report
+from anchorlib.reporting.report_data import Density, Figures, union_outline
 
 WIDTH = 420.0  # of every picture, in its own units: about pixels on a telephone
 LEVELS = 6  # shades of the density

@@ -13,10 +13,10 @@ from typing import Optional
 
 from anchorlib.arrays import check_whole
 from anchorlib.errors import BadValueError
-from anchorlib.verify.fork_cases import candidate_cases
 from anchorlib.verify.cases import Case, Outcome
-from anchorlib.verify.targets import Place, places
+from anchorlib.verify.fork_cases import candidate_cases
 from anchorlib.verify.library_cases import SUBJECTS
+from anchorlib.verify.targets import Place, places
 
 __all__ = ["SUBJECTS", "Case", "Outcome", "Place", "places", "select", "verify"]
 

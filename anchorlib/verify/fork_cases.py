@@ -21,8 +21,8 @@ from anchorlib.training.targets import LayerTargets
 from anchorlib.verify import inputs
 from anchorlib.verify.cases import Case, Cases
 from anchorlib.verify.compare import Answers, row_differences
-from anchorlib.verify.targets import Place
 from anchorlib.verify.library_cases import order, slow_order
+from anchorlib.verify.targets import Place
 from anchorlib.verify.training import (
     LOSS_RTOL,
     box_pairs,

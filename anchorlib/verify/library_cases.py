@@ -14,8 +14,7 @@ from anchorlib.arrays import HostArray
 from anchorlib.boxes import wh_iou
 from anchorlib.fitting import DISTANCES, INITS, UPDATES, evolve, fit_anchors, kmeans
 from anchorlib.metrics import score, size_ratio
-from anchorlib.verify import inputs, oracle, training, yolov2
-from anchorlib.verify import namespace_cases
+from anchorlib.verify import inputs, namespace_cases, oracle, training, yolov2
 from anchorlib.verify.cases import Case, Cases
 from anchorlib.verify.compare import Answers
 from anchorlib.verify.targets import Place

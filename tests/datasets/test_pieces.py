@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 
 from anchorlib.datasets import read_boxes
-from anchorlib.datasets.formats import json_stream
-from anchorlib.datasets.formats import coco
+from anchorlib.datasets.formats import coco, json_stream
 from anchorlib.errors import DatasetError
 
 PARSERS = [
-    pytest.param(True, id="orjson", marks=pytest.mark.skipif(json_stream.orjson is None, reason="without the extra fast")),
+    pytest.param(
+        True, id="orjson", marks=pytest.mark.skipif(json_stream.orjson is None, reason="without the extra fast")
+    ),
     pytest.param(False, id="json"),
 ]
 
@@ -20,12 +21,12 @@ PARSERS = [
 @pytest.fixture(params=PARSERS)
 def _parser(request, monkeypatch):
     if not request.param:
-        monkeypatch.setattr(pieces, "orjson", None)
+        monkeypatch.setattr(json_stream, "orjson", None)
 
 
 @pytest.fixture(params=[16, 200, 3000])
 def _block(request, monkeypatch):
-    monkeypatch.setattr(pieces, "BLOCK", request.param)
+    monkeypatch.setattr(json_stream, "BLOCK", request.param)
 
 
 def outcome(path):
@@ -149,7 +150,7 @@ def test_what_tools_write_is_read_in_pieces(tmp_path, monkeypatch, block, comma,
     annotations = comma.join([ANNOTATION, *(ANNOTATION.replace(before, after) for before, after in odd)])
     parts = [IMAGES, f'"annotations": [{annotations}]', CATEGORIES]
     (tmp_path / "a.json").write_text("{" + ",".join(parts[k] for k in order) + "}")
-    monkeypatch.setattr(pieces, "BLOCK", block)
+    monkeypatch.setattr(json_stream, "BLOCK", block)
     found = in_pieces_only(tmp_path / "a.json")
     assert "not a number" in found
     assert found == whole(tmp_path / "a.json")
@@ -177,17 +178,17 @@ def test_what_tools_write_is_read_in_pieces(tmp_path, monkeypatch, block, comma,
 def test_odd_and_broken_files_by_hand(tmp_path, monkeypatch, text):
     (tmp_path / "a.json").write_text(text)
     for block in (20, json_stream.BLOCK):
-        monkeypatch.setattr(pieces, "BLOCK", block)
+        monkeypatch.setattr(json_stream, "BLOCK", block)
         assert outcome(tmp_path / "a.json") == whole(tmp_path / "a.json")
 
 
 @pytest.mark.usefixtures("_parser")
 def test_an_element_larger_than_a_block_is_read(tmp_path, monkeypatch):
-    monkeypatch.setattr(pieces, "BLOCK", 64)
+    monkeypatch.setattr(json_stream, "BLOCK", 64)
     large = ANNOTATION.replace("4]]", json.dumps(list(range(3000))) + "]]")
     (tmp_path / "a.json").write_text(f'{{{IMAGES}, "annotations": [{large}, {ANNOTATION}, {large}], {CATEGORIES}}}')
     assert in_pieces_only(tmp_path / "a.json") == whole(tmp_path / "a.json")
-    monkeypatch.setattr(pieces, "LARGEST", 1000)
+    monkeypatch.setattr(json_stream, "LARGEST", 1000)
     with pytest.raises(AssertionError, match="read whole"):
         in_pieces_only(tmp_path / "a.json")
     assert "4]]" not in large

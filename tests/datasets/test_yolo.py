@@ -10,8 +10,8 @@ from PIL import Image
 from slow import make_yolo, parse_line
 
 from anchorlib.datasets import read_boxes
-from anchorlib.datasets.formats.yolo_rows import parse_decimals, parse_rows, read_rows
 from anchorlib.datasets.formats.yolo import label_path
+from anchorlib.datasets.formats.yolo_rows import parse_decimals, parse_rows, read_rows
 from anchorlib.errors import BadValueError, DatasetError, LabelError
 
 GOOD = "0 0.5 0.5 0.2 0.4\n"

@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 from sizes import coco_like
 
 from anchorlib import evolve, kmeans
-from anchorlib.size_histogram import columns, distinct, in_cells
 from anchorlib.errors import BadValueError
 from anchorlib.fitting import direct
-from anchorlib.fitting.local_search import Bounds, IouObjective, RatioObjective
-from anchorlib.fitting.interchange import Places
 from anchorlib.fitting.grid import Resolutions
+from anchorlib.fitting.interchange import Places
+from anchorlib.fitting.local_search import Bounds, IouObjective, RatioObjective
 from anchorlib.metrics import SizeTable
+from anchorlib.size_histogram import columns, distinct, in_cells
 
 ROOT = Path(__file__).parents[2]
 

@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 from layouts import ALL, DARKNET, YAML_STYLES, YOLOV5, darknet_cfg, example, mmyolo_config, paddle_yaml, yolo_yaml
 
 from anchorlib.errors import ModelError
-from anchorlib.modelfiles import edit_anchors, open_anchors, read_anchors
-from anchorlib.modelfiles import anchor_files
+from anchorlib.modelfiles import anchor_files, edit_anchors, open_anchors, read_anchors
 
 NUMBER = re.compile(r"(?<![\w.])[\d.]+(?![\w.])")
 

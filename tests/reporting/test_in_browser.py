@@ -9,8 +9,8 @@ from samples import box_sizes, hostile_report, report_of
 
 from anchorlib.cli import main
 from anchorlib.fitting.curve import fit_curve
-from anchorlib.reporting.report_data import measure_figures
 from anchorlib.reporting.html import Origin, report_page
+from anchorlib.reporting.report_data import measure_figures
 
 pytestmark = pytest.mark.needs("browser")
 

@@ -6,9 +6,9 @@ import pytest
 from samples import HOSTILE, box_sizes, hostile_report, report_of
 
 from anchorlib.fitting.curve import fit_curve
-from anchorlib.reporting.svg import LEVELS, shade_levels
-from anchorlib.reporting.report_data import measure_figures
 from anchorlib.reporting.html import Origin, curve_page, report_page
+from anchorlib.reporting.report_data import measure_figures
+from anchorlib.reporting.svg import LEVELS, shade_levels
 
 ORIGIN = Origin(f"anchorlib fit {HOSTILE}", "2026-01-01 00:00 UTC", {"anchorlib": "1.0", "numpy": HOSTILE})
 SECTIONS = ["sizes", "curve", "layers", "ratios", "classes", "unmatched", "problems", "origin"]

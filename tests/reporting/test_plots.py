@@ -27,7 +27,9 @@ def pixels_of(png, colour):
 def test_a_report_becomes_one_png_with_the_anchors_before_and_after():
     boxes = box_sizes(sizes(200))
     with_before = report_of(boxes, [[[10, 10]], [[90, 100]]], before=[[15, 15]])
-    png = matplotlib_plots.report_png(with_before, measure_figures(with_before), "anchorlib fit", fit_curve(boxes.wh, range(1, 5)))
+    png = matplotlib_plots.report_png(
+        with_before, measure_figures(with_before), "anchorlib fit", fit_curve(boxes.wh, range(1, 5))
+    )
     alone = report_of(boxes, [[[10, 10]], [[90, 100]]])
     png_alone = matplotlib_plots.report_png(alone, measure_figures(alone))
     assert Image.open(io.BytesIO(png)).size == (1500, 1000)

@@ -4,8 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anchorlib import score
-from anchorlib.metrics import SizeTable
 from anchorlib.fitting.rounding import SAME_SCORE, round_anchors
+from anchorlib.metrics import SizeTable
 
 BOXES = np.asarray([[10, 20], [100, 100]], np.float32)
 

@@ -8,8 +8,7 @@ import pytest
 from anchorlib.backends import _spec, namespace_of
 from anchorlib.cli import main
 from anchorlib.training import targets as targets_module
-from anchorlib.verify import SUBJECTS, Place, select, verify
-from anchorlib.verify import targets
+from anchorlib.verify import SUBJECTS, Place, places, select, verify
 from anchorlib.verify.cases import Cases
 from anchorlib.verify.compare import SHOWN, differences
 

@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from anchorlib.datasets.validation import Fault, Labels, is_image_size
-from anchorlib.datasets.io.files import MEGABYTE, open_regular, read_regular, shorten, with_bar
-from anchorlib.datasets.formats.json_stream import BLOCK, NotInPiecesError, read_pieces
 from anchorlib.datasets.box_sizes import Problem
+from anchorlib.datasets.formats.json_stream import BLOCK, NotInPiecesError, read_pieces
+from anchorlib.datasets.io.files import MEGABYTE, open_regular, read_regular, shorten, with_bar
+from anchorlib.datasets.validation import Fault, Labels, is_image_size
 from anchorlib.errors import DatasetError
 
 JSON_LIMIT = 1024 * MEGABYTE

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 
-from anchorlib.datasets.validation import Labels
-from anchorlib.datasets.io.files import first_existing, read_lines, shorten
 from anchorlib.datasets.box_sizes import Problem
 from anchorlib.datasets.formats.yolo import read_image_list, read_images
+from anchorlib.datasets.io.files import first_existing, read_lines, shorten
+from anchorlib.datasets.validation import Labels
 from anchorlib.errors import DatasetError
 
 KEYS = {"train": "train", "val": "valid", "test": "test"}

@@ -10,10 +10,10 @@ import numpy as np
 from defusedxml import DefusedXmlException
 from defusedxml.ElementTree import fromstring
 
-from anchorlib.datasets.validation import Fault, Labels, is_image_size
+from anchorlib.datasets.box_sizes import Problem
 from anchorlib.datasets.io.files import IMAGE_SUFFIXES, in_order, read_lines, read_or_error, walk
 from anchorlib.datasets.io.image_header import image_size
-from anchorlib.datasets.box_sizes import Problem
+from anchorlib.datasets.validation import Fault, Labels, is_image_size
 from anchorlib.errors import DatasetError
 
 CORNERS = ("xmin", "ymin", "xmax", "ymax")

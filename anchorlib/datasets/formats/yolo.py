@@ -9,7 +9,9 @@ from typing import Any, Optional
 
 import numpy as np
 
-from anchorlib.datasets.validation import Labels
+from anchorlib.datasets.box_sizes import Problem
+from anchorlib.datasets.formats.yolo_rows import read_rows
+from anchorlib.datasets.io.file_log import FOLDER, look
 from anchorlib.datasets.io.files import (
     IMAGE_SUFFIXES,
     MEGABYTE,
@@ -20,9 +22,7 @@ from anchorlib.datasets.io.files import (
     walk,
 )
 from anchorlib.datasets.io.image_header import image_sizes
-from anchorlib.datasets.formats.yolo_rows import read_rows
-from anchorlib.datasets.io.file_log import FOLDER, look
-from anchorlib.datasets.box_sizes import Problem
+from anchorlib.datasets.validation import Labels
 from anchorlib.errors import DatasetError
 from anchorlib.safe_yaml import load_yaml
 

@@ -9,8 +9,8 @@ from typing import Optional
 import numpy as np
 
 from anchorlib.arrays import HostArray
-from anchorlib.datasets.validation import Fault
 from anchorlib.datasets.io.files import MEGABYTE, in_order, read_or_error
+from anchorlib.datasets.validation import Fault
 
 BATCH = MEGABYTE  # bytes of text parsed at once: many files, few enough for the processor's cache
 POWERS_OF_TEN = np.asarray([10**power for power in range(17)], np.float64)

@@ -12,7 +12,15 @@ from __future__ import annotations
 import struct
 from typing import Any, BinaryIO, Callable, Optional
 
-from anchorlib.modelfiles.checkpoint.pickle_policy import Made, Name, Persistent, Skipped, entries_of, is_a_runner, is_harmless
+from anchorlib.modelfiles.checkpoint.pickle_policy import (
+    Made,
+    Name,
+    Persistent,
+    Skipped,
+    entries_of,
+    is_a_runner,
+    is_harmless,
+)
 
 MAX_STEPS = 2_000_000  # two models of 1800 modules each and their optimizer take 730 000
 MAX_BLOB = 2**16  # texts and bytes beyond are not kept: anchors have a few hundred

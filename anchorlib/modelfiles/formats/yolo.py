@@ -8,7 +8,16 @@ from typing import Any
 import yaml
 
 from anchorlib.modelfiles.formats import yaml_nodes
-from anchorlib.modelfiles.formats.text_edit import Edit, Found, Texts, check_even, edits_of, layers_of, pairs_of, values_of
+from anchorlib.modelfiles.formats.text_edit import (
+    Edit,
+    Found,
+    Texts,
+    check_even,
+    edits_of,
+    layers_of,
+    pairs_of,
+    values_of,
+)
 
 
 def new(layers: Sequence[Texts]) -> str:
