@@ -19,7 +19,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
 from bench_labels import make_data_set
-from sizes import coco_like
+from helpers.coco_like_sizes import coco_like
 
 from anchorlib import SizeCounts, fit_anchors
 from anchorlib.scale import sizes_from_shards

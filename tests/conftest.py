@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import importlib.util
 
-import chromium
+from helpers import chromium
 import pytest
-from support import Backend
+from helpers.support import Backend
 
 from anchorlib import backends
 

@@ -1,7 +1,7 @@
 from pathlib import Path
 
 import numpy as np
-import oracle
+from helpers import oracle
 import pytest
 
 from anchorlib import boxes

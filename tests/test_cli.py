@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from command import run
+from helpers.command import run
 from PIL import Image
 
 from anchorlib import backends, fit_anchors, read_boxes, score

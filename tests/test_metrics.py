@@ -3,7 +3,7 @@ import re
 from pathlib import Path
 
 import numpy as np
-import oracle
+from helpers import oracle
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st

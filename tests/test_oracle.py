@@ -6,9 +6,9 @@ import warnings
 from pathlib import Path
 
 import numpy as np
-import oracle
+from helpers import oracle
 import pytest
-from loss_cases import HYP
+from helpers.loss_cases import HYP
 
 GOLDEN = Path(__file__).parent / "data" / "golden"
 LN2 = math.log(2)

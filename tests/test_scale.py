@@ -9,7 +9,7 @@ import time
 
 import numpy as np
 import pytest
-from sizes import coco_like
+from helpers.coco_like_sizes import coco_like
 
 from anchorlib import SizeCounts, fit_anchors, read_boxes
 from anchorlib.errors import BackendMissingError, BadValueError, DatasetError

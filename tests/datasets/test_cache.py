@@ -9,7 +9,7 @@ import zipfile
 import numpy as np
 import pytest
 from PIL import Image
-from slow import make_coco, make_voc, make_yolo, voc_object
+from helpers.slow_counts import make_coco, make_voc, make_yolo, voc_object
 
 from anchorlib.datasets import cache as cache_module
 from anchorlib.datasets import read_boxes

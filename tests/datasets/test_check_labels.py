@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from slow import make_coco, make_voc, make_yolo, voc_object
+from helpers.slow_counts import make_coco, make_voc, make_yolo, voc_object
 
 from anchorlib.cli import main
 from anchorlib.datasets import Problem, read_boxes

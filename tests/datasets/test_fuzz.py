@@ -12,8 +12,8 @@ import pytest
 import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from mutate import pack, run, unpack
-from readers import all_readers, make_folder
+from helpers.mutate import pack, run, unpack
+from helpers.all_readers import all_readers, make_folder
 
 from anchorlib.errors import DatasetError
 

@@ -3,9 +3,9 @@
 import os
 
 import pytest
-from mutate import limit
-from readers import all_readers, make_folder
-from slow import make_voc, make_yolo, voc_object
+from helpers.mutate import limit
+from helpers.all_readers import all_readers, make_folder
+from helpers.slow_counts import make_voc, make_yolo, voc_object
 
 from anchorlib.datasets import read_boxes
 from anchorlib.errors import DatasetError, ModelError

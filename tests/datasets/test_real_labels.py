@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from slow import DATA, coco_counts, unpack, voc_counts, what_was_read, yolo_counts
+from helpers.slow_counts import DATA, coco_counts, unpack, voc_counts, what_was_read, yolo_counts
 
 from anchorlib.datasets import read_boxes
 from anchorlib.errors import DatasetError

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 from PIL import Image
-from slow import make_coco, make_voc, make_yolo, voc_object
+from helpers.slow_counts import make_coco, make_voc, make_yolo, voc_object
 
 from anchorlib.datasets import read_boxes
 from anchorlib.errors import DatasetError, LabelError

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from slow import make_yolo, parse_line
+from helpers.slow_counts import make_yolo, parse_line
 
 from anchorlib.datasets import read_boxes
 from anchorlib.datasets.formats.yolo import label_path

@@ -4,7 +4,7 @@ import importlib
 import importlib.util
 import inspect
 
-from tables import ARRAYS, HOST, LOSSES
+from helpers.edge_tables import ARRAYS, HOST, LOSSES
 
 MODULES = [
     "anchorlib",

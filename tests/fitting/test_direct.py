@@ -7,11 +7,11 @@ from itertools import product
 from pathlib import Path
 
 import numpy as np
-import oracle
+from helpers import oracle
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sizes import coco_like
+from helpers.coco_like_sizes import coco_like
 
 from anchorlib import evolve, kmeans
 from anchorlib.errors import BadValueError
@@ -294,7 +294,7 @@ def test_the_order_of_the_boxes_does_not_matter(objective):
 
 def test_the_number_of_threads_does_not_matter():
     code = (
-        "from sizes import coco_like; from anchorlib.fitting import direct; "
+        "from helpers.coco_like_sizes import coco_like; from anchorlib.fitting import direct; "
         "print(direct.search(coco_like(20000, 1), 9).tobytes().hex())"
     )
     seen = {

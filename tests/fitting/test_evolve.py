@@ -1,5 +1,5 @@
 import numpy as np
-import oracle
+from helpers import oracle
 import pytest
 
 from anchorlib import evolve, kmeans, score

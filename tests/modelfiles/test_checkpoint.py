@@ -7,10 +7,10 @@ import sys
 import zipfile
 from pathlib import Path
 
-import checkpoint_models
+from helpers import checkpoint_models
 import numpy as np
 import pytest
-from checkpoint_models import COCO, STRIDES, classes, newer_oneflow_file, training_checkpoint
+from helpers.checkpoint_models import COCO, STRIDES, classes, newer_oneflow_file, training_checkpoint
 
 from anchorlib.errors import ModelError
 from anchorlib.modelfiles import read_anchors, read_checkpoint

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from layouts import example, yolo_yaml
+from helpers.model_file_layouts import example, yolo_yaml
 
 from anchorlib.modelfiles import edit_anchors
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from samples import box_sizes, report_of
+from helpers.report_samples import box_sizes, report_of
 
 from anchorlib import score, size_ratio
 from anchorlib.reporting.report_data import best_ratios, measure_figures, union_outline

@@ -3,9 +3,9 @@
 import itertools
 import re
 
-import chromium
+from helpers import chromium
 import pytest
-from samples import box_sizes, hostile_report, report_of
+from helpers.report_samples import box_sizes, hostile_report, report_of
 
 from anchorlib.cli import main
 from anchorlib.fitting.curve import fit_curve

@@ -3,7 +3,7 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
-from samples import HOSTILE, box_sizes, hostile_report, report_of
+from helpers.report_samples import HOSTILE, box_sizes, hostile_report, report_of
 
 from anchorlib.fitting.curve import fit_curve
 from anchorlib.reporting.html import Origin, curve_page, report_page

@@ -5,7 +5,7 @@ import sys
 import numpy as np
 import pytest
 from PIL import Image
-from samples import box_sizes, hostile_report, report_of
+from helpers.report_samples import box_sizes, hostile_report, report_of
 
 from anchorlib import fit_curve, kmeans
 from anchorlib.errors import BadValueError

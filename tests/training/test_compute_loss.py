@@ -3,9 +3,9 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
-import oracle
+from helpers import oracle
 import pytest
-from loss_cases import HYP, logits_of, model_of, small_case
+from helpers.loss_cases import HYP, logits_of, model_of, small_case
 
 from anchorlib import backends
 from anchorlib import boxes as boxes_of
@@ -174,7 +174,7 @@ def test_torch_gradcheck_passes(grad_backend, monkeypatch, hyp):
 
 @pytest.mark.needs("torch", "oneflow")
 def test_two_frameworks_agree_in_float64():
-    from support import Backend
+    from helpers.support import Backend
 
     for hyp in ({}, {"fl_gamma": 1.5}, {"label_smoothing": 0.1, "cls_pw": 0.7}):
         one, two = (run(Backend(name), small_case(60), hyp={**HYP, **hyp}) for name in ("torch", "oneflow"))

@@ -3,7 +3,7 @@ import json
 from pathlib import Path
 
 import numpy as np
-import oracle
+from helpers import oracle
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st

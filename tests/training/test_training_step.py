@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from loss_cases import HYP
+from helpers.loss_cases import HYP
 
 from anchorlib import backends
 from anchorlib.training import ComputeLoss
@@ -41,7 +41,7 @@ def forward(functional, w, images):
 
 
 def train(name, framework, steps=20, lr=0.05):
-    from support import Backend
+    from helpers.support import Backend
 
     backend = Backend(name)
     anchors = np.array([[[1.5, 2], [3, 2]], [[2, 1], [3, 3.5]]], np.float32)

@@ -10,7 +10,7 @@ import warnings
 
 import numpy as np
 import pytest
-from loss_cases import logits_of, model_of, small_case
+from helpers.loss_cases import logits_of, model_of, small_case
 
 from anchorlib import backends
 from anchorlib.training import ComputeLoss, build_targets

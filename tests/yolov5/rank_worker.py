@@ -38,7 +38,7 @@ else:
     RANK = flow.env.get_rank()
     tensor = flow.tensor
 
-from detectors import COCO, FAR_OFF, make_dataset  # noqa: E402  (once the framework is there)
+from helpers.detectors import COCO, FAR_OFF, make_dataset  # noqa: E402  (once the framework is there)
 
 from anchorlib.yolov5 import autoanchor, check_anchors  # noqa: E402  (as above)
 from anchorlib.yolov5.detect import Detect  # noqa: E402  (as above)

@@ -7,9 +7,9 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
-import oracle
+from helpers import oracle
 import pytest
-from detectors import COCO, FAR_OFF, NUMPY, make_dataset, make_model, writable
+from helpers.detectors import COCO, FAR_OFF, NUMPY, make_dataset, make_model, writable
 
 from anchorlib.errors import BadValueError, ModelError
 from anchorlib.yolov5 import autoanchor, check_anchor_order, check_anchors, kmean_anchors

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from detectors import COCO, FAR_OFF, NUMPY, make_dataset, make_model
+from helpers.detectors import COCO, FAR_OFF, NUMPY, make_dataset, make_model
 
 from anchorlib.yolov5 import check_anchors
 

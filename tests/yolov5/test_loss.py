@@ -2,7 +2,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
-import oracle
+from helpers import oracle
 import pytest
 
 from anchorlib import training

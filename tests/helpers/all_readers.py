@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Callable
 
 import numpy as np
-from mutate import Reader
-from packed import check_sizes, copy_oneflow, packed_readers
+from helpers.mutate import Reader
+from helpers.packed_readers import check_sizes, copy_oneflow, packed_readers
 from PIL import Image
-from slow import make_voc, make_yolo, voc_object
+from helpers.slow_counts import make_voc, make_yolo, voc_object
 
 from anchorlib.datasets import read_boxes
 from anchorlib.datasets.io.image_header import image_size

@@ -10,8 +10,8 @@ import tempfile
 from types import SimpleNamespace
 
 import numpy as np
-from edge import Edge, Part
-from loss_cases import HYP
+from helpers.edge_checks import Edge, Part
+from helpers.loss_cases import HYP
 
 import anchorlib
 from anchorlib import backends, boxes, datasets, modelfiles, scale, training, yolov2, yolov5

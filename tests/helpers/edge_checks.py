@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from support import Backend
+from helpers.support import Backend
 
 from anchorlib.errors import AnchorlibError, ArrayTypeError, BackendError, ShapeError
 

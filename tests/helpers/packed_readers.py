@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Callable
 
 import numpy as np
-from mutate import Reader
+from helpers.mutate import Reader
 
 from anchorlib import BoxSizes, SizeCounts
 from anchorlib.datasets import read_boxes

@@ -1,0 +1,1 @@
+"""What several tests share: oracles, samples and stand-ins. Import as `from helpers import ...`."""
