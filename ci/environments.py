@@ -1,4 +1,4 @@
-"""The environments, and how they are made: what ci/test, ci/matrix and ci/bench share."""
+"""The environments, and how they are made: what ci/test, ci/matrix and ci/bench/run share."""
 
 from __future__ import annotations
 

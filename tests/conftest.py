@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import importlib.util
 
-from helpers import chromium
 import pytest
+from helpers import chromium
 from helpers.support import Backend
 
 from anchorlib import backends

@@ -1,8 +1,8 @@
 from pathlib import Path
 
 import numpy as np
-from helpers import oracle
 import pytest
+from helpers import oracle
 
 from anchorlib import boxes
 from anchorlib.errors import BackendMixError, ShapeError

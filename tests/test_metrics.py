@@ -3,8 +3,8 @@ import re
 from pathlib import Path
 
 import numpy as np
-from helpers import oracle
 import pytest
+from helpers import oracle
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays

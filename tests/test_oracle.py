@@ -6,8 +6,8 @@ import warnings
 from pathlib import Path
 
 import numpy as np
-from helpers import oracle
 import pytest
+from helpers import oracle
 from helpers.loss_cases import HYP
 
 GOLDEN = Path(__file__).parent / "data" / "golden"

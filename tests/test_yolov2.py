@@ -1,6 +1,6 @@
 import numpy as np
-from helpers import oracle
 import pytest
+from helpers import oracle
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 

@@ -22,7 +22,7 @@ from anchorlib.arrays import HostArray, check_one_of, check_shape_wh
 from anchorlib.atomic import write_atomically
 from anchorlib.errors import BadValueError, ModelError
 from anchorlib.modelfiles.checkpoint.reader import may_be_checkpoint, read_checkpoint
-from anchorlib.modelfiles.formats import darknet, mmdet, paddle, yolo
+from anchorlib.modelfiles.formats import darknet, json, mmdet, paddle, yolo
 from anchorlib.modelfiles.formats.text_edit import Found, Texts, number_text, runs_down, splice, unified_diff
 
 _FORMATS: dict[str, Any] = {

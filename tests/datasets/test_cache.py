@@ -8,8 +8,8 @@ import zipfile
 
 import numpy as np
 import pytest
-from PIL import Image
 from helpers.slow_counts import make_coco, make_voc, make_yolo, voc_object
+from PIL import Image
 
 from anchorlib.datasets import cache as cache_module
 from anchorlib.datasets import read_boxes

@@ -7,8 +7,8 @@ import re
 from pathlib import Path
 
 import pytest
-from PIL import Image
 from helpers.slow_counts import make_coco, make_voc, make_yolo, voc_object
+from PIL import Image
 
 from anchorlib.cli import main
 from anchorlib.datasets import Problem, read_boxes

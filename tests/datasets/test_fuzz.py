@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 import yaml
+from helpers.all_readers import all_readers, make_folder
+from helpers.mutate import pack, run, unpack
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from helpers.mutate import pack, run, unpack
-from helpers.all_readers import all_readers, make_folder
 
 from anchorlib.errors import DatasetError
 

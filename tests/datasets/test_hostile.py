@@ -3,8 +3,8 @@
 import os
 
 import pytest
-from helpers.mutate import limit
 from helpers.all_readers import all_readers, make_folder
+from helpers.mutate import limit
 from helpers.slow_counts import make_voc, make_yolo, voc_object
 
 from anchorlib.datasets import read_boxes

@@ -6,10 +6,10 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from helpers.coco_like_sizes import coco_like
 from helpers.slow_counts import DATA, make_yolo, unpack
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from anchorlib import SizeCounts, fit_anchors, read_boxes, score
 from anchorlib.errors import BadValueError, DatasetError, ShapeError

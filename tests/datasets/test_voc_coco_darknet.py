@@ -4,8 +4,8 @@ import json
 
 import numpy as np
 import pytest
-from PIL import Image
 from helpers.slow_counts import make_coco, make_voc, make_yolo, voc_object
+from PIL import Image
 
 from anchorlib.datasets import read_boxes
 from anchorlib.errors import DatasetError, LabelError

@@ -7,8 +7,8 @@ import warnings
 
 import numpy as np
 import pytest
-from PIL import Image
 from helpers.slow_counts import make_voc, make_yolo, voc_object
+from PIL import Image
 from test_cache import KINDS, age, everything, make, outcome
 
 from anchorlib.datasets import read_boxes

@@ -4,10 +4,10 @@ import os
 
 import numpy as np
 import pytest
+from helpers.slow_counts import make_yolo, parse_line
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from helpers.slow_counts import make_yolo, parse_line
 
 from anchorlib.datasets import read_boxes
 from anchorlib.datasets.formats.yolo import label_path

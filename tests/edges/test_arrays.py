@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 from helpers.edge_checks import NUMPY, check_any_values, check_no_array, check_two_threads, check_wrong_shape
+from helpers.edge_tables import ARRAYS, HOST, LOSSES
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from helpers.edge_tables import ARRAYS, HOST, LOSSES
 
 import anchorlib
 from anchorlib import boxes, yolov5

@@ -7,11 +7,11 @@ from itertools import product
 from pathlib import Path
 
 import numpy as np
-from helpers import oracle
 import pytest
+from helpers import oracle
+from helpers.coco_like_sizes import coco_like
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from helpers.coco_like_sizes import coco_like
 
 from anchorlib import evolve, kmeans
 from anchorlib.errors import BadValueError

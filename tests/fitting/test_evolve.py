@@ -1,6 +1,6 @@
 import numpy as np
-from helpers import oracle
 import pytest
+from helpers import oracle
 
 from anchorlib import evolve, kmeans, score
 from anchorlib.errors import BackendMixError, BadValueError

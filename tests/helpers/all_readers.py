@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import Callable
 
 import numpy as np
-from helpers.mutate import Reader
-from helpers.packed_readers import check_sizes, copy_oneflow, packed_readers
 from PIL import Image
-from helpers.slow_counts import make_voc, make_yolo, voc_object
 
 from anchorlib.datasets import read_boxes
 from anchorlib.datasets.io.image_header import image_size
 from anchorlib.errors import ModelError
 from anchorlib.modelfiles import FORMATS, format_anchors, read_anchors
+from helpers.mutate import Reader
+from helpers.packed_readers import check_sizes, copy_oneflow, packed_readers
+from helpers.slow_counts import make_voc, make_yolo, voc_object
 
 
 def make_folder(folder: Path) -> Path:

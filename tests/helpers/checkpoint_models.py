@@ -1,6 +1,6 @@
 """Models as the YOLO forks have them, as small as they get, and their checkpoints.
 
-python tests/helpers/checkpoint_models.py FOLDER    writes the recordings of the installed frameworks: tests/data/checkpoints
+python tests/helpers/checkpoint_models.py FOLDER    writes the recordings of the installed frameworks
 """
 
 import copy

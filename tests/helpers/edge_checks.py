@@ -16,9 +16,9 @@ import numpy as np
 import pytest
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from helpers.support import Backend
 
 from anchorlib.errors import AnchorlibError, ArrayTypeError, BackendError, ShapeError
+from helpers.support import Backend
 
 DTYPES = ("bool", "int32", "int64", "float16", "float32", "float64")
 LAYOUTS = ("as it is", "writable", "every second row", "reversed", "transposed")

@@ -10,12 +10,12 @@ import tempfile
 from types import SimpleNamespace
 
 import numpy as np
-from helpers.edge_checks import Edge, Part
-from helpers.loss_cases import HYP
 
 import anchorlib
 from anchorlib import backends, boxes, datasets, modelfiles, scale, training, yolov2, yolov5
 from anchorlib.errors import DatasetError, ModelError, ShapeError
+from helpers.edge_checks import Edge, Part
+from helpers.loss_cases import HYP
 
 ANCHORS = np.asarray([[10, 13], [33, 23], [116, 90]], np.float32)
 GRID_ANCHORS = np.stack([ANCHORS / 8, ANCHORS / 16])

@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Callable
 
 import numpy as np
-from helpers.mutate import Reader
 
 from anchorlib import BoxSizes, SizeCounts
 from anchorlib.datasets import read_boxes
 from anchorlib.errors import BadValueError, DatasetError, ModelError
 from anchorlib.modelfiles import read_checkpoint
+from helpers.mutate import Reader
 
 RECORDINGS = Path(__file__).parent.parent / "data" / "checkpoints"
 CACHE = "labels.cache"

@@ -7,9 +7,9 @@ import sys
 import zipfile
 from pathlib import Path
 
-from helpers import checkpoint_models
 import numpy as np
 import pytest
+from helpers import checkpoint_models
 from helpers.checkpoint_models import COCO, STRIDES, classes, newer_oneflow_file, training_checkpoint
 
 from anchorlib.errors import ModelError

@@ -7,9 +7,19 @@ import stat
 import numpy as np
 import pytest
 import yaml
+from helpers.model_file_layouts import (
+    ALL,
+    DARKNET,
+    YAML_STYLES,
+    YOLOV5,
+    darknet_cfg,
+    example,
+    mmyolo_config,
+    paddle_yaml,
+    yolo_yaml,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from helpers.model_file_layouts import ALL, DARKNET, YAML_STYLES, YOLOV5, darknet_cfg, example, mmyolo_config, paddle_yaml, yolo_yaml
 
 from anchorlib.errors import ModelError
 from anchorlib.modelfiles import anchor_files, edit_anchors, open_anchors, read_anchors

@@ -3,8 +3,8 @@
 import itertools
 import re
 
-from helpers import chromium
 import pytest
+from helpers import chromium
 from helpers.report_samples import box_sizes, hostile_report, report_of
 
 from anchorlib.cli import main

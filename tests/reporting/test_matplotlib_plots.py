@@ -4,8 +4,8 @@ import sys
 
 import numpy as np
 import pytest
-from PIL import Image
 from helpers.report_samples import box_sizes, hostile_report, report_of
+from PIL import Image
 
 from anchorlib import fit_curve, kmeans
 from anchorlib.errors import BadValueError

@@ -2,9 +2,9 @@ import math
 
 import numpy as np
 import pytest
+from helpers.report_samples import box_sizes, report_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from helpers.report_samples import box_sizes, report_of
 
 from anchorlib import score, size_ratio
 from anchorlib.reporting.report_data import best_ratios, measure_figures, union_outline

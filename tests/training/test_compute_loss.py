@@ -3,8 +3,8 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
-from helpers import oracle
 import pytest
+from helpers import oracle
 from helpers.loss_cases import HYP, logits_of, model_of, small_case
 
 from anchorlib import backends

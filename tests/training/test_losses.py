@@ -1,8 +1,8 @@
 from pathlib import Path
 
 import numpy as np
-from helpers import oracle
 import pytest
+from helpers import oracle
 
 from anchorlib.training import BCEBlurWithLogitsLoss, BCEWithLogitsLoss, FocalLoss, QFocalLoss, smooth_bce
 from anchorlib.training.losses import class_bce, one_hot

@@ -3,8 +3,8 @@ import json
 from pathlib import Path
 
 import numpy as np
-from helpers import oracle
 import pytest
+from helpers import oracle
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 

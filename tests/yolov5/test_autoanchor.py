@@ -7,8 +7,8 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
-from helpers import oracle
 import pytest
+from helpers import oracle
 from helpers.detectors import COCO, FAR_OFF, NUMPY, make_dataset, make_model, writable
 
 from anchorlib.errors import BadValueError, ModelError

@@ -2,8 +2,8 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
-from helpers import oracle
 import pytest
+from helpers import oracle
 
 from anchorlib import training
 from anchorlib.yolov5 import loss as drop_in

@@ -1,6 +1,6 @@
 """How long targets and losses take, against the obvious way to write them and against YOLOv5's own package.
 
-    python ci/bench_training.py [targets] [loss] [--framework torch|oneflow] [--device cuda] [--repeat 15] [--json FILE]
+    python ci/bench/training.py [targets] [loss] [--framework torch|oneflow] [--device cuda] [--repeat 15] [--json FILE]
 
 Prints a table of medians in milliseconds. The ways take turns in one process on one thread, so that only ratios of one
 run are to be compared. YOLOV5_WHEEL_DIR may name a folder with the unpacked yolov5 7.0.14 wheel.
@@ -20,7 +20,7 @@ import types
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-sys.path.insert(0, str(Path(__file__).parent.parent))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 
 import numpy as np
 

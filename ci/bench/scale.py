@@ -1,4 +1,4 @@
-"""What boxes cost as they grow in number: `ci/bench scale` calls this.
+"""What boxes cost as they grow in number: `ci/bench/run scale` calls this.
 
 From 1e5 to 1e7 boxes, in seconds of one core's time, each figure in a process of its own; 1e9 is on the line through
 the two largest. Label files are read warm in shards of at most 1e6 boxes; beyond that the shards are the same files by
@@ -16,10 +16,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent / "tests"))
 
-from bench_labels import make_data_set
 from helpers.coco_like_sizes import coco_like
+from labels import make_data_set
 
 from anchorlib import SizeCounts, fit_anchors
 from anchorlib.scale import sizes_from_shards

@@ -1,4 +1,4 @@
-"""How long reading labels takes, beside reading one file at a time: `ci/bench labels` calls this.
+"""How long reading labels takes, beside reading one file at a time: `ci/bench/run labels` calls this.
 
 Makes, in --folder, a YOLO data set of small JPEG files and their labels, and a COCO .json of polygons; reads them
 warm, each way in a process of its own, and checks that all ways give the same sizes.
@@ -112,7 +112,7 @@ def make_coco(path: Path, megabytes: int) -> None:
     n = max(megabytes * 2**20 // 620, 1000)
     n_images = n // 7
     with path.open("w") as file:
-        file.write('{"info": {"description": "made by ci/bench"}, "licenses": [{"id": 1, "name": "none"}], "images": [')
+        file.write('{"info": {"description": "made up"}, "licenses": [{"id": 1, "name": "none"}], "images": [')
         for i in range(n_images):
             width, height = IMAGE_SIZES[i % len(IMAGE_SIZES)]
             file.write(
