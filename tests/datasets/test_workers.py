@@ -7,9 +7,9 @@ import warnings
 
 import numpy as np
 import pytest
+from helpers.data_set_kinds import KINDS, age, everything, make, outcome
 from helpers.slow_counts import make_voc, make_yolo, voc_object
 from PIL import Image
-from test_cache import KINDS, age, everything, make, outcome
 
 from anchorlib.datasets import read_boxes
 from anchorlib.datasets.io import files
