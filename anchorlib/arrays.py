@@ -57,8 +57,8 @@ def as_float(array: Array, dtype: Any = None) -> Array:
         return array if array.dtype == dtype else xp.astype(array, dtype)
 
 
-def widened(array: Array) -> Array:
-    """The array in float32, if it has whole numbers or fewer bits: areas of 256 px overflow float16, long sums, too."""
+def widen(array: Array) -> Array:
+    """Cast integers and 16-bit floats to float32: float16 overflows for areas of 256 x 256 px and for long sums."""
     xp = namespace_of(array)
     is_wide = xp.isdtype(array.dtype, "real floating") and xp.finfo(array.dtype).bits >= 32
     return array if is_wide else xp.astype(array, xp.float32)
@@ -126,15 +126,15 @@ def check_one_of(name: str, value: str, known: tuple[str, ...]) -> None:
         raise BadValueError(f"{name} must be one of {', '.join(known)}, got {value!r}.")
 
 
-def is_whole(value: Any, least: int) -> bool:
-    """Whether it is a whole number, Python's or NumPy's, and no less than this; True is none."""
+def is_integer(value: Any, least: int) -> bool:
+    """Return True if `value` is an integer (int or np.integer, not bool) and at least `least`."""
     return isinstance(value, (int, np.integer)) and not isinstance(value, bool) and bool(value >= least)
 
 
-def check_whole(name: str, value: Any, least: int) -> int:
-    """A whole number, and no less than this."""
-    if not is_whole(value, least):
-        raise BadValueError(f"{name} must be a whole number >= {least}, got {value!r}.")
+def check_integer(name: str, value: Any, least: int) -> int:
+    """Return `value` as an int; refuse anything that is not an integer of at least `least`."""
+    if not is_integer(value, least):
+        raise BadValueError(f"{name} must be an integer >= {least}, got {value!r}.")
     return int(value)
 
 

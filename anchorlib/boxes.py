@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 
-from anchorlib.arrays import Array, Namespace, as_float, check_one_of, check_shape, check_shape_wh, widened
+from anchorlib.arrays import Array, Namespace, as_float, check_one_of, check_shape, check_shape_wh, widen
 from anchorlib.backends import namespace_of
 from anchorlib.errors import ShapeError
 
@@ -96,7 +96,7 @@ def wh_iou(boxes_wh: Array, anchors: Array, /) -> Array:
     xp = namespace_of(boxes_wh=boxes_wh, anchors=anchors)
     check_shape_wh(boxes_wh=boxes_wh, anchors=anchors)
     boxes_wh = as_float(boxes_wh)
-    one, two = widened(boxes_wh)[:, None, :], widened(as_float(anchors, boxes_wh.dtype))[None, :, :]
+    one, two = widen(boxes_wh)[:, None, :], widen(as_float(anchors, boxes_wh.dtype))[None, :, :]
     return as_float(size_iou(xp, one[..., 0], one[..., 1], two[..., 0], two[..., 1]), boxes_wh.dtype)
 
 
@@ -151,7 +151,7 @@ def box_iou_pairs(
     check_one_of("form", form, _FORMS)
     _check_one_dtype(boxes1=boxes1, boxes2=boxes2)
     boxes1, boxes2 = as_float(boxes1), as_float(boxes2)
-    return as_float(_iou_pairs(xp, widened(boxes1), widened(boxes2), kind, form, eps), boxes1.dtype)
+    return as_float(_iou_pairs(xp, widen(boxes1), widen(boxes2), kind, form, eps), boxes1.dtype)
 
 
 def _iou_pairs(xp: Namespace, boxes1: Array, boxes2: Array, kind: str, form: str, eps: float) -> Array:
@@ -205,7 +205,7 @@ def box_iou(boxes1_xyxy: Array, boxes2_xyxy: Array, /) -> Array:
     check_shape(("M", 4), boxes2_xyxy=boxes2_xyxy)
     _check_one_dtype(boxes1_xyxy=boxes1_xyxy, boxes2_xyxy=boxes2_xyxy)
     boxes1_xyxy = as_float(boxes1_xyxy)
-    one, two = widened(boxes1_xyxy)[:, None, :], widened(as_float(boxes2_xyxy))[None, :, :]
+    one, two = widen(boxes1_xyxy)[:, None, :], widen(as_float(boxes2_xyxy))[None, :, :]
     inter_w = xp.clip(xp.minimum(one[..., 2], two[..., 2]) - xp.maximum(one[..., 0], two[..., 0]), min=0.0)
     inter_h = xp.clip(xp.minimum(one[..., 3], two[..., 3]) - xp.maximum(one[..., 1], two[..., 1]), min=0.0)
     inter = inter_w * inter_h  # (N, M)

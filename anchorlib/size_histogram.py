@@ -19,7 +19,7 @@ _BLOCK = 2**16  # boxes binned at a time, in the cache
 
 
 @dataclass
-class Sizes:
+class WeightedSizes:
     """Widths and heights (M,) float32 with how often each counts (M,) float64 or int64, whole numbers."""
 
     w: HostArray
@@ -29,31 +29,31 @@ class Sizes:
     def __len__(self) -> int:
         return len(self.w)
 
-    def take(self, rows: Union[HostArray, slice]) -> Sizes:
+    def take(self, rows: Union[HostArray, slice]) -> WeightedSizes:
         """The sizes in these rows."""
-        return Sizes(self.w[rows], self.h[rows], self.count[rows])
+        return WeightedSizes(self.w[rows], self.h[rows], self.count[rows])
 
-    def blocks(self, length: int) -> Iterator[Sizes]:
+    def blocks(self, length: int) -> Iterator[WeightedSizes]:
         """Views of at most `length` rows each."""
         for first in range(0, len(self), length):
             rows = slice(first, first + length)
-            yield Sizes(self.w[rows], self.h[rows], self.count[rows])
+            yield WeightedSizes(self.w[rows], self.h[rows], self.count[rows])
 
 
-def columns(boxes_wh: HostArray, weights: Optional[HostArray]) -> Sizes:
+def as_columns(boxes_wh: HostArray, weights: Optional[HostArray]) -> WeightedSizes:
     """(N, 2) float32 sizes and (N,) counts as columns; no weights count 1 each and take no memory."""
     count = np.broadcast_to(np.float64(1), len(boxes_wh)) if weights is None else weights.astype(np.float64)
-    return Sizes(np.ascontiguousarray(boxes_wh[:, 0]), np.ascontiguousarray(boxes_wh[:, 1]), count)
+    return WeightedSizes(np.ascontiguousarray(boxes_wh[:, 0]), np.ascontiguousarray(boxes_wh[:, 1]), count)
 
 
-def joined(parts: list[Sizes]) -> Sizes:
+def join(parts: list[WeightedSizes]) -> WeightedSizes:
     """One after the other."""
-    return Sizes(*(np.concatenate([getattr(part, name) for part in parts]) for name in ("w", "h", "count")))
+    return WeightedSizes(*(np.concatenate([getattr(part, name) for part in parts]) for name in ("w", "h", "count")))
 
 
-def distinct(sizes: Sizes) -> Sizes:
+def merge_equal(sizes: WeightedSizes) -> WeightedSizes:
     """Each size once, by width and height, with the sum of its counts."""
-    key = key_of(sizes, 0, 0)  # positive floats sort like their bits, and one number sorts faster than a pair
+    key = make_key(sizes, 0, 0)  # positive floats sort like their bits, and one number sorts faster than a pair
     if sizes.count.strides == (0,):  # nothing to be carried along, which takes a third of the time
         key.sort()
         first = _firsts(key)
@@ -64,7 +64,7 @@ def distinct(sizes: Sizes) -> Sizes:
         first = _firsts(key)
         count = np.add.reduceat(sizes.count[order], first) if len(first) else sizes.count
     key = key[first]
-    return Sizes((key >> 32).astype(np.uint32).view(np.float32), key.astype(np.uint32).view(np.float32), count)
+    return WeightedSizes((key >> 32).astype(np.uint32).view(np.float32), key.astype(np.uint32).view(np.float32), count)
 
 
 def _firsts(key: HostArray) -> HostArray:
@@ -72,7 +72,7 @@ def _firsts(key: HostArray) -> HostArray:
     return np.flatnonzero(np.diff(key, prepend=-1))
 
 
-def ends(sizes: Sizes, shift_w: int, shift_h: int) -> list[tuple[int, int]]:
+def find_ends(sizes: WeightedSizes, shift_w: int, shift_h: int) -> list[tuple[int, int]]:
     """The first and the last cell in width and in height."""
     return [
         (int(sides.min().view(np.uint32)) >> shift, int(sides.max().view(np.uint32)) >> shift)
@@ -80,9 +80,9 @@ def ends(sizes: Sizes, shift_w: int, shift_h: int) -> list[tuple[int, int]]:
     ]
 
 
-def in_cells(sizes: Sizes, shift_w: int, shift_h: int) -> Sizes:
+def bin_in_cells(sizes: WeightedSizes, shift_w: int, shift_h: int) -> WeightedSizes:
     """The occupied cells as their centres; a cell joins sides that agree but for their last `shift` bits."""
-    (low_w, high_w), (low_h, high_h) = ends(sizes, shift_w, shift_h)
+    (low_w, high_w), (low_h, high_h) = find_ends(sizes, shift_w, shift_h)
     wide, high = high_w - low_w + 1, high_h - low_h + 1
     counts = np.zeros(wide * high)
     for block in sizes.blocks(max(_BLOCK, wide * high)):
@@ -93,16 +93,16 @@ def in_cells(sizes: Sizes, shift_w: int, shift_h: int) -> Sizes:
         cell -= low_h
         counts += np.bincount(cell, None if block.count.strides == (0,) else block.count, wide * high)
     occupied = np.flatnonzero(counts)
-    w = centre(occupied // high + low_w, shift_w)
-    h = centre(occupied % high + low_h, shift_h)
-    return Sizes(w, h, counts[occupied])
+    w = cell_centre(occupied // high + low_w, shift_w)
+    h = cell_centre(occupied % high + low_h, shift_h)
+    return WeightedSizes(w, h, counts[occupied])
 
 
-def centre(cell: HostArray, shift: int) -> HostArray:
+def cell_centre(cell: HostArray, shift: int) -> HostArray:
     """The side in the middle of each cell, from int64 to float32."""
     return ((cell << shift) + (1 << shift - 1)).astype(np.uint32).view(np.float32)
 
 
-def key_of(sizes: Sizes, shift_w: int, shift_h: int) -> HostArray:
+def make_key(sizes: WeightedSizes, shift_w: int, shift_h: int) -> HostArray:
     """The cell as one whole number, width first."""
     return (sizes.w.view(np.uint32) >> shift_w).astype(np.int64) << 32 | sizes.h.view(np.uint32) >> shift_h

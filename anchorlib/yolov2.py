@@ -13,15 +13,15 @@ from anchorlib.arrays import (
     HostArray,
     Namespace,
     as_float,
+    check_integer,
     check_number,
     check_shape,
     check_shape_wh,
     check_sizes,
-    check_whole,
     host_floats,
     host_rows,
-    is_whole,
-    widened,
+    is_integer,
+    widen,
 )
 from anchorlib.backends import namespace_of
 from anchorlib.boxes import cxcywh_to_xyxy, size_iou, xyxy_to_cxcywh
@@ -92,10 +92,10 @@ def build_targets(
     check_shape(
         ("n", 5), hint="The columns are class, cx, cy, w, h.", **{f"labels[{i}]": r for i, r in enumerate(labels)}
     )
-    check_whole("stride", stride, 1)
+    check_integer("stride", stride, 1)
     ignore_thr = check_number("ignore_thr", ignore_thr)
     sides = tuple(input_size) if isinstance(input_size, (tuple, list, np.ndarray)) else (input_size, input_size)
-    if len(sides) != 2 or not all(is_whole(side, stride) and side % stride == 0 for side in sides):
+    if len(sides) != 2 or not all(is_integer(side, stride) and side % stride == 0 for side in sides):
         raise BadValueError(f"input_size must be one or two multiples of stride {stride}, got {input_size}.")
 
     like = labels[0]
@@ -206,7 +206,7 @@ def loss(
     check_shape((images, rows, _COLUMNS), targets=targets)
     if images == 0:
         raise ShapeError("conf_logits must have at least one image, got none.")
-    conf_logits = widened(conf_logits)
+    conf_logits = widen(conf_logits)
     cls_logits, box_logits = (as_float(x, conf_logits.dtype) for x in (cls_logits, box_logits))
     targets = xp.astype(xp.detach(targets), conf_logits.dtype)
     share = 1 / images

@@ -87,7 +87,7 @@ def test_a_poor_fit_ends_with_1(tmp_path, capsys):
         (["fit", BCCD, "--n", "100000"], "needs at least 100000 distinct box sizes"),
         (["fit", BCCD, "--thr", "0.25"], "pass 4"),
         (["fit", BCCD, "--imgsz", "0"], "imgsz must be"),
-        (["fit", BCCD, "--seed", "-1"], "seed must be a whole number >= 0"),
+        (["fit", BCCD, "--seed", "-1"], "seed must be an integer >= 0"),
         (["fit", BCCD, "--generations", "5"], "--generations has no meaning without --method evolve"),
         (["fit", BCCD, "--out", "nosuch/anchors.yaml"], "there is no folder nosuch"),
         (["fit", BCCD, "--device", "cuda"], "CPU only"),

@@ -145,7 +145,7 @@ def test_gt_creator_names_the_list_that_it_cannot_read():
 
 @pytest.mark.parametrize("stride", [0, -32, 32.0, None])
 def test_a_stride_that_is_none_is_refused(backend, stride):
-    with pytest.raises(BadValueError, match="stride must be a whole number >= 1"):
+    with pytest.raises(BadValueError, match="stride must be an integer >= 1"):
         targets_of(backend, [[]], input_size=64, stride=stride)
 
 

@@ -12,7 +12,7 @@ from typing import Any, Optional, Union
 
 import numpy as np
 
-from anchorlib.arrays import check_one_of, check_whole, host_floats, host_rows
+from anchorlib.arrays import check_integer, check_one_of, host_floats, host_rows
 from anchorlib.datasets.box_sizes import BoxSizes, Problem
 from anchorlib.datasets.cache import check_cache, read_through
 from anchorlib.datasets.formats.coco import read_coco
@@ -104,7 +104,7 @@ def read_boxes(
     """
     check_one_of("problems", problems, REPORTS)
     scale_sizes(np.ones((1, 2)), np.ones(2), imgsz, resize)  # refuses wrong options before any file is read
-    check_whole("workers", workers, 1)
+    check_integer("workers", workers, 1)
     path = os.path.expanduser(os.fspath(path))
     reader, place = _find(path)
     if cache is None:

@@ -6,7 +6,7 @@ from typing import Any, Union
 
 import numpy as np
 
-from anchorlib.arrays import HostArray, check_one_of, is_whole
+from anchorlib.arrays import HostArray, check_one_of, is_integer
 from anchorlib.errors import BadValueError, ShapeError
 
 ImageSize = Union[int, tuple[int, int]]
@@ -17,7 +17,7 @@ RESIZES = ("letterbox", "stretch")
 def check_imgsz(imgsz: Any) -> tuple[int, int]:
     """The network's input as (width, height): a whole number > 0, or a pair of them; BadValueError."""
     both = tuple(imgsz) if isinstance(imgsz, (tuple, list, np.ndarray)) else (imgsz, imgsz)
-    if len(both) != 2 or not all(is_whole(side, 1) for side in both):
+    if len(both) != 2 or not all(is_integer(side, 1) for side in both):
         raise BadValueError(f"imgsz must be a whole number > 0, or a pair (width, height) of them, got {imgsz!r}.")
     return int(both[0]), int(both[1])
 

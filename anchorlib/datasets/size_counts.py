@@ -14,16 +14,16 @@ from anchorlib.arrays import (
     MAX_SIDE,
     MIN_SIDE,
     HostArray,
+    check_integer,
     check_one_of,
     check_shape,
     check_shape_wh,
     check_sizes,
-    check_whole,
 )
 from anchorlib.datasets.io.npz import read_npz, write_npz
 from anchorlib.datasets.resize import RESIZES, ImageSize, check_imgsz
 from anchorlib.errors import AnchorlibError, BadValueError, DatasetError
-from anchorlib.size_histogram import Sizes, centre, columns, distinct
+from anchorlib.size_histogram import WeightedSizes, as_columns, cell_centre, merge_equal
 
 _MOST_BOXES = 2**62
 _KIND, _VERSION = "box sizes with counts", 1
@@ -88,20 +88,20 @@ class SizeCounts:
         boxes_wh = np.asarray(boxes_wh)
         check_shape_wh(boxes_wh=boxes_wh)
         check_sizes(zero=True, boxes_wh=boxes_wh)
-        once = columns(boxes_wh.astype(np.float32) + np.float32(0), None)  # + 0: -0.0 is 0.0
+        once = as_columns(boxes_wh.astype(np.float32) + np.float32(0), None)  # + 0: -0.0 is 0.0
         if counts is not None:
-            once = Sizes(once.w, once.h, _whole_counts(counts, len(boxes_wh)))
-        once = distinct(once)
+            once = WeightedSizes(once.w, once.h, _whole_counts(counts, len(boxes_wh)))
+        once = merge_equal(once)
         once = once.take(once.count > 0)
         if resize is not None:
             check_one_of("resize", resize, RESIZES)
         return cls(
             wh=np.stack([once.w, once.h], axis=1),
             counts=once.count.astype(np.int64),
-            n_images=check_whole("n_images", n_images, 0),
-            rows_refused=check_whole("rows_refused", rows_refused, 0),
+            n_images=check_integer("n_images", n_images, 0),
+            rows_refused=check_integer("rows_refused", rows_refused, 0),
             problem_counts={
-                kind: check_whole(kind, count, 0) for kind, count in sorted((problem_counts or {}).items())
+                kind: check_integer(kind, count, 0) for kind, count in sorted((problem_counts or {}).items())
             },
             imgsz=None if imgsz is None else check_imgsz(imgsz),
             resize=resize,
@@ -252,6 +252,6 @@ def _whole_counts(counts: HostArray, n_sizes: int) -> HostArray:
 
 def _centred(sides: HostArray, shift: int) -> HostArray:
     """Each side, float32 >= 0, in the middle of its cell: those that agree but for their last `shift` bits."""
-    middle = centre((sides.view(np.uint32) >> shift).astype(np.int64), shift)
+    middle = cell_centre((sides.view(np.uint32) >> shift).astype(np.int64), shift)
     # The first and the last cell reach beyond what a fit takes for a number of pixels.
     return np.where(sides == 0, sides, np.clip(middle, np.float32(MIN_SIDE), np.float32(MAX_SIDE)))

@@ -15,23 +15,23 @@ from anchorlib.arrays import (
     Array,
     HostArray,
     as_float,
+    check_integer,
     check_number,
     check_one_of,
     check_shape_wh,
     check_sizes,
     check_thr,
     check_weights,
-    check_whole,
-    is_whole,
+    is_integer,
     to_framework,
-    widened,
+    widen,
 )
 from anchorlib.backends import namespace_of
 from anchorlib.errors import BadValueError
 from anchorlib.fitting import direct
 from anchorlib.fitting.evolve import evolve
 from anchorlib.fitting.kmeans import DISTANCES, INITS, UPDATES, kmeans
-from anchorlib.fitting.order import by_area
+from anchorlib.fitting.order import sort_by_area
 from anchorlib.metrics import OBJECTIVES, AnchorScore, SizeTable
 from anchorlib.results import Result, Row, counted
 
@@ -162,7 +162,7 @@ def fit_anchors(
     _check_options(
         method, start is not None, start=start, fixed=fixed, min_side=min_side, time_budget=time_budget, **for_kmeans
     )
-    check_whole("seed", seed, 0)
+    check_integer("seed", seed, 0)
     namespace_of(boxes_wh=boxes_wh)
     check_shape_wh(boxes_wh=boxes_wh)
     check_sizes(zero=True, boxes_wh=boxes_wh)
@@ -214,7 +214,7 @@ def fit_anchors(
                 progress=progress,
             )
     kept_start = start is not None and np.array_equal(
-        namespace_of(anchors).to_numpy(anchors), by_area(start).astype(np.float64)
+        namespace_of(anchors).to_numpy(anchors), sort_by_area(start).astype(np.float64)
     )
     score = SizeTable(sizes, weights).score(anchors, thr)
     anchors = backends.from_host(anchors, like=like)
@@ -238,7 +238,7 @@ def _check_options(method: str, has_start: bool, **options: Any) -> None:
 def _counts(n: Union[int, Sequence[int]]) -> tuple[int, ...]:
     """How many anchors each layer has."""
     counts = [n] if isinstance(n, (int, np.integer)) else n
-    whole = isinstance(counts, (list, tuple, np.ndarray)) and all(is_whole(count, 1) for count in counts)
+    whole = isinstance(counts, (list, tuple, np.ndarray)) and all(is_integer(count, 1) for count in counts)
     if not whole or not len(counts):
         raise BadValueError(f"n must be at least 1, a whole number or one for each layer, got {n!r}.")
     return tuple(int(count) for count in counts)
@@ -272,7 +272,7 @@ def _least_sides(min_side: Optional[Union[float, Sequence[float]]], layers: tupl
 def _usable_for_fit(boxes_wh: Array, counts: Optional[HostArray]) -> tuple[Array, Optional[HostArray]]:
     """The sizes that a fit looks at, with their counts: one side at least 2 px, no side 0, no count 0."""
     xp = namespace_of(boxes_wh)
-    sides = widened(boxes_wh)  # MIN_SIDE is 0 in float16
+    sides = widen(boxes_wh)  # MIN_SIDE is 0 in float16
     w, h = sides[:, 0], sides[:, 1]
     usable = (xp.maximum(w, h) >= MIN_FIT_SIDE) & (xp.minimum(w, h) >= MIN_SIDE)
     if counts is not None:  # a box that counts nothing must not be drawn, nor stretch a grid

@@ -9,7 +9,7 @@ from typing import Any, Optional
 
 from tqdm import tqdm
 
-from anchorlib.arrays import Array, is_whole
+from anchorlib.arrays import Array, is_integer
 from anchorlib.errors import BadValueError
 from anchorlib.fitting import AnchorFit, fit_anchors
 from anchorlib.results import Result, Row
@@ -35,8 +35,8 @@ class Curve(Result):
 
     @property
     def knee(self) -> Optional[int]:
-        """The number of anchors at the knee of the average IoU; see `knee_of`."""
-        return knee_of(self.ks, [fit.score.avg_iou for fit in self.fits])
+        """The number of anchors at the knee of the average IoU; see `find_knee`."""
+        return find_knee(self.ks, [fit.score.avg_iou for fit in self.fits])
 
     def to_dict(self) -> dict[str, Any]:
         """The knee, and each fit with its number of anchors `k`."""
@@ -98,7 +98,7 @@ def fit_curve(
     >>> [round(fit.score.avg_iou, 2) for fit in curve.fits], curve.left_out
     ([0.47, 0.91, 0.95, 1.0], (5,))
     """
-    if not isinstance(ks, Iterable) or not (wanted := list(ks)) or not all(is_whole(k, 1) for k in wanted):
+    if not isinstance(ks, Iterable) or not (wanted := list(ks)) or not all(is_integer(k, 1) for k in wanted):
         raise BadValueError(f"ks must be numbers of anchors, each a whole number >= 1, got {reprlib.repr(ks)}.")
     wanted = sorted({int(k) for k in wanted})
     fits: list[AnchorFit] = []
@@ -112,7 +112,7 @@ def fit_curve(
     return Curve(tuple(fits), objective, tuple(wanted[len(fits) :]))
 
 
-def knee_of(ks: Sequence[int], values: Sequence[float]) -> Optional[int]:
+def find_knee(ks: Sequence[int], values: Sequence[float]) -> Optional[int]:
     """Where a growing curve bends: the point farthest above the straight line from its first point to its last.
 
     Which point that is does not depend on the units of either axis; it does on the first and the last k. None with
@@ -124,7 +124,7 @@ def knee_of(ks: Sequence[int], values: Sequence[float]) -> Optional[int]:
 
     Examples
     --------
-    >>> knee_of([1, 2, 3, 4, 5], [0.3, 0.5, 0.8, 0.85, 0.9])
+    >>> find_knee([1, 2, 3, 4, 5], [0.3, 0.5, 0.8, 0.85, 0.9])
     3
     """
     if len(ks) < 3:

@@ -28,9 +28,9 @@ from anchorlib.errors import BadValueError
 from anchorlib.fitting.grid import Resolutions
 from anchorlib.fitting.interchange import Places
 from anchorlib.fitting.local_search import Ascent, Bounds, IouObjective, Objective, RatioObjective
-from anchorlib.fitting.order import by_area
+from anchorlib.fitting.order import sort_by_area
 from anchorlib.metrics import SizeTable
-from anchorlib.size_histogram import Sizes, columns, distinct
+from anchorlib.size_histogram import WeightedSizes, as_columns, merge_equal
 
 _COARSE = 600  # cells to choose among; the work of an exchange grows with the square
 _RANDOM_STARTS = 12  # on _COARSE cells, and more on fewer
@@ -116,7 +116,7 @@ def search(
            [80., 60.]], dtype=float32)
     """
     deadline = math.inf if time_budget is None else time.monotonic() + time_budget
-    boxes = columns(boxes_wh, weights)
+    boxes = as_columns(boxes_wh, weights)
     total = len(boxes) if weights is None else int(weights.sum())
     measure = RatioObjective(thr, total) if objective == "ratio" else IouObjective(total)
     fixed = np.empty((0, 2), dtype=np.float32) if fixed is None else np.asarray(fixed, dtype=np.float32)
@@ -141,7 +141,7 @@ def search(
         table = SizeTable(boxes_wh, weights)
         if table.fitness(start, thr, objective) >= table.fitness(best, thr, objective):
             best = start
-    return by_area(best)
+    return sort_by_area(best)
 
 
 def _free_first(start: HostArray, fixed: HostArray) -> HostArray:
@@ -182,7 +182,7 @@ def _starts(
 
 def _climbed(
     found: list[HostArray],
-    sizes: Sizes,
+    sizes: WeightedSizes,
     stage: _Stage,
     objective: Objective,
     bounds: Bounds,
@@ -203,7 +203,7 @@ def _climbed(
 def _polished(
     found: list[HostArray],
     grid: Resolutions,
-    boxes: Sizes,
+    boxes: WeightedSizes,
     total: int,
     objective: Objective,
     bounds: Bounds,
@@ -217,7 +217,7 @@ def _polished(
     """
     best = found[0]
     if (len(best) <= _FEW or bounds.movable.sum() == 1) and time.monotonic() <= deadline:
-        sizes = distinct(boxes)
+        sizes = merge_equal(boxes)
         if len(sizes) <= _FEW_SIZES:
             return _searched_closely(found, sizes, objective, bounds, seed, deadline)
         closer = _searched_closely(found, grid.at_most(_STAGES[-1].cells), objective, bounds, seed, deadline)
@@ -232,7 +232,7 @@ def _polished(
 
 def _searched_closely(
     found: list[HostArray],
-    sizes: Sizes,
+    sizes: WeightedSizes,
     objective: Objective,
     bounds: Bounds,
     seed: int,

@@ -11,16 +11,16 @@ from anchorlib.arrays import (
     Array,
     HostArray,
     as_float,
+    check_integer,
     check_one_of,
     check_shape_wh,
     check_sizes,
     check_thr,
-    check_whole,
     to_framework,
 )
 from anchorlib.backends import namespace_of
 from anchorlib.errors import BadValueError
-from anchorlib.fitting.order import by_area
+from anchorlib.fitting.order import sort_by_area
 from anchorlib.metrics import OBJECTIVES, SizeTable
 
 _CHANCE = 0.9  # that an entry mutates at all
@@ -77,8 +77,8 @@ def evolve(
     check_sizes(boxes_wh=boxes_wh, anchors=anchors)
     thr = check_thr(thr)
     check_one_of("objective", objective, OBJECTIVES)
-    check_whole("seed", seed, 0)
-    check_whole("generations", generations, 0)
+    check_integer("seed", seed, 0)
+    check_integer("generations", generations, 0)
     if anchors.shape[0] < 1:
         raise BadValueError("anchors must have at least one row, got none.")
     like = as_float(boxes_wh)
@@ -95,7 +95,7 @@ def evolve(
             best, best_fitness = candidate, fitness
             if progress:
                 rounds.set_postfix_str(f"fitness {fitness:.4f}", refresh=False)
-    return to_framework(by_area(best), like)
+    return to_framework(sort_by_area(best), like)
 
 
 def _factors(rng: np.random.Generator, shape: tuple[int, ...]) -> HostArray:

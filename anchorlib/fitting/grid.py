@@ -8,7 +8,7 @@ from typing import Optional
 import numpy as np
 
 from anchorlib.arrays import HostArray
-from anchorlib.size_histogram import Sizes, distinct, ends, in_cells, key_of
+from anchorlib.size_histogram import WeightedSizes, bin_in_cells, find_ends, make_key, merge_equal
 
 _MOST_CELLS = 2**19  # of the dense histogram, 4 MB: beside a pass over 1e6 boxes it does not count
 
@@ -20,15 +20,15 @@ class Resolutions:
     them, or every k-th.
     """
 
-    def __init__(self, sizes: Sizes, coarse: int) -> None:
+    def __init__(self, sizes: WeightedSizes, coarse: int) -> None:
         shift = _finest_shift(sizes)
-        cells = in_cells(sizes, shift, shift)
+        cells = bin_in_cells(sizes, shift, shift)
         self._levels = [(cells, shift, shift)]
-        self._distinct = distinct(sizes) if len(cells) <= coarse else None
+        self._distinct = merge_equal(sizes) if len(cells) <= coarse else None
         while len(cells) > coarse:  # neighbours are joined in height and in width by turns
             _, shift_w, shift_h = self._levels[-1]
             shift_w, shift_h = (shift_w, shift_h + 1) if shift_w == shift_h else (shift_w + 1, shift_h)
-            cells = in_cells(cells, shift_w, shift_h)
+            cells = bin_in_cells(cells, shift_w, shift_h)
             self._levels.append((cells, shift_w, shift_h))
         self.coarse = self.at_most(coarse)
 
@@ -37,27 +37,27 @@ class Resolutions:
         """How many distinct sizes there are, or None: more than `coarse`."""
         return None if self._distinct is None else len(self._distinct)
 
-    def at_most(self, most: int) -> Sizes:
+    def at_most(self, most: int) -> WeightedSizes:
         """The finest cells that are at most so many (not fewer than `coarse`)."""
         if self._distinct is None:
             return next(cells for cells, _, _ in self._levels if len(cells) <= most)
         return self._distinct.take(slice(None, None, -(-len(self._distinct) // most)))
 
-    def parts_of_coarse(self, most: int) -> tuple[Sizes, HostArray]:
+    def parts_of_coarse(self, most: int) -> tuple[WeightedSizes, HostArray]:
         """At most so many finer cells, in the order of the coarse cells, and where each coarse cell's begin."""
         if self._distinct is not None:
             return self.coarse, np.arange(len(self.coarse))
         _, shift_w, shift_h = self._levels[-1]
         finer = self.at_most(most)
-        key = key_of(finer, shift_w, shift_h)
+        key = make_key(finer, shift_w, shift_h)
         order = np.argsort(key, kind="stable")
         # Cells are made in the order of their keys.
-        return finer.take(order), np.searchsorted(key[order], key_of(self.coarse, shift_w, shift_h))
+        return finer.take(order), np.searchsorted(key[order], make_key(self.coarse, shift_w, shift_h))
 
 
-def _finest_shift(sizes: Sizes) -> int:
+def _finest_shift(sizes: WeightedSizes) -> int:
     """How many low bits to drop so that the dense histogram is not too large."""
     shift = 1
-    while math.prod(high - low + 1 for low, high in ends(sizes, shift, shift)) > _MOST_CELLS:
+    while math.prod(high - low + 1 for low, high in find_ends(sizes, shift, shift)) > _MOST_CELLS:
         shift += 1
     return shift

@@ -17,19 +17,19 @@ from anchorlib.arrays import (
     HostArray,
     Namespace,
     as_float,
+    check_integer,
     check_one_of,
     check_shape_wh,
     check_sizes,
     check_weights,
-    check_whole,
     to_framework,
 )
 from anchorlib.backends import namespace_of
 from anchorlib.boxes import size_iou
 from anchorlib.errors import BadValueError
-from anchorlib.fitting.order import by_area
+from anchorlib.fitting.order import sort_by_area
 from anchorlib.metrics import side_ratio
-from anchorlib.size_histogram import columns, distinct
+from anchorlib.size_histogram import as_columns, merge_equal
 
 DISTANCES = ("euclidean", "iou", "ratio")
 UPDATES = ("mean", "median")
@@ -103,15 +103,15 @@ def kmeans(
     check_one_of("distance", distance, DISTANCES)
     check_one_of("update", update, UPDATES)
     check_one_of("init", init, INITS)
-    check_whole("seed", seed, 0)
+    check_integer("seed", seed, 0)
     like = as_float(boxes_wh)
-    check_whole("n", n, 1)
+    check_integer("n", n, 1)
     check_shape_wh(boxes_wh=boxes_wh)
     check_sizes(boxes_wh=boxes_wh)
     counts = check_weights(weights, boxes_wh.shape[0])
     (view,) = backends.on_host(like)
     xp = namespace_of(view)
-    once = distinct(columns(xp.to_numpy(as_float(view, xp.float32)), counts))  # on the host, whatever the device
+    once = merge_equal(as_columns(xp.to_numpy(as_float(view, xp.float32)), counts))  # on the host, whatever the device
     once = once.take(np.flatnonzero(once.count))
     sizes, counts = np.stack([once.w, once.h], axis=1), once.count.astype(np.int64)
     if n > len(sizes):
@@ -121,7 +121,7 @@ def kmeans(
     rng = np.random.default_rng(seed)
     rows = _draw_random(rng, counts, n) if init == "random" else _draw_far_apart(rng, space, n)
     centres = _lloyd(space, sizes[rows], update, on_step)
-    return to_framework(by_area(centres), like)
+    return to_framework(sort_by_area(centres), like)
 
 
 class _Space:

@@ -13,8 +13,8 @@ from typing import Optional, Union
 import numpy as np
 
 from anchorlib.arrays import Array, HostArray
-from anchorlib.fitting.order import area_rank
-from anchorlib.size_histogram import Sizes, joined
+from anchorlib.fitting.order import rank_by_area
+from anchorlib.size_histogram import WeightedSizes, join
 
 _BLOCK = 2**14  # columns of 64 KB, which stay in the cache
 _WANDERERS = 12  # sides drawn at a time; each width is tried with each height
@@ -31,7 +31,7 @@ class RatioObjective:
         self.limit = np.float32(1 / thr)
         self._rounder = _rounder(total)
 
-    def raw(self, sizes: Sizes, w: Array, h: Array) -> HostArray:
+    def raw(self, sizes: WeightedSizes, w: Array, h: Array) -> HostArray:
         """The ratios themselves, for anchor sides that broadcast against the sizes."""
         ratio_w, ratio_h = sizes.w / w, sizes.h / h
         return np.minimum(np.minimum(ratio_w, 1 / ratio_w), np.minimum(ratio_h, 1 / ratio_h))
@@ -42,7 +42,7 @@ class RatioObjective:
         rounded *= values > self.limit
         return rounded
 
-    def __call__(self, sizes: Sizes, w: Array, h: Array) -> HostArray:
+    def __call__(self, sizes: WeightedSizes, w: Array, h: Array) -> HostArray:
         """kept(raw(...)), done per side: a third less work for a grid of sides, and the same values."""
         ratio_w, ratio_h = sizes.w / w, sizes.h / h
         return np.minimum(self.kept(np.minimum(ratio_w, 1 / ratio_w)), self.kept(np.minimum(ratio_h, 1 / ratio_h)))
@@ -57,7 +57,7 @@ class IouObjective:
     def __init__(self, total: int) -> None:
         self._rounder = _rounder(total)
 
-    def raw(self, sizes: Sizes, w: Array, h: Array) -> HostArray:
+    def raw(self, sizes: WeightedSizes, w: Array, h: Array) -> HostArray:
         """The IoUs themselves, for anchor sides that broadcast against the sizes."""
         inter = np.minimum(sizes.w, w) * np.minimum(sizes.h, h)
         union = sizes.w * sizes.h + w * h - inter
@@ -67,7 +67,7 @@ class IouObjective:
         """Rounded."""
         return (values + self._rounder) - self._rounder
 
-    def __call__(self, sizes: Sizes, w: Array, h: Array) -> HostArray:
+    def __call__(self, sizes: WeightedSizes, w: Array, h: Array) -> HostArray:
         """kept(raw(...))."""
         return self.kept(self.raw(sizes, w, h))
 
@@ -105,13 +105,15 @@ class Bounds:
     def _by_rank(self, anchors: HostArray) -> HostArray:
         """The least side of each anchor, (n,) float32; 0 for those that do not move."""
         assert self.min_side is not None
-        return np.where(self.movable, self.min_side[area_rank(anchors)], np.float32(0))
+        return np.where(self.movable, self.min_side[rank_by_area(anchors)], np.float32(0))
 
 
 class Ascent:
     """Anchors that climb the true objective: boxes change over to other anchors, in and out of the limit."""
 
-    def __init__(self, sizes: Sizes, anchors: HostArray, objective: Objective, bounds: Bounds, deadline: float) -> None:
+    def __init__(
+        self, sizes: WeightedSizes, anchors: HostArray, objective: Objective, bounds: Bounds, deadline: float
+    ) -> None:
         self.anchors = anchors.copy()
         self._objective = objective
         self._bounds = bounds
@@ -212,7 +214,7 @@ class Ascent:
         return np.maximum(np.array(sides, dtype=np.float32), self._bounds.least(self.anchors, anchor))
 
     def _sums(
-        self, anchor: int, sides_w: HostArray, sides_h: HostArray, near: list[tuple[Sizes, HostArray]]
+        self, anchor: int, sides_w: HostArray, sides_h: HostArray, near: list[tuple[WeightedSizes, HostArray]]
     ) -> HostArray:
         """What the boxes within reach would have with the anchor at these sides: (A, B), which they broadcast to."""
         sums = np.zeros(np.broadcast_shapes(sides_w.shape, sides_h.shape))
@@ -234,7 +236,7 @@ class Ascent:
         for block, values in self._blocks:
             values[anchor] = self._objective.raw(block, w, h)
 
-    def _within_reach(self, anchor: int, factor: float) -> list[tuple[Sizes, HostArray]]:
+    def _within_reach(self, anchor: int, factor: float) -> list[tuple[WeightedSizes, HostArray]]:
         """The boxes that the anchor serves, or could with sides up to `factor` off, and what others give them."""
         reach = np.float32(math.prod([factor] * self._objective.steepness) * 1.0001)
         found = []
@@ -245,7 +247,7 @@ class Ascent:
             found.append((block.take(near), self._objective.kept(others[near])))
         if len(found) == 1 and len(found[0][1]) <= _CHUNK:
             return found
-        sizes = joined([near for near, _ in found])
+        sizes = join([near for near, _ in found])
         others = np.concatenate([other for _, other in found])
         firsts = range(0, len(sizes), _CHUNK)
         return [(chunk, others[first : first + _CHUNK]) for first, chunk in zip(firsts, sizes.blocks(_CHUNK))]

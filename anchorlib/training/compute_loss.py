@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Optional
 
 from anchorlib import backends
-from anchorlib.arrays import Array, Namespace, as_float, widened
+from anchorlib.arrays import Array, Namespace, as_float, widen
 from anchorlib.backends import namespace_of
 from anchorlib.boxes import box_iou_pairs
 from anchorlib.errors import ModelError, ShapeError
@@ -114,11 +114,11 @@ class ComputeLoss:
             cells = ((layer.image * n_anchors + layer.anchor) * ny + layer.gj) * nx + layer.gi  # (M,)
             table = xp.reshape(predicted, (-1, columns))
             boxes, objectness, classes = xp.split_rows(table, cells, _OBJECTNESS, memory=self._memory[i])
-            iou = _iou(xp, widened(boxes), layer)
+            iou = _iou(xp, widen(boxes), layer)
             if layer.cls.shape[0]:
                 box_loss.append(1 - xp.mean(iou))
                 if self.nc > 1:
-                    cls_loss.append(self._class_loss(xp, widened(classes), layer.cls))
+                    cls_loss.append(self._class_loss(xp, widen(classes), layer.cls))
             loss = self.BCEobj(objectness, self._objectness_targets(xp, iou, cells, table.shape[0]))
             obj_loss.append(loss * self.balance[i])
             if self.autobalance:

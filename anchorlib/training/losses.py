@@ -10,7 +10,7 @@ from typing import Any, Optional, Union
 
 import numpy as np
 
-from anchorlib.arrays import Array, Namespace, check_shape, widened
+from anchorlib.arrays import Array, Namespace, check_shape, widen
 from anchorlib.backends import namespace_of
 
 _ROWS_ON_HOST = 2048
@@ -159,7 +159,7 @@ def _as_floats(pred: Array, true: Array) -> tuple[Namespace, Array, Array]:
     """The namespace, `pred` as floats of 32 bits or more, and `true`, which must have its shape, in the same dtype."""
     xp = namespace_of(pred=pred, true=true)
     check_shape(tuple(pred.shape) or ("n",), pred=pred, true=true)
-    pred = widened(pred)
+    pred = widen(pred)
     return xp, pred, true if true.dtype == pred.dtype else xp.astype(true, pred.dtype)
 
 

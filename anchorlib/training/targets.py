@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, Optional, Union
 import numpy as np
 
 from anchorlib import backends
-from anchorlib.arrays import Array, Namespace, check_number, check_shape, check_thr, describe, is_whole
+from anchorlib.arrays import Array, Namespace, check_number, check_shape, check_thr, describe, is_integer
 from anchorlib.backends import namespace_of
 from anchorlib.errors import BadValueError, ShapeError
 from anchorlib.results import counted, table
@@ -177,7 +177,7 @@ def _pairs(shapes: Sequence[Sequence[int]]) -> tuple[tuple[int, ...], ...]:
 @lru_cache(maxsize=128)  # multi-scale training has some tens of shapes
 def _plan(xp: Namespace, device: str, shapes: tuple[tuple[int, ...], ...], n_anchors: int) -> _Plan:
     for i, pair in enumerate(shapes):
-        if len(pair) != 2 or not all(is_whole(side, 0) for side in pair):
+        if len(pair) != 2 or not all(is_integer(side, 0) for side in pair):
             raise ShapeError(f"shapes[{i}] must be (ny, nx), two whole numbers >= 0, got {pair!r}.")
     sizes = np.asarray([(nx, ny) for ny, nx in shapes], dtype=np.float32)
     layer, neighbour, anchor = np.indices((len(shapes), len(_STEPS), n_anchors)).reshape(3, -1)

@@ -11,7 +11,7 @@ import functools
 from collections.abc import Iterator, Sequence
 from typing import Optional
 
-from anchorlib.arrays import check_whole
+from anchorlib.arrays import check_integer
 from anchorlib.errors import BadValueError
 from anchorlib.verify.cases import Case, Outcome
 from anchorlib.verify.fork_cases import candidate_cases
@@ -44,7 +44,7 @@ def select(
     >>> case.label
     'half cells of 8 x 8'
     """
-    seed = check_whole("seed", seed, 0)
+    seed = check_integer("seed", seed, 0)
     subjects = {spec: functools.partial(candidate_cases, spec) for spec in candidates} or SUBJECTS
     if subject is not None and subject not in subjects:
         raise BadValueError(f"no subject is called {subject!r}; there are {', '.join(subjects)}.")

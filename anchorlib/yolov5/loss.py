@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Optional
 
-from anchorlib.arrays import Array, as_float, check_shape, check_shape_wh, widened
+from anchorlib.arrays import Array, as_float, check_shape, check_shape_wh, widen
 from anchorlib.backends import namespace_of
 from anchorlib.boxes import box_iou_pairs
 from anchorlib.training.compute_loss import ComputeLoss
@@ -104,6 +104,6 @@ def wh_iou(wh1: Array, wh2: Array, eps: float = 1e-7) -> Array:
     xp = namespace_of(wh1=wh1, wh2=wh2)
     check_shape_wh(wh1=wh1, wh2=wh2)
     wh1 = as_float(wh1)
-    one, two = widened(wh1)[:, None, :], widened(as_float(wh2, wh1.dtype))[None, :, :]
+    one, two = widen(wh1)[:, None, :], widen(as_float(wh2, wh1.dtype))[None, :, :]
     inter = xp.minimum(one[..., 0], two[..., 0]) * xp.minimum(one[..., 1], two[..., 1])
     return as_float(inter / (one[..., 0] * one[..., 1] + two[..., 0] * two[..., 1] - inter + eps), wh1.dtype)

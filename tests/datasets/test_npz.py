@@ -53,7 +53,7 @@ pickled = npy(np.asarray([None]), descr="|O")
         ({"meta": b"\xff"}, "expected box sizes"),
         ({"meta": "[" * 100_000}, "expected box sizes"),
         ({"meta": {k: v for k, v in GOOD.items() if k != "n_images"}}, "cannot be used: 'n_images'"),
-        ({"meta": {**GOOD, "n_images": "5"}}, "n_images must be a whole number"),
+        ({"meta": {**GOOD, "n_images": "5"}}, "n_images must be an integer"),
         ({"meta": {**GOOD, "problem_counts": [1]}}, "cannot be used"),
         ({"meta": {**GOOD, "imgsz": [0, 1]}}, "imgsz must be a whole number > 0"),
         ({"meta": {**GOOD, "resize": "crop"}}, "resize must be one of"),

@@ -106,7 +106,7 @@ def test_what_is_no_count_of_sizes_is_an_error(boxes_wh, counts, error, message)
 
 @pytest.mark.parametrize("wrong", [{"n_images": -1}, {"rows_refused": 0.5}, {"problem_counts": {"a": "b"}}])
 def test_numbers_of_images_and_problems_are_whole(wrong):
-    with pytest.raises(BadValueError, match="must be a whole number >= 0"):
+    with pytest.raises(BadValueError, match="must be an integer >= 0"):
         SizeCounts.of(np.ones((1, 2)), **wrong)
 
 

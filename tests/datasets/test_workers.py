@@ -93,7 +93,7 @@ def test_warnings_of_others_are_left_as_they_were(tmp_path):
 
 @pytest.mark.parametrize("workers", [0, -1, 1.0, "2", True, None])
 def test_workers_must_be_a_whole_number(tmp_path, workers):
-    with pytest.raises(BadValueError, match="workers must be a whole number >= 1"):
+    with pytest.raises(BadValueError, match="workers must be an integer >= 1"):
         read_boxes(tmp_path / "gone.yaml", workers=workers)
 
 

@@ -3,7 +3,7 @@ import pytest
 
 from anchorlib import fit_anchors, fit_curve, score
 from anchorlib.errors import BadValueError, ShapeError
-from anchorlib.fitting.curve import knee_of
+from anchorlib.fitting.curve import find_knee
 
 
 def sizes(n, seed=0):
@@ -65,12 +65,12 @@ def test_what_cannot_be_fitted_is_refused(boxes_wh, ks, error, message):
     ],
 )
 def test_the_knee_is_the_point_farthest_above_the_chord(ks, values, knee):
-    assert knee_of(ks, values) == knee
+    assert find_knee(ks, values) == knee
 
 
 def test_the_knee_does_not_depend_on_units():
     values = [0.1, 0.45, 0.6, 0.7, 0.74, 0.75]
-    assert knee_of(range(6), values) == knee_of(range(6), [1000 * v - 7 for v in values]) == 2
+    assert find_knee(range(6), values) == find_knee(range(6), [1000 * v - 7 for v in values]) == 2
 
 
 def test_a_curve_as_dict_table_and_repr():

@@ -20,7 +20,7 @@ from anchorlib.fitting.grid import Resolutions
 from anchorlib.fitting.interchange import Places
 from anchorlib.fitting.local_search import Bounds, IouObjective, RatioObjective
 from anchorlib.metrics import SizeTable
-from anchorlib.size_histogram import columns, distinct, in_cells
+from anchorlib.size_histogram import as_columns, bin_in_cells, merge_equal
 
 ROOT = Path(__file__).parents[2]
 
@@ -411,8 +411,8 @@ def test_whatever_the_boxes_it_is_never_worse_than_boxes_as_anchors(rows, n, thr
 
 
 def test_cells_hold_every_box_once_and_lie_around_it():
-    boxes = columns(coco_like(5000, seed=1), None)
-    cells = in_cells(boxes, 18, 17)  # 32 and 64 parts of an octave
+    boxes = as_columns(coco_like(5000, seed=1), None)
+    cells = bin_in_cells(boxes, 18, 17)  # 32 and 64 parts of an octave
     assert cells.count.sum() == 5000
     found = {
         (w, h): int(count)
@@ -426,16 +426,16 @@ def test_cells_hold_every_box_once_and_lie_around_it():
 
 
 def test_a_level_is_the_same_from_boxes_and_from_finer_cells():
-    boxes = columns(coco_like(5000, seed=1), np.arange(5000))
-    straight = in_cells(boxes, 20, 19)
-    by_steps = in_cells(in_cells(in_cells(boxes, 17, 17), 18, 19), 20, 19)
+    boxes = as_columns(coco_like(5000, seed=1), np.arange(5000))
+    straight = bin_in_cells(boxes, 20, 19)
+    by_steps = bin_in_cells(bin_in_cells(bin_in_cells(boxes, 17, 17), 18, 19), 20, 19)
     for name in ("w", "h", "count"):
         assert np.array_equal(getattr(straight, name), getattr(by_steps, name))
 
 
 @pytest.mark.parametrize("make", [lambda: RatioObjective(4.0, 2**30), lambda: IouObjective(2**35)])
 def test_values_are_multiples_of_a_unit_that_sums_exactly(make):
-    objective, boxes = make(), columns(coco_like(2000, seed=1), None)
+    objective, boxes = make(), as_columns(coco_like(2000, seed=1), None)
     values = objective(boxes, f32([[50.0]]), f32([[40.0]]))
     total = 2**30 if isinstance(objective, RatioObjective) else 2**35
     units = values.astype(np.float64) * 2.0 ** (52 - total.bit_length())
@@ -447,7 +447,7 @@ def test_values_are_multiples_of_a_unit_that_sums_exactly(make):
 def test_after_the_exchanges_none_is_a_gain():
     boxes_wh = coco_like(3000, seed=3)
     fixed = f32([[30, 200]])
-    places = Places(Resolutions(columns(boxes_wh, None), 60), fixed, np.float32(0), RatioObjective(4.0, 3000))
+    places = Places(Resolutions(as_columns(boxes_wh, None), 60), fixed, np.float32(0), RatioObjective(4.0, 3000))
 
     def worth(chosen):
         return np.maximum(places.worth[list(chosen)].max(axis=0), places.floor).sum()
@@ -463,7 +463,7 @@ def test_after_the_exchanges_none_is_a_gain():
 def test_the_solutions_beside_one_are_the_best_single_exchanges():
     boxes_wh = coco_like(1000, seed=3)
     places = Places(
-        Resolutions(columns(boxes_wh, None), 20), f32([[30, 200]]), np.float32(0), RatioObjective(4.0, 1000)
+        Resolutions(as_columns(boxes_wh, None), 20), f32([[30, 200]]), np.float32(0), RatioObjective(4.0, 1000)
     )
 
     def worth(chosen):
@@ -474,7 +474,7 @@ def test_the_solutions_beside_one_are_the_best_single_exchanges():
 
 
 def test_distinct_sizes_carry_their_counts():
-    found = distinct(columns(f32([[3, 4], [1, 2], [3, 4], [1, 5]]), np.array([1, 2, 4, 8])))
+    found = merge_equal(as_columns(f32([[3, 4], [1, 2], [3, 4], [1, 5]]), np.array([1, 2, 4, 8])))
     assert list(zip(found.w.tolist(), found.h.tolist(), found.count.tolist())) == [(1, 2, 2), (1, 5, 8), (3, 4, 5)]
 
 

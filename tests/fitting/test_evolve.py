@@ -76,7 +76,7 @@ def test_the_global_random_state_is_left_alone():
 
 
 def test_wrong_arguments_are_errors(backend):
-    with pytest.raises(BadValueError, match="generations must be a whole number >= 0, got -1"):
+    with pytest.raises(BadValueError, match="generations must be an integer >= 0, got -1"):
         evolve(backend.array(sizes(3)), backend.array(START), generations=-1)
     with pytest.raises(ValueError, match="objective must be one of ratio, iou"):
         evolve(backend.array(sizes(3)), backend.array(START), objective="recall")

@@ -145,13 +145,13 @@ def test_a_time_budget_ends_the_search_with_anchors_that_can_be_used():
         ({"n": [3, 0]}, "n must be at least 1"),
         ({"n": 3.0}, "n must be at least 1, a whole number"),
         ({"n": True}, "n must be at least 1, a whole number"),
-        ({"seed": -1}, "seed must be a whole number >= 0, got -1"),
+        ({"seed": -1}, "seed must be an integer >= 0, got -1"),
         ({"init": "k-means++"}, "init has no meaning for method 'direct'; leave it out, or use evolve"),
         ({"method": "evolve", "start": np.ones((9, 2)), "update": "mean"}, "update has no meaning"),
         ({"time_budget": -1.0}, "time_budget must be >= 0"),
         ({"time_budget": "1 s"}, "time_budget must be a number, got '1 s'"),
         ({"thr": None}, "thr must be a number, got None"),
-        ({"method": "evolve", "generations": 9.5}, "generations must be a whole number >= 0, got 9.5"),
+        ({"method": "evolve", "generations": 9.5}, "generations must be an integer >= 0, got 9.5"),
     ],
 )
 def test_options_that_do_not_fit_are_errors(options, message):

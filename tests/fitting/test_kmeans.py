@@ -129,7 +129,7 @@ def test_wrong_arguments_are_errors_that_say_what_there_is():
     with pytest.raises(ValueError, match="init must be one of random, k-means.., got 'far'"):
         kmeans(sizes(9), 3, init="far")
     for n in (0, 2.5, float("nan"), None, True, [3]):
-        with pytest.raises(BadValueError, match=re.escape(f"n must be a whole number >= 1, got {n!r}.")):
+        with pytest.raises(BadValueError, match=re.escape(f"n must be an integer >= 1, got {n!r}.")):
             kmeans(sizes(9), n)
     with pytest.raises(ShapeError, match=r"\(N, 2\)"):
         kmeans(np.ones((3, 4)), 3)

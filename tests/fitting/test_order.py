@@ -1,11 +1,11 @@
 import numpy as np
 
-from anchorlib.fitting.order import by_area, layers_disagree
+from anchorlib.fitting.order import layers_disagree, sort_by_area
 
 
 def test_anchors_are_sorted_by_area_then_width():
     anchors = np.asarray([[9, 1], [2, 2], [1, 9], [3, 3]], np.float32)
-    assert by_area(anchors).tolist() == [[2, 2], [1, 9], [3, 3], [9, 1]]
+    assert sort_by_area(anchors).tolist() == [[2, 2], [1, 9], [3, 3], [9, 1]]
 
 
 def test_layers_disagree_when_areas_run_against_strides():

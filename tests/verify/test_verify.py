@@ -117,7 +117,7 @@ def test_json_has_every_case_and_its_differences(backend, monkeypatch, capsys):
         (["--devices", "tpu"], "--devices must be of cpu, cuda"),
         (["--backends", "numpy", "--subject", "weather"], "no subject is called 'weather'"),
         (["--backends", "numpy", "--subject", "metrics", "--case", "99"], "metrics has no case 99; the last is 4"),
-        (["--backends", "numpy", "--seed", "-1"], "seed must be a whole number >= 0"),
+        (["--backends", "numpy", "--seed", "-1"], "seed must be an integer >= 0"),
         (["--backends", "numpy", "--candidate", "os:getcwd"], "with one of ComputeLoss"),
         (["--backends", "numpy", "--candidate", "no_such:ComputeLoss"], "did not import: ModuleNotFoundError"),
         (["--backends", "numpy", "--candidate", "os:ComputeLoss"], "did not import: AttributeError"),
