@@ -1,4 +1,4 @@
-"""Who may know whom: the table of DESIGN, read from the imports, and what an import may load."""
+"""Check which part may import which: the table below, read from the imports, and what an import may load."""
 
 import ast
 import re
