@@ -18,6 +18,7 @@ MAY_IMPORT = {
     "atomic": set(),
     "arrays": {"backends", "errors"},
     "errors": {"backends"},
+    "files": set(),
     "safe_yaml": set(),
     "markup": set(),
     "models": set(),
@@ -57,7 +58,7 @@ MAY_IMPORT = {
         "verify",
     },
 }
-FREE = {"arrays", "atomic", "errors", "markup", "models", "results", "_version", "safe_yaml"}
+FREE = {"arrays", "atomic", "errors", "files", "markup", "models", "results", "_version", "safe_yaml"}
 NAMES = {"__version__"}
 
 

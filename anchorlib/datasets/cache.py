@@ -14,10 +14,11 @@ import PIL
 from anchorlib._version import __version__
 from anchorlib.datasets.box_sizes import Problem
 from anchorlib.datasets.io.file_log import ABSENT, FILE, FOLDER, Seen, digest, look, noting
-from anchorlib.datasets.io.files import in_order, open_regular, walk
+from anchorlib.datasets.io.files import in_order, walk
 from anchorlib.datasets.io.npz import read_npz, write_npz
 from anchorlib.datasets.validation import Fault, Labels
 from anchorlib.errors import BadValueError, DatasetError
+from anchorlib.files import open_regular
 
 _KIND, _VERSION = "labels as they were read", 1
 _FORMS = {

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 import re
-import stat
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Optional, Union
@@ -21,6 +20,7 @@ import yaml
 from anchorlib.arrays import HostArray, check_one_of, check_shape_wh
 from anchorlib.atomic import write_atomically
 from anchorlib.errors import BadValueError, ModelError
+from anchorlib.files import RefusedFileError, read_regular
 from anchorlib.modelfiles.checkpoint.reader import may_be_checkpoint, read_checkpoint
 from anchorlib.modelfiles.formats import darknet, json, mmdet, paddle, yolo
 from anchorlib.modelfiles.formats.text_edit import Found, Texts, number_text, runs_down, splice, unified_diff
@@ -260,13 +260,11 @@ def _form_of(path: Path, form: Optional[str]) -> str:
 
 
 def _read_text(path: Path) -> str:
-    """The file as text from which its bytes can be made again; what is no UTF-8, in a comment, is carried along."""
-    info = path.stat()
-    if not stat.S_ISREG(info.st_mode):  # opening a pipe would wait for its writer, for ever
-        raise ModelError(f"{path} is a folder, pipe or device; anchors are read from regular files.")
-    if info.st_size > _MAX_BYTES:
-        raise ModelError(f"{path} has {info.st_size} bytes; a file of anchors has a few thousand.")
-    return path.read_bytes().decode("utf-8", "surrogateescape")
+    """Read a file as text. Bytes that are not UTF-8 (in a comment) are kept as surrogates and written back."""
+    try:
+        return read_regular(os.fspath(path), _MAX_BYTES).decode("utf-8", "surrogateescape")
+    except RefusedFileError as error:
+        raise ModelError(f"{path}: expected a file of anchors, got {error}.") from error
 
 
 def _mark(content: str) -> str:

@@ -84,13 +84,13 @@ DIRT = {
 
 
 def kinds_in_the_readers():
-    """The first argument of each Problem and Fault that is a text, and the keys of the tables of checks.py."""
-    for file in SOURCES.glob("*.py"):
+    """The first argument of each Problem and Fault that is a text, and the keys of the tables of validation.py."""
+    for file in SOURCES.rglob("*.py"):
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and getattr(node.func, "id", "") in ("Problem", "Fault"):
                 if node.args and isinstance(node.args[0], ast.Constant):
                     yield node.args[0].value
-            elif isinstance(node, ast.Dict) and file.name == "checks.py":
+            elif isinstance(node, ast.Dict) and file.name == "validation.py":
                 yield from (key.value for key in node.keys if isinstance(key, ast.Constant))
 
 

@@ -74,7 +74,7 @@ def test_another_error_a_wait_and_an_error_for_memory_are_alarms(folder, monkeyp
     def out_of_memory():
         raise DatasetError("a.png cannot be read: MemoryError")
 
-    monkeypatch.setattr("mutate.SECONDS", 0.05)
+    monkeypatch.setattr("helpers.mutate.SECONDS", 0.05)
     for what, told in [
         (lambda: {}["missing"], "KeyError"),
         (wait, "TooSlow: more than 0.05 s"),

@@ -13,7 +13,7 @@ import numpy as np
 
 from anchorlib.datasets.box_sizes import Problem
 from anchorlib.datasets.formats.json_stream import BLOCK, NotInPiecesError, read_pieces
-from anchorlib.datasets.io.files import MEGABYTE, open_regular, read_regular, shorten, with_bar
+from anchorlib.datasets.io.files import MEGABYTE, open_logged, read_logged, shorten, with_bar
 from anchorlib.datasets.validation import Fault, Labels, is_image_size
 from anchorlib.errors import DatasetError
 
@@ -146,7 +146,7 @@ def _collect(path: str, pieces: Iterable[tuple[str, Any]]) -> tuple[_Images, _An
 
 def _in_pieces(path: str, progress: bool) -> Iterator[tuple[str, Any]]:
     try:
-        descriptor, size = open_regular(path, JSON_LIMIT)
+        descriptor, size = open_logged(path, JSON_LIMIT)
         try:
             yield from with_bar(read_pieces(descriptor, LISTS), "annotations", progress, total=size // BLOCK + 1)
         finally:
@@ -157,7 +157,7 @@ def _in_pieces(path: str, progress: bool) -> Iterator[tuple[str, Any]]:
 
 def _whole(path: str) -> dict[str, Any]:
     try:
-        content = json.loads(read_regular(path, JSON_LIMIT))
+        content = json.loads(read_logged(path, JSON_LIMIT))
     except OSError as error:
         raise DatasetError(f"{path}: cannot be read: {error.strerror or error}.") from error
     except (ValueError, RecursionError) as error:

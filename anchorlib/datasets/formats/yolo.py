@@ -17,7 +17,7 @@ from anchorlib.datasets.io.files import (
     MEGABYTE,
     first_existing,
     read_lines,
-    read_regular,
+    read_logged,
     shorten,
     walk,
 )
@@ -66,7 +66,7 @@ def read_yolo(path: str, split: str, progress: bool, workers: int) -> Labels:
 def load_config(path: str) -> dict[str, Any]:
     """A data.yaml as a dict, by the safe loader; DatasetError."""
     try:
-        config = load_yaml(read_regular(path, YAML_LIMIT))
+        config = load_yaml(read_logged(path, YAML_LIMIT))
     except OSError as error:
         raise DatasetError(f"{path}: cannot be read: {error.strerror or error}.") from error
     except ValueError as error:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import os
 import reprlib
-import stat
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
+from functools import partial
 from typing import TypeVar
 
 from tqdm import tqdm
 
 from anchorlib.datasets.io.file_log import ABSENT, look, note_error, note_file, note_walk
+from anchorlib.files import RefusedFileError, open_regular, read_regular
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -28,51 +29,40 @@ IMAGE_SUFFIXES = frozenset(
 )
 
 
-def open_regular(path: str, limit: int | None = None) -> tuple[int, int]:
-    """(descriptor, bytes) of a regular file, open for reading; the caller closes it.
-
-    OSError, at once, for a pipe, a device, a folder, or more bytes than `limit`.
-    """
-    # Without O_NONBLOCK, opening a pipe waits for its writer, for ever.
-    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+def open_logged(path: str, limit: int | None = None) -> tuple[int, int]:
+    """Open a file as `files.open_regular` does, and note it in the file log. The caller closes it."""
     try:
-        descriptor = os.open(path, flags)
-    except ValueError as error:  # a NUL byte, or what the file system cannot encode
-        raise OSError(f"not a path: {error}") from error
+        return open_regular(path, limit, partial(note_file, path))
+    except RefusedFileError:
+        raise
     except OSError as error:
         note_error(path, error)
         raise
-    info = os.fstat(descriptor)
-    note_file(path, info)
-    if stat.S_ISREG(info.st_mode) and (limit is None or info.st_size <= limit):
-        return descriptor, info.st_size
-    os.close(descriptor)
-    if not stat.S_ISREG(info.st_mode):
-        raise OSError("a folder" if stat.S_ISDIR(info.st_mode) else "a pipe or device, not a regular file")
-    raise OSError(f"{info.st_size} bytes, more than the {limit} that are read of such a file")
 
 
-def read_regular(path: str, limit: int = LABEL_LIMIT) -> bytes:
-    """The bytes of a regular file of at most `limit` bytes; OSError otherwise."""
-    descriptor, size = open_regular(path, limit)
+def read_logged(path: str, limit: int = LABEL_LIMIT) -> bytes:
+    """Read a file as `files.read_regular` does, and note it in the file log."""
     try:
-        return read_some(path, descriptor, size)
-    finally:
-        os.close(descriptor)
+        return read_regular(path, limit, partial(note_file, path))
+    except RefusedFileError:
+        raise
+    except OSError as error:
+        note_error(path, error)
+        raise
 
 
 def read_or_error(path: str) -> bytes | OSError:
-    """What `read_regular` returns or raises."""
+    """Read a file of labels; return the error instead of raising it."""
     try:
-        return read_regular(path)
+        return read_logged(path)
     except OSError as error:
         return error
 
 
 def read_some(path: str, descriptor: int, size: int) -> bytes:
-    """Up to `size` bytes of an open file; OSError."""
+    """Read up to `size` bytes of an open file; note an error in the file log."""
     try:
-        return os.read(descriptor, size)  # a file object costs more than all the rest of a small file
+        return os.read(descriptor, size)
     except OSError as error:
         note_error(path, error)
         raise
@@ -80,7 +70,7 @@ def read_some(path: str, descriptor: int, size: int) -> bytes:
 
 def read_lines(path: str) -> list[str]:
     """The lines of a text file that are not empty, stripped; OSError."""
-    text = read_regular(path, LIST_LIMIT).decode("utf-8-sig", errors="replace")
+    text = read_logged(path, LIST_LIMIT).decode("utf-8-sig", errors="replace")
     return [line for line in map(str.strip, text.splitlines()) if line]
 
 

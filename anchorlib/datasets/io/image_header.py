@@ -10,7 +10,7 @@ from typing import BinaryIO
 
 from PIL import Image, UnidentifiedImageError
 
-from anchorlib.datasets.io.files import in_order, open_regular, read_some
+from anchorlib.datasets.io.files import in_order, open_logged, read_some
 
 HEAD = 8192  # bytes; the sizes of nearly all JPEG and PNG files stand within them
 MORE = 131072  # of a JPEG: cameras put a small picture before the size
@@ -47,7 +47,7 @@ def _size_or_error(path: str) -> tuple[int, int, bool] | OSError:
 
 
 def _size(path: str) -> tuple[int, int, bool]:
-    descriptor, _ = open_regular(path)
+    descriptor, _ = open_logged(path)
     try:
         head = read_some(path, descriptor, HEAD)
         size = _jpeg_size(head) or _png_size(head)

@@ -19,8 +19,8 @@ import numpy as np
 
 from anchorlib.arrays import HostArray
 from anchorlib.atomic import write_atomically
-from anchorlib.datasets.io.files import open_regular
 from anchorlib.errors import DatasetError
+from anchorlib.files import open_regular
 
 _META = "meta.json"
 _HEADER = re.compile(rb"\{'descr': '([^']*)', 'fortran_order': False, 'shape': \(([\d, ]{0,60})\), \} *\n")

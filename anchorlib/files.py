@@ -1,0 +1,46 @@
+"""Open and read regular files: a pipe does not block the reader, and a huge file does not fill the memory."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable
+from typing import Optional
+
+
+class RefusedFileError(OSError):
+    """Say why a path that exists was not read: it is a folder, pipe or device, or the file is too large."""
+
+
+def open_regular(
+    path: str, limit: Optional[int] = None, on_open: Optional[Callable[[os.stat_result], None]] = None
+) -> tuple[int, int]:
+    """Open a regular file for reading and return its descriptor and its size in bytes. The caller closes it.
+
+    `on_open` is called with the file's status, also when the file is refused afterwards.
+    RefusedFileError, at once, for a folder, a pipe, a device, or more than `limit` bytes; OSError.
+    """
+    # Without O_NONBLOCK, opening a pipe blocks until another process writes to it.
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    try:
+        descriptor = os.open(path, flags)
+    except ValueError as error:  # a NUL byte, or a character that the file system cannot encode
+        raise RefusedFileError(f"not a path: {error}") from error
+    info = os.fstat(descriptor)
+    if on_open is not None:
+        on_open(info)
+    if stat.S_ISREG(info.st_mode) and (limit is None or info.st_size <= limit):
+        return descriptor, info.st_size
+    os.close(descriptor)
+    if not stat.S_ISREG(info.st_mode):
+        raise RefusedFileError("a folder" if stat.S_ISDIR(info.st_mode) else "a pipe or device, not a regular file")
+    raise RefusedFileError(f"{info.st_size} bytes, more than the limit of {limit} for such a file")
+
+
+def read_regular(path: str, limit: int, on_open: Optional[Callable[[os.stat_result], None]] = None) -> bytes:
+    """Read a regular file of at most `limit` bytes. Parameters and errors are those of `open_regular`."""
+    descriptor, size = open_regular(path, limit, on_open)
+    try:
+        return os.read(descriptor, size)  # a file object costs more than everything else for a small file
+    finally:
+        os.close(descriptor)
