@@ -52,6 +52,10 @@ def classes(framework):
     return Model, Detect, IDetect
 
 
+#: The recorded checkpoints name this module as `checkpoint_models`, and pickle looks it up by that name.
+sys.modules.setdefault("checkpoint_models", sys.modules[__name__])
+
+
 def training_checkpoint(framework):
     """What a training run leaves: half weights, an average of them that differs, and options."""
     model = classes(framework)[0]()
@@ -76,7 +80,6 @@ def newer_oneflow_file(path, content):
 
 def record(folder):
     folder = pathlib.Path(folder)
-    sys.modules["checkpoint_models"] = sys.modules[__name__]
     try:
         import oneflow
     except ImportError:

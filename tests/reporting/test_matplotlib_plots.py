@@ -110,7 +110,7 @@ def test_nothing_but_a_picture_needs_matplotlib(tmp_path):
 
 def test_drawing_changes_no_global_state_of_matplotlib():
     code = (
-        "import sys; import numpy as np; from anchorlib.reporting import plots;"
+        "import sys; import numpy as np; from anchorlib.reporting import matplotlib_plots as plots;"
         "plots.kmeans_steps(np.asarray([[1.0, 2], [3, 4], [50, 60]]), 2);"
         "print('matplotlib.pyplot' in sys.modules)"
     )
