@@ -20,6 +20,7 @@ MAY_IMPORT = {
     "errors": {"backends"},
     "files": set(),
     "safe_yaml": set(),
+    "layers": set(),
     "markup": set(),
     "models": set(),
     "results": set(),
@@ -58,7 +59,7 @@ MAY_IMPORT = {
         "verify",
     },
 }
-FREE = {"arrays", "atomic", "errors", "files", "markup", "models", "results", "_version", "safe_yaml"}
+FREE = {"arrays", "atomic", "errors", "files", "layers", "markup", "models", "results", "_version", "safe_yaml"}
 NAMES = {"__version__"}
 
 

@@ -21,9 +21,10 @@ from anchorlib.arrays import HostArray, check_one_of, check_shape_wh
 from anchorlib.atomic import write_atomically
 from anchorlib.errors import BadValueError, ModelError
 from anchorlib.files import RefusedFileError, read_regular
+from anchorlib.layers import are_largest_first
 from anchorlib.modelfiles.checkpoint.reader import may_be_checkpoint, read_checkpoint
 from anchorlib.modelfiles.formats import darknet, json, mmdet, paddle, yolo
-from anchorlib.modelfiles.formats.text_edit import Found, Texts, number_text, runs_down, splice, unified_diff
+from anchorlib.modelfiles.formats.text_edit import Found, Texts, number_text, splice, unified_diff
 
 _FORMATS: dict[str, Any] = {
     "yolo": yolo,
@@ -161,7 +162,7 @@ def edit_anchors(
             f"{path} has {len(found.counts)} layers and its model takes no other number; got {len(layers)}."
         )
     old_layers = None if found.layers is None else [_checked_layer(path, layer) for layer in found.layers]
-    if runs_down(layers) != (old_layers is not None and runs_down(old_layers)):
+    if are_largest_first(layers) != (old_layers is not None and are_largest_first(old_layers)):
         layers = layers[::-1]
     try:
         new = _edited(_FORMATS[form], old, layers, found.unit)
@@ -200,7 +201,7 @@ def open_anchors(path: _PathLike, form: Optional[str] = None) -> AnchorFile:
     if found.layers is None:
         return AnchorFile(form, None, found.counts, found.unit)
     layers = [_checked_layer(path, layer) for layer in found.layers]
-    if runs_down(layers):
+    if are_largest_first(layers):
         layers.reverse()
     return AnchorFile(form, layers, [len(layer) for layer in layers], found.unit)
 

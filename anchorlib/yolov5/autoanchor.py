@@ -15,9 +15,9 @@ import numpy as np
 from anchorlib.arrays import HostArray
 from anchorlib.datasets import BoxSizes, from_dataset, read_boxes
 from anchorlib.fitting import fit_anchors
-from anchorlib.fitting.order import layers_disagree
+from anchorlib.layers import layers_disagree, mean_areas
 from anchorlib.metrics import AnchorScore, score
-from anchorlib.yolov5.detect import Detect, mean_areas
+from anchorlib.yolov5.detect import Detect
 from anchorlib.yolov5.ranks import Ranks, check_together
 
 LOGGER = logging.getLogger("anchorlib")
@@ -209,7 +209,7 @@ def check_anchor_order(m: Any) -> bool:
     (True, array([[10., 10.]]))
     """
     detect = Detect(detect=m)
-    if not layers_disagree(mean_areas(detect.for_order()), detect.strides):
+    if not layers_disagree(mean_areas(list(detect.for_order())), detect.strides):
         return False
     _listened_to().info("AutoAnchor: reversing the order of the anchors, which runs against the strides.")
     detect.reverse()

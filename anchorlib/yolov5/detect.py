@@ -9,7 +9,7 @@ import numpy as np
 from anchorlib.arrays import Array, HostArray
 from anchorlib.backends import namespace_of
 from anchorlib.errors import BackendError, ModelError
-from anchorlib.fitting.order import layers_disagree
+from anchorlib.layers import layers_disagree, mean_areas
 from anchorlib.models import detect_module
 
 
@@ -134,9 +134,3 @@ class Detect:
         if len(old.shape) != 5:  # torch.zeros(1) or empty: no forward pass was made
             return old
         return self._like(np.broadcast_to(layer[None, :, None, None, :], tuple(old.shape)), old)
-
-
-def mean_areas(layers: HostArray) -> list[float]:
-    """The mean area of the anchors of each layer, of (L, A, 2)."""
-    areas = layers.astype(np.float64).prod(axis=2)  # exact for float32 sides
-    return [float(area) for area in areas.sum(axis=1) / areas.shape[1]]

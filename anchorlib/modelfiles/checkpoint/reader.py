@@ -12,6 +12,7 @@ import numpy as np
 
 from anchorlib.arrays import HostArray, check_one_of
 from anchorlib.errors import ModelError, UnsafeCheckpointError
+from anchorlib.layers import layers_disagree, mean_areas
 from anchorlib.modelfiles.checkpoint.containers import Contents, open_contents
 from anchorlib.modelfiles.checkpoint.pickle_policy import Made, attributes_of, entries_of
 from anchorlib.modelfiles.checkpoint.pickle_reader import Damaged, printable
@@ -164,8 +165,7 @@ def _read(path: Path, contents: Contents, strides: Optional[Sequence[float]], re
         raise ModelError(
             f"{path}: every side of an anchor must be > 0 and < {_MAX_SIDE:g} pixels, got {_shown(layers)}."
         )
-    areas = layers.astype(np.float64).prod(axis=2).mean(axis=1)
-    if (areas[-1] - areas[0]) * (found[-1] - found[0]) < 0:
+    if layers_disagree(mean_areas(list(layers)), found):
         notes.append("the anchors shrink where the strides grow: their layers are in reverse")
     return Checkpoint(str(path), contents.form, head.where, units, tuple(found), tuple(layers), tuple(notes), refused)
 

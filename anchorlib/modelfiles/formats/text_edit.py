@@ -13,8 +13,6 @@ from typing import NamedTuple, Optional
 
 import numpy as np
 
-from anchorlib.arrays import HostArray
-
 Span = tuple[int, int]  # first character, and the one after the last
 Edit = tuple[int, int, str]  # the span, and the text that takes its place
 Texts = Sequence[tuple[str, ...]]  # the numbers of each item, as they are to be written
@@ -185,12 +183,6 @@ def number_text(side: float) -> str:
     ('10', '0.1')
     """
     return np.format_float_positional(np.float32(side), trim="-")
-
-
-def runs_down(layers: Sequence[HostArray]) -> bool:
-    """Do the anchors get smaller from the first layer to the last?"""
-    first, last = (float(np.prod(layer.astype(np.float64), axis=1).mean()) for layer in (layers[0], layers[-1]))
-    return last < first
 
 
 def unified_diff(name: str, old: str, new: str) -> str:
