@@ -15,9 +15,8 @@ from typing import Any, Optional
 
 import numpy as np
 
-from anchorlib import backends
 from anchorlib.arrays import Array, Namespace, as_float, check_shape_wh, check_sizes, check_thr, check_weights
-from anchorlib.backends import namespace_of
+from anchorlib.backends import namespace_of, on_host
 from anchorlib.boxes import size_iou
 from anchorlib.errors import BadValueError
 from anchorlib.results import Result, Row, counted, grouped
@@ -178,7 +177,7 @@ class SizeTable:
         if boxes_wh.shape[0] == 0:
             raise BadValueError("boxes_wh must have at least one row to be scored, got none.")
         self._like = boxes_wh
-        (boxes_wh,) = backends.on_host(boxes_wh)
+        (boxes_wh,) = on_host(boxes_wh)
         xp = self._xp = namespace_of(boxes_wh)
         self.device = xp.device_of(boxes_wh)
         columns = [xp.astype(boxes_wh[:, side], xp.float32, copy=True) for side in (0, 1)]  # contiguous
@@ -265,7 +264,7 @@ class SizeTable:
     def _here(self, anchors: Array) -> Array:
         """The anchors as float32, where the columns lie."""
         if namespace_of(anchors).name != self._xp.name:
-            (anchors,) = backends.on_host(anchors)
+            (anchors,) = on_host(anchors)
             anchors = self._xp.from_numpy(namespace_of(anchors).to_numpy(anchors), device=self.device)
         return as_float(anchors, self._xp.float32)
 

@@ -7,7 +7,6 @@ from typing import NamedTuple, Optional, Union
 
 import numpy as np
 
-from anchorlib import backends
 from anchorlib.arrays import (
     Array,
     HostArray,
@@ -23,7 +22,7 @@ from anchorlib.arrays import (
     is_integer,
     widen,
 )
-from anchorlib.backends import namespace_of
+from anchorlib.backends import from_host, namespace_of, on_host
 from anchorlib.boxes import cxcywh_to_xyxy, size_iou, xyxy_to_cxcywh
 from anchorlib.errors import BadValueError, ShapeError
 from anchorlib.training.losses import as_array, one_hot
@@ -99,7 +98,7 @@ def build_targets(
         raise BadValueError(f"input_size must be one or two multiples of stride {stride}, got {input_size}.")
 
     like = labels[0]
-    joined, anchors = backends.on_host(as_float(xp.concat(list(labels), axis=0)), as_float(anchors))
+    joined, anchors = on_host(as_float(xp.concat(list(labels), axis=0)), as_float(anchors))
     host = namespace_of(joined)
     counts = [int(rows.shape[0]) for rows in labels]
     image = host.from_numpy(np.repeat(np.arange(len(counts)), counts), device=host.device_of(joined))
@@ -107,7 +106,7 @@ def build_targets(
     values, n_collisions, n_skipped = _assign(
         host, joined, image, as_float(anchors, joined.dtype), grid, len(counts), ignore_thr
     )
-    return Yolov2Targets(backends.from_host(values, like=like), n_collisions, n_skipped)
+    return Yolov2Targets(from_host(values, like=like), n_collisions, n_skipped)
 
 
 def gt_creator(

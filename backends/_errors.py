@@ -1,16 +1,28 @@
-"""What goes wrong between frameworks. anchorlib.errors draws the whole tree."""
+"""The root of the library's errors, and what goes wrong between frameworks. anchorlib.errors draws the whole tree."""
 
 
-class BackendError(Exception):
-    """An array or a framework that cannot be used."""
+class AnchorlibError(Exception):
+    """The root of every error that this library raises on purpose."""
+
+
+class BackendError(AnchorlibError):
+    """An array, a framework or a device cannot be used."""
 
 
 class ArrayTypeError(BackendError, TypeError):
-    """Not an array of a framework that is known here."""
+    """The argument is not an array of a known framework, or its framework cannot hold this dtype."""
 
 
 class BackendMixError(BackendError, TypeError):
-    """Arrays of two frameworks, or on two devices, in one call."""
+    """The arrays of one call come from two frameworks, or are on two devices."""
+
+
+class UnknownBackendError(BackendError, ValueError):
+    """No backend has the name that was asked for."""
+
+
+class DeviceError(BackendError, ValueError):
+    """The framework cannot use the device that was asked for."""
 
 
 class BackendMissingError(BackendError, ImportError):

@@ -3,6 +3,7 @@
 import array_api_compat.numpy as _compat
 import numpy as np
 
+from ._errors import DeviceError
 from ._limits import float_limits, integer_limits
 from ._spec import STANDARD
 
@@ -178,7 +179,7 @@ def device_of(x, /):
 def to_device(x, device, /):
     """There is one device."""
     if device not in (None, "cpu"):
-        raise ValueError(f"numpy arrays live on the CPU only, got device={device!r}. Use backend='torch' for CUDA.")
+        raise DeviceError(f"numpy arrays live on the CPU only, got device={device!r}. Use backend='torch' for CUDA.")
     return x
 
 

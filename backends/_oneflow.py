@@ -12,6 +12,7 @@ import numpy as np
 
 from . import _oneflow_elementwise as _elementwise
 from . import _oneflow_reduce as _reduce
+from ._errors import ArrayTypeError, DeviceError
 from ._oneflow_elementwise import Tensor, default_dtype, result_type
 from ._oneflow_import import import_oneflow
 from ._oneflow_reduce import argsort, axes_of, axis_of, reduced_shape
@@ -281,7 +282,7 @@ def from_numpy(array, /, *, device=None):
     """OneFlow copies, refuses negative strides and has no kernels for other dtypes."""
     array = np.asarray(array)
     if array.dtype.name not in ("bool", "int32", "int64", "float32", "float64"):
-        raise TypeError(
+        raise ArrayTypeError(
             f"OneFlow computes with bool, int32, int64, float32 and float64 here, got {array.dtype}. Cast it."
         )
     return to_device(flow.from_numpy(np.ascontiguousarray(array).reshape(array.shape)), device)
@@ -319,7 +320,7 @@ def _checked(device):
         return device
     wanted = flow.device(str(device))
     if f"{wanted.type}:{wanted.index}" not in devices():
-        raise ValueError(f"OneFlow {version} can use the devices {', '.join(devices())} here, got {device}.")
+        raise DeviceError(f"OneFlow {version} can use the devices {', '.join(devices())} here, got {device}.")
     return device
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from . import _torch_old
+from ._errors import DeviceError
 from ._limits import float_limits, integer_limits
 from ._spec import STANDARD
 
@@ -144,7 +145,7 @@ def from_numpy(array, /, *, device=None):
         tensor = torch.from_numpy(array if array.flags.writeable else array.copy())
     except ValueError:
         tensor = torch.from_numpy(array.copy())
-    return tensor if device in (None, "cpu") else tensor.to(device)
+    return tensor if device in (None, "cpu") else to_device(tensor, device)
 
 
 def to_numpy(x, /):
@@ -165,8 +166,13 @@ def device_of(x, /):
 
 
 def to_device(x, device, /):
-    """The same tensor where it is there already."""
-    return x.to(device or "cpu")
+    """torch raises RuntimeError or AssertionError for a device that it cannot use, depending on its build."""
+    try:
+        return x.to(device or "cpu")
+    except (RuntimeError, AssertionError) as error:
+        if builtins.any(found.startswith(str(device)) for found in devices()):
+            raise  # the device exists: out of memory, or an earlier error of a kernel
+        raise DeviceError(f"torch {version} can use the devices {', '.join(devices())} here, got {device}.") from error
 
 
 def devices():

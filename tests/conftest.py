@@ -16,6 +16,7 @@ from helpers import chromium
 from helpers.support import Backend
 
 from anchorlib import backends
+from anchorlib.backends import host_views
 
 ALL = ("numpy", "torch", "oneflow")
 #: An extra that tests need -> whether it is here, with what it needs beside Python.
@@ -92,8 +93,7 @@ def xp(backend):
 
 
 @pytest.fixture(params=["host views", "on the array"])
-def path(request, monkeypatch):
-    """Both ways through the code: NumPy views of arrays in host memory, and the array's own framework."""
-    if request.param == "on the array":
-        monkeypatch.setattr(backends, "on_host", lambda *a: tuple(backends.namespace_of(*a).detach(x) for x in a))
-    return request.param
+def path(request):
+    """Run a test on both paths: on NumPy views of arrays in host memory, and on the framework's own arrays."""
+    with host_views(request.param == "host views"):
+        yield request.param

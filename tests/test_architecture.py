@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from helpers.imports import find_circle, imported_names, module_imports, part_imports
 
 ROOT = Path(__file__).parent.parent
 FRAMEWORKS = ("torch", "oneflow")
@@ -70,17 +71,6 @@ def sources():
             yield relative
 
 
-def imported(path):
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level <= (path.parent.name == "backends"), f"{path}: a relative import that leaves its folder"
-            base = node.module or ""
-            yield base
-            yield from (f"{base}.{alias.name}" for alias in node.names)
-
-
 def part_of(relative):
     return relative.parts[0].removesuffix(".py")
 
@@ -89,8 +79,43 @@ def part_of(relative):
 def test_a_part_imports_only_what_it_may_know(relative):
     part = part_of(relative)
     assert part in MAY_IMPORT, f"{part} is new: say in MAY_IMPORT whom it may know"
-    known = {name.split(".")[1] for name in imported(ROOT / "anchorlib" / relative) if name.startswith("anchorlib.")}
+    known = {
+        name.split(".")[1] for name in imported_names(ROOT / "anchorlib" / relative) if name.startswith("anchorlib.")
+    }
     assert known - {part} - FREE - NAMES <= MAY_IMPORT[part]
+
+
+def test_nothing_imports_from_the_root_of_the_package_which_imports_everything():
+    for relative in sources():
+        if str(relative) != "__main__.py":
+            assert "anchorlib" not in set(imported_names(ROOT / "anchorlib" / relative)), f"{relative}: import by name"
+
+
+def test_no_imports_run_in_a_circle():
+    assert find_circle(module_imports()) == []
+    assert find_circle(part_imports()) == []
+
+
+@pytest.mark.parametrize(
+    ("files", "modules", "parts"),
+    [
+        ({"a.py": "from anchorlib.b import f", "b.py": "def f():\n    import anchorlib.a"}, ["a", "b"], ["a", "b"]),
+        ({"a/x.py": "from anchorlib.b import f", "a/y.py": "", "b.py": "from anchorlib.a import y"}, [], ["a", "b"]),
+        ({"a/__init__.py": "from anchorlib.a import x", "a/x.py": "from anchorlib.a import x"}, [], []),
+        ({"a/__init__.py": "from anchorlib.a.x import f", "a/x.py": "from anchorlib.a import g"}, ["a", "a.x"], []),
+        ({"a.py": "import anchorlib.b", "b.py": "if TYPE_CHECKING:\n    from anchorlib.a import T"}, [], []),
+    ],
+    ids=["in a function", "parts only", "a folder and its module", "modules of one part", "types only"],
+)
+def test_a_planted_circle_is_found(tmp_path, files, modules, parts):
+    for name, text in {"__init__.py": "", **files}.items():
+        path = tmp_path / "anchorlib" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+        if path.parent.name != "anchorlib" and not (path.parent / "__init__.py").exists():
+            (path.parent / "__init__.py").write_text("", encoding="utf-8")
+    assert sorted(find_circle(module_imports(tmp_path))) == [f"anchorlib.{module}" for module in modules]
+    assert sorted(find_circle(part_imports(tmp_path))) == parts
 
 
 @pytest.mark.parametrize("relative", list(sources()), ids=str)
@@ -98,29 +123,29 @@ def test_no_framework_is_named_in_code_outside_the_adaptors(relative):
     tree = ast.parse((ROOT / "anchorlib" / relative).read_text(encoding="utf-8"))
     names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
     names |= {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
-    names |= {name.split(".")[0] for name in imported(ROOT / "anchorlib" / relative)}
+    names |= {name.split(".")[0] for name in imported_names(ROOT / "anchorlib" / relative)}
     assert not names & set(FRAMEWORKS)
 
 
 def test_matplotlib_is_imported_by_matplotlib_plots_only_and_only_where_it_draws():
     for relative in sources():
         tree = ast.parse((ROOT / "anchorlib" / relative).read_text(encoding="utf-8"))
-        anywhere = [name for name in imported(ROOT / "anchorlib" / relative) if name.split(".")[0] == "matplotlib"]
+        roots = {name.split(".")[0] for name in imported_names(ROOT / "anchorlib" / relative)}
         at_the_top = [node for node in tree.body if isinstance(node, (ast.Import, ast.ImportFrom))]
-        assert not anywhere or relative.name == "matplotlib_plots.py", relative
+        assert "matplotlib" not in roots or relative.name == "matplotlib_plots.py", relative
         assert not [node for node in at_the_top if re.match(r"(import|from) matplotlib\b", ast.unparse(node))], relative
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "backends").glob("*.py")), ids=lambda path: path.name)
 def test_backends_know_nothing_of_anchorlib(path):
-    assert not [name for name in imported(path) if name.split(".")[0] == "anchorlib"]
+    assert not [name for name in imported_names(path) if name.split(".")[0] == "anchorlib"]
 
 
 def test_the_ways_to_fit_do_not_know_each_other():
     for path in (ROOT / "anchorlib" / "fitting").glob("*.py"):
         if path.stem in ("evolve", "direct", "kmeans"):
             others = {f"anchorlib.fitting.{other}" for other in {"evolve", "direct", "kmeans"} - {path.stem}}
-            assert not {name for name in imported(path) if name.startswith("anchorlib.fitting")} & others
+            assert not {name for name in imported_names(path) if name.startswith("anchorlib.fitting")} & others
 
 
 def test_only_the_command_line_prints():

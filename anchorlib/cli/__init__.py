@@ -17,7 +17,7 @@ from anchorlib._version import __version__
 from anchorlib.cli import backends, check, check_labels, curve, fit, show, verify
 from anchorlib.cli.common import BAD_INPUT, GOOD, INTERRUPTED
 from anchorlib.cli.terminal import Parser, paint
-from anchorlib.errors import AnchorlibError, BackendError
+from anchorlib.errors import AnchorlibError
 
 #: In the order of `anchorlib --help`.
 COMMANDS = (fit, check, curve, check_labels, show, backends, verify)
@@ -41,7 +41,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     except BrokenPipeError:  # `| head` has read enough; Python would complain once more when it closes stdout
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return GOOD
-    except (AnchorlibError, BackendError) as error:
+    except AnchorlibError as error:
         return _complain(str(error))
     except OSError as error:
         return _complain(f"{error.filename}: {error.strerror}." if error.filename else str(error))

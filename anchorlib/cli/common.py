@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from anchorlib import backends
 from anchorlib.arrays import HostArray
+from anchorlib.backends import FRAMEWORKS, convert
 from anchorlib.cli.terminal import paint
 from anchorlib.datasets import BoxSizes, read_boxes
 from anchorlib.errors import BackendError, BadValueError
@@ -66,7 +66,7 @@ def add_score_options(command: argparse.ArgumentParser) -> None:
     """How anchors are measured, and where."""
     add = command.add_argument_group("the score").add_argument
     add("--thr", type=float, default=4.0, help="ratio limit, YOLOv5's anchor_t (4)")
-    add("--backend", choices=tuple(backends.FRAMEWORKS), default="numpy", help="that computes it (numpy)")
+    add("--backend", choices=tuple(FRAMEWORKS), default="numpy", help="that computes it (numpy)")
     add("--device", help="cpu, cuda, cuda:1 (cpu)")
 
 
@@ -99,7 +99,7 @@ def read(options: argparse.Namespace, **more: Any) -> BoxSizes:
 def on_backend(wh: HostArray, options: argparse.Namespace) -> Any:
     """Sizes as an array of --backend on --device."""
     try:
-        return backends.convert(wh, backend=options.backend, device=options.device)
+        return convert(wh, backend=options.backend, device=options.device)
     # How the frameworks say that there is no such device.
     except (RuntimeError, ValueError, AssertionError) as error:
         raise BackendError(f"{options.backend} has no device {options.device!r}: {error}") from error

@@ -8,8 +8,8 @@ from typing import Any, Optional
 
 import numpy as np
 
-from anchorlib import backends
 from anchorlib.arrays import HostArray
+from anchorlib.backends import convert, namespace_of
 from anchorlib.cli.common import (
     GOOD,
     POOR,
@@ -113,7 +113,7 @@ def run(options: argparse.Namespace) -> int:
         min_side=options.min_side[0] if options.min_side and len(options.min_side) == 1 else options.min_side,
         time_budget=options.time_budget,
     )
-    anchors = backends.namespace_of(fit.anchors).to_numpy(fit.anchors)
+    anchors = namespace_of(fit.anchors).to_numpy(fit.anchors)
     counts = n if file or len(n) > 1 else None
     table = SizeTable(wh)
     written = kept_file = None
@@ -215,7 +215,7 @@ def _to_improve(old: Optional[list[HostArray]], n: int, options: argparse.Namesp
     """The anchors to compare with as the start of a fit that can improve on them: as many, and a method that does."""
     if old is None or options.method == "kmeans" or options.fixed or sum(map(len, old)) != n:
         return None
-    return backends.convert(np.concatenate(old), like=like)
+    return convert(np.concatenate(old), like=like)
 
 
 def _compared_with(table: SizeTable, old: Optional[list[HostArray]], n: int, thr: float) -> dict[str, Any]:

@@ -11,9 +11,9 @@ from typing import Callable, Optional
 
 import numpy as np
 
-from anchorlib import backends
 from anchorlib._version import __version__
 from anchorlib.atomic import write_atomically
+from anchorlib.backends import load
 from anchorlib.cli.common import say, wants_bar
 from anchorlib.errors import BadValueError
 from anchorlib.fitting.curve import fit_curve
@@ -81,6 +81,6 @@ def origin(options: argparse.Namespace) -> html.Origin:
     """The command, now, and the versions of what took part."""
     framework = getattr(options, "backend", "numpy")
     versions = {"anchorlib": __version__, "Python": platform.python_version(), "numpy": np.__version__}
-    versions[framework] = backends.load(framework).version
+    versions[framework] = load(framework).version
     now = datetime.datetime.now(datetime.timezone.utc)
     return html.Origin(shlex.join(["anchorlib", *options.arguments]), f"{now:%Y-%m-%d %H:%M} UTC", versions)

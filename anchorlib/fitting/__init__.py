@@ -9,7 +9,6 @@ from typing import Any, Optional, Union
 
 import numpy as np
 
-from anchorlib import backends
 from anchorlib.arrays import (
     MIN_SIDE,
     Array,
@@ -26,7 +25,7 @@ from anchorlib.arrays import (
     to_framework,
     widen,
 )
-from anchorlib.backends import namespace_of
+from anchorlib.backends import from_host, namespace_of, on_host
 from anchorlib.errors import BadValueError
 from anchorlib.fitting import direct
 from anchorlib.fitting.evolve import evolve
@@ -180,7 +179,7 @@ def fit_anchors(
         if not time_budget >= 0:
             raise BadValueError(f"time_budget must be >= 0 seconds, got {time_budget}.")
 
-    (sizes,) = backends.on_host(like)
+    (sizes,) = on_host(like)
     kept, kept_counts = _usable_for_fit(sizes, counts)
     if method == "direct":
         found = direct.search(
@@ -217,7 +216,7 @@ def fit_anchors(
         namespace_of(anchors).to_numpy(anchors), sort_by_area(start).astype(np.float64)
     )
     score = SizeTable(sizes, weights).score(anchors, thr)
-    anchors = backends.from_host(anchors, like=like)
+    anchors = from_host(anchors, like=like)
     return AnchorFit(anchors, score, method, seed, time.perf_counter() - started, layers, kept_start)
 
 

@@ -11,7 +11,6 @@ from typing import Any, Callable, NamedTuple, Optional
 
 import numpy as np
 
-from anchorlib import backends
 from anchorlib.arrays import (
     Array,
     HostArray,
@@ -24,7 +23,7 @@ from anchorlib.arrays import (
     check_weights,
     to_framework,
 )
-from anchorlib.backends import namespace_of
+from anchorlib.backends import namespace_of, on_host
 from anchorlib.boxes import size_iou
 from anchorlib.errors import BadValueError
 from anchorlib.fitting.order import sort_by_area
@@ -109,7 +108,7 @@ def kmeans(
     check_shape_wh(boxes_wh=boxes_wh)
     check_sizes(boxes_wh=boxes_wh)
     counts = check_weights(weights, boxes_wh.shape[0])
-    (view,) = backends.on_host(like)
+    (view,) = on_host(like)
     xp = namespace_of(view)
     once = merge_equal(as_columns(xp.to_numpy(as_float(view, xp.float32)), counts))  # on the host, whatever the device
     once = once.take(np.flatnonzero(once.count))

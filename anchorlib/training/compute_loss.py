@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Optional
 
-from anchorlib import backends
 from anchorlib.arrays import Array, Namespace, as_float, widen
-from anchorlib.backends import namespace_of
+from anchorlib.backends import from_host, namespace_of, on_host
 from anchorlib.boxes import box_iou_pairs
 from anchorlib.errors import ModelError, ShapeError
 from anchorlib.models import detect_module
@@ -177,7 +176,7 @@ class ComputeLoss:
 
     def _objectness_targets(self, xp: Namespace, iou: Array, cells: Array, n_cells: int) -> Array:
         """(n_cells,): the IoU where a row has its cell, else 0."""
-        value, cells = backends.on_host(iou, cells)
+        value, cells = on_host(iou, cells)
         host = namespace_of(value)
         value = host.maximum(value, host.zeros_like(value))
         if self.sort_obj_iou and value.shape[0]:
@@ -186,7 +185,7 @@ class ComputeLoss:
         if self.gr < 1:
             value = value * self.gr + (1 - self.gr)
         empty = host.zeros((n_cells,), dtype=value.dtype, device=host.device_of(value))
-        return backends.from_host(host.put_last(empty, cells, value), like=iou)
+        return from_host(host.put_last(empty, cells, value), like=iou)
 
 
 def _iou(xp: Namespace, logits: Array, layer: LayerTargets) -> Array:

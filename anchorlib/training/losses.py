@@ -12,6 +12,7 @@ import numpy as np
 
 from anchorlib.arrays import Array, Namespace, check_shape, widen
 from anchorlib.backends import namespace_of
+from anchorlib.errors import BadValueError
 
 _ROWS_ON_HOST = 2048
 _REDUCTIONS = ("mean", "sum", "none")
@@ -38,7 +39,7 @@ class BCEWithLogitsLoss:
 
     def __init__(self, pos_weight: Optional[Union[float, Array]] = None, reduction: str = "mean") -> None:
         if reduction not in _REDUCTIONS:
-            raise ValueError(f"reduction must be one of {_REDUCTIONS}, got {reduction!r}.")
+            raise BadValueError(f"reduction must be one of {_REDUCTIONS}, got {reduction!r}.")
         self.pos_weight = pos_weight
         self.reduction = reduction
 

@@ -14,9 +14,8 @@ from typing import Any, NamedTuple, Optional, Union
 
 import numpy as np
 
-from anchorlib import backends
 from anchorlib.arrays import Array, Namespace, check_number, check_shape, check_thr, describe, is_integer
-from anchorlib.backends import namespace_of
+from anchorlib.backends import namespace_of, on_host
 from anchorlib.errors import BadValueError, ShapeError
 from anchorlib.results import counted, table
 
@@ -121,7 +120,7 @@ def build_targets(
     if validate:
         check_targets(targets, n_images, n_classes)
 
-    targets, anchors = backends.on_host(targets, anchors)
+    targets, anchors = on_host(targets, anchors)
     host = namespace_of(targets)
     targets, anchors = (x if x.dtype == host.float32 else host.astype(x, host.float32) for x in (targets, anchors))
     plan = _plan(host, host.device_of(targets), grids, int(anchors.shape[1]))

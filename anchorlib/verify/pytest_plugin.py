@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from anchorlib.errors import AnchorlibError, BackendError
+from anchorlib.errors import AnchorlibError
 from anchorlib.verify import select
 from anchorlib.verify.cases import Case
 from anchorlib.verify.targets import Place, places
@@ -47,7 +47,7 @@ def _items(session: pytest.Session, config: pytest.Config) -> Iterator[pytest.It
                     yield ParityItem.from_parent(
                         session, name=name, nodeid=f"anchorlib.verify::{name}", case=case, place=place
                     )
-    except (AnchorlibError, BackendError) as error:
+    except AnchorlibError as error:
         raise pytest.UsageError(f"anchorlib: {error}") from error
 
 

@@ -8,9 +8,8 @@ from typing import Any, Optional
 
 import numpy as np
 
-from anchorlib import backends
 from anchorlib.arrays import Array, HostArray
-from anchorlib.backends import FRAMEWORKS, namespace_of
+from anchorlib.backends import FRAMEWORKS, available, host_views, load, namespace_of
 from anchorlib.errors import BackendError, BadValueError
 
 DEVICES = ("cpu", "cuda")
@@ -30,7 +29,7 @@ class Place:
         self.device, self.views = device or "cpu", views
         if self.name not in FRAMEWORKS:
             raise BadValueError(f"no backend is called {self.name!r}; there are {', '.join(FRAMEWORKS)}.")
-        self.xp = backends.load(self.name)
+        self.xp = load(self.name)
         here = self.xp.devices()
         if not any(place.startswith(self.device) for place in here):
             raise BackendError(f"{entry} was asked for, but {self.name} finds the devices {', '.join(here)} only.")
@@ -85,13 +84,8 @@ class Place:
     def entered(self) -> Iterator[None]:
         """While a case runs here: `views` holds, and inputs are watched."""
         self._given.clear()
-        before = backends.on_host
-        if not self.views:
-            backends.on_host = _as_they_are
-        try:
+        with host_views(self.views):
             yield
-        finally:
-            backends.on_host = before
 
     def inputs_written(self) -> bool:
         """Did the case write to an array that it was given?"""
@@ -124,7 +118,7 @@ def places(names: Optional[str] = None, devices: str = "cpu", *, own: bool = Tru
         if device.partition(":")[0] not in DEVICES:
             raise BadValueError(f"--devices must be of {', '.join(DEVICES)}, got {device!r}.")
     if names is None:
-        names = ",".join(backend.name for backend in backends.available() if backend.usable)
+        names = ",".join(backend.name for backend in available() if backend.usable)
     entries: dict[str, None] = {}  # a set that keeps its order
     for name in _listed("--backends", names):
         if ":" in name:
@@ -139,11 +133,6 @@ def places(names: Optional[str] = None, devices: str = "cpu", *, own: bool = Tru
         for place, entry in zip(found, entries)
         for there in ([place, Place(entry, views=False)] if place.has_views else [place])
     ]
-
-
-def _as_they_are(*arrays: Array) -> tuple[Array, ...]:
-    """What `backends.on_host` gives where there are no views to take."""
-    return tuple(namespace_of(*arrays).detach(array) for array in arrays)
 
 
 def _listed(option: str, text: str) -> list[str]:

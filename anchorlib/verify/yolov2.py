@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from anchorlib import yolov2
 from anchorlib.arrays import HostArray
 from anchorlib.verify import inputs, oracle_losses, oracle_yolov2
 from anchorlib.verify.cases import Case, Cases
 from anchorlib.verify.compare import Answers
 from anchorlib.verify.targets import Place
 from anchorlib.verify.training import LOSS_RTOL
+from anchorlib.yolov2 import build_targets, loss
 
 
 def yolov2_cases(seed: int) -> list[Case]:
@@ -49,7 +49,7 @@ def yolov2_cases(seed: int) -> list[Case]:
 
 def _yolov2_targets(labels: list[HostArray], anchors: HostArray, size: Any, place: Place) -> Answers:
     given = [place.array(rows) for rows in labels]
-    found = yolov2.build_targets(given, place.array(anchors), input_size=size)
+    found = build_targets(given, place.array(anchors), input_size=size)
     return {"values": place.host(found.values), "collisions": np.asarray(found.n_collisions)}
 
 
@@ -60,7 +60,7 @@ def _slow_yolov2_targets(labels: list[HostArray], anchors: HostArray, size: Any)
 
 def _yolov2_loss(logits: list[HostArray], values: HostArray, place: Place) -> Answers:
     given = [place.array(x) for x in (*logits, values.astype(np.float32))]
-    found = yolov2.loss(*given)
+    found = loss(*given)
     return {name: place.host(getattr(found, name)) for name in ("conf", "cls", "xy", "wh", "total")}
 
 
@@ -73,7 +73,7 @@ def _slow_yolov2_loss(logits: list[HostArray], values: HostArray) -> Answers:
 def _yolov2_gradient(logits: list[HostArray], values: HostArray, place: Place) -> Answers:
     given = [place.differentiable(x) for x in logits]
     arrays = [*given, place.array(values.astype(np.float32))]
-    gradients = place.gradients(yolov2.loss(*arrays).total, given)
+    gradients = place.gradients(loss(*arrays).total, given)
     return dict(zip(("conf", "cls", "box"), gradients))
 
 

@@ -14,8 +14,8 @@ from typing import Any, Callable, Optional
 
 import numpy as np
 
-from anchorlib import backends
 from anchorlib.arrays import HostArray
+from anchorlib.backends import FRAMEWORKS, load
 from anchorlib.errors import BackendMissingError, ModelError
 from anchorlib.yolov5.detect import Detect
 
@@ -25,11 +25,11 @@ class Ranks:
 
     def __init__(self) -> None:
         self.rank, self.number = 0, 1
-        for name, (module, _, _) in backends.FRAMEWORKS.items():
+        for name, (module, _, _) in FRAMEWORKS.items():
             if module not in sys.modules or self.number > 1:  # a framework that nobody has imported has no group
                 continue
             with contextlib.suppress(BackendMissingError):  # OneFlow in torch's place has its own name too
-                self._xp = backends.load(name)
+                self._xp = load(name)
                 self.rank, self.number = self._xp.ranks()
 
     def sum(self, values: Any) -> HostArray:

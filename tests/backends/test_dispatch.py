@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import importlib.util
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from anchorlib import backends
+from anchorlib import backends, errors
 
 
 class MyArray(np.ndarray):
@@ -80,8 +81,21 @@ def test_two_devices_are_refused_by_name():
 
 
 def test_an_unknown_name_is_refused():
-    with pytest.raises(ValueError, match="no backend is called 'jax'; there are numpy, torch, oneflow"):
+    with pytest.raises(backends.UnknownBackendError, match="no backend is called 'jax'; there are numpy, torch, onef"):
         backends.load("jax")
+
+
+def test_every_error_of_the_library_has_one_root_and_is_the_builtin_error_that_it_was():
+    classes = [getattr(errors, name) for name in errors.__all__]
+    assert all(issubclass(one, errors.AnchorlibError) for one in classes)
+    others = set(classes) - {errors.AnchorlibError, errors.BackendError}
+    assert all(issubclass(one, (ValueError, TypeError, ImportError)) for one in others)
+    assert {name for name in vars(backends) if name.endswith("Error")} <= set(errors.__all__)
+
+
+def test_a_device_that_does_not_exist_is_an_error_of_the_library(backend):
+    with pytest.raises(backends.DeviceError, match="99"):
+        backends.convert(backend.array([1.0]), device="cuda:99")
 
 
 def test_on_host_gives_views_and_from_host_is_the_way_back(backend):
@@ -90,12 +104,35 @@ def test_on_host_gives_views_and_from_host_is_the_way_back(backend):
     back = [backends.from_host(view, like=x) for view in views]
     assert [backend.host(one).tolist() for one in back] == [[1.0, 2.0], [3]]
     if backend.device != "cpu":
-        assert views[0] is x
+        assert backends.namespace_of(*views) is backend.xp
         return
     assert all(isinstance(view, np.ndarray) for view in views)
     if backend.name != "numpy":
         views[0][0] = 9.0
         assert float(x[0]) == 9.0
+
+
+def test_without_host_views_on_host_gives_detached_arrays_of_the_framework(grad_backend):
+    x = grad_backend.array([1.0, 2.0]).requires_grad_()
+    with backends.host_views(False):
+        (inside,) = backends.on_host(x)
+        with backends.host_views(True):
+            (nested,) = backends.on_host(x)
+    (after,) = backends.on_host(x)
+    assert backends.namespace_of(inside) is grad_backend.xp
+    assert not inside.requires_grad
+    on_the_host = grad_backend.device == "cpu"
+    assert all(isinstance(one, np.ndarray) == on_the_host for one in (nested, after))
+
+
+def test_host_views_come_back_after_an_error_and_hold_for_one_thread_only(grad_backend):
+    x = grad_backend.array([1.0])
+    before = type(backends.on_host(x)[0])
+    with ThreadPoolExecutor(1) as pool, backends.host_views(False):
+        assert type(pool.submit(backends.on_host, x).result()[0]) is before
+    with pytest.raises(backends.UnknownBackendError), backends.host_views(False):
+        backends.load("jax")
+    assert type(backends.on_host(x)[0]) is before
 
 
 @pytest.mark.parametrize("dtype", [bool, np.int32, np.int64, np.float32, np.float64])
