@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Optional
+from typing import Any, NamedTuple, Optional
 
 from anchorlib.arrays import Array, Namespace, as_float, widen
 from anchorlib.backends import from_host, namespace_of, on_host
@@ -17,6 +17,21 @@ _BALANCE_OF_3 = (4.0, 1.0, 0.4)  # P3 to P5
 _BALANCE = (4.0, 1.0, 0.25, 0.06, 0.02)  # P3 to P7
 _OBJECTNESS = 4  # column of p: x, y, w, h, objectness, classes
 _HYP = ("cls_pw", "obj_pw", "fl_gamma", "anchor_t", "box", "obj", "cls")
+
+
+class LayerLoss(NamedTuple):
+    """The losses of one layer, as arrays (), before balance and gains.
+
+    box : mean of 1 - CIoU over the matches; None without matches
+    obj : of all cells
+    cls : mean over matches and classes; None without matches, and for a model of one class
+    others : (M, C + more) float32 or float64, logits of the matched cells after the objectness, with gradient
+    """
+
+    box: Optional[Array]
+    obj: Array
+    cls: Optional[Array]
+    others: Array
 
 
 class ComputeLoss:
@@ -72,6 +87,7 @@ class ComputeLoss:
             raise ModelError(f"model.hyp must have {', '.join(missing)}: it is the dict of the hyperparameters file.")
         self.anchors = detect.anchors
         self.na, self.nc, self.nl = int(detect.na), int(detect.nc), int(detect.nl)
+        self._n_columns = 5 + self.nc
         self.device = getattr(self.anchors, "device", "cpu")
         self.cp, self.cn = smooth_bce(self.hyp.get("label_smoothing", 0.0))
         self.BCEcls: Any = BCEWithLogitsLoss(float(self.hyp["cls_pw"]))
@@ -107,33 +123,50 @@ class ComputeLoss:
         """
         xp = namespace_of(targets=targets, **{f"p[{i}]": layer for i, layer in enumerate(p)})
         layers = self._targets(p, targets, used=True)
-        box_loss, obj_loss, cls_loss = [], [], []
-        for i, (predicted, layer) in enumerate(zip(p, layers)):
-            _, n_anchors, ny, nx, columns = predicted.shape
-            cells = ((layer.image * n_anchors + layer.anchor) * ny + layer.gj) * nx + layer.gi  # (M,)
-            table = xp.reshape(predicted, (-1, columns))
-            boxes, objectness, classes = xp.split_rows(table, cells, _OBJECTNESS, memory=self._memory[i])
-            iou = _iou(xp, widen(boxes), layer)
-            if layer.cls.shape[0]:
-                box_loss.append(1 - xp.mean(iou))
-                if self.nc > 1:
-                    cls_loss.append(self._class_loss(xp, widen(classes), layer.cls))
-            loss = self.BCEobj(objectness, self._objectness_targets(xp, iou, cells, table.shape[0]))
-            obj_loss.append(loss * self.balance[i])
-            if self.autobalance:
-                self.balance[i] = self.balance[i] * 0.9999 + 0.0001 / float(xp.detach(loss))
-        if self.autobalance:
-            self.balance = [weight / self.balance[self.ssi] for weight in self.balance]
+        losses = [self._layer_loss(xp, *layer) for layer in zip(p, layers, self._memory)]
+        parts = {
+            "box": [loss.box for loss in losses if loss.box is not None],
+            "obj": self._balanced(xp, [loss.obj for loss in losses]),
+            "cls": [loss.cls for loss in losses if loss.cls is not None],
+        }
+        return self._total(p, losses[0], [(parts[gain], float(self.hyp[gain])) for gain in parts])
 
-        zero = xp.zeros_like(xp.detach(obj_loss[0]))
-        parts = [
-            sum(losses, zero) * float(self.hyp[gain])
-            for losses, gain in ((box_loss, "box"), (obj_loss, "obj"), (cls_loss, "cls"))
-        ]
-        everything = parts[0] + parts[1] + parts[2]
-        items = xp.stack([*parts, everything] if self.four_items else parts)
+    def _layer_loss(
+        self, xp: Namespace, predicted: Array, layer: LayerTargets, memory: Optional[dict[str, Any]]
+    ) -> LayerLoss:
+        """Return the losses of one layer, whose matches are given, before balance and gains."""
+        _, n_anchors, ny, nx, columns = predicted.shape
+        cells = ((layer.image * n_anchors + layer.anchor) * ny + layer.gj) * nx + layer.gi  # (M,)
+        table = xp.reshape(predicted, (-1, columns))
+        boxes, objectness, others = xp.split_rows(table, cells, _OBJECTNESS, memory=memory)
+        others = widen(others)
+        iou = _iou(xp, widen(boxes), layer)
+        obj = self.BCEobj(objectness, self._objectness_targets(xp, iou, cells, table.shape[0]))
+        if not layer.cls.shape[0]:
+            return LayerLoss(None, obj, None, others)
+        cls = self._class_loss(xp, others[:, : self.nc], layer.cls) if self.nc > 1 else None
+        return LayerLoss(1 - xp.mean(iou), obj, cls, others)
+
+    def _balanced(self, xp: Namespace, losses: Sequence[Array]) -> list[Array]:
+        """Return the objectness losses of the layers times `balance`; with `autobalance`, update `balance` after."""
+        weighted = [loss * weight for loss, weight in zip(losses, self.balance)]
+        if self.autobalance:
+            for i, loss in enumerate(losses):
+                self.balance[i] = self.balance[i] * 0.9999 + 0.0001 / float(xp.detach(loss))
+            self.balance = [weight / self.balance[self.ssi] for weight in self.balance]
+        return weighted
+
+    def _total(
+        self, p: Sequence[Array], like: LayerLoss, parts: Sequence[tuple[Sequence[Array], float]]
+    ) -> tuple[Array, Array]:
+        """Return loss (1,) and items, one for each (losses, gain) of `parts`, and with `four_items` their sum."""
+        xp, dtype = namespace_of(like.others), like.others.dtype
+        zero = xp.zeros_like(xp.detach(like.obj))
+        gained = [sum(losses, zero) * gain for losses, gain in parts]
+        everything = sum(gained[1:], gained[0])
+        items = xp.stack([*gained, everything] if self.four_items else gained)
         total = xp.reshape(everything * int(p[0].shape[0]), (1,))
-        return as_float(total, iou.dtype), xp.detach(as_float(items, iou.dtype))  # NumPy 1 makes float64 of scalars
+        return as_float(total, dtype), xp.detach(as_float(items, dtype))  # NumPy 1 makes float64 of scalars
 
     def build_targets(
         self, p: Sequence[Array], targets: Array
@@ -149,22 +182,31 @@ class ComputeLoss:
 
     def _targets(self, p: Sequence[Array], targets: Array, *, used: bool = False) -> list[LayerTargets]:
         """What `build_targets` gives; where it is `used` to index, a number out of range must not get through."""
-        if len(p) != self.nl:
-            raise ShapeError(f"p must have one array for each of {self.nl} layers, got {len(p)}.")
+        self._check_predictions(p)
+        self._check_rows(p, targets, used=used)
+        return build_targets(targets, self.anchors, [layer.shape[2:4] for layer in p], thr=self.hyp["anchor_t"])
+
+    def _check_predictions(self, p: Sequence[Array], heads: int = 1) -> None:
+        """Check the shapes of `p`, which has the layers of so many heads."""
+        if len(p) != heads * self.nl:
+            raise ShapeError(f"p must have one array for each of {heads * self.nl} layers, got {len(p)}.")
         listed = isinstance(self.anchors, (list, tuple))
         for i, layer in enumerate(p):
-            wanted = (self.anchors[i].shape[0] if listed else self.anchors.shape[1], 5 + self.nc)
+            n_anchors = self.anchors[i % self.nl].shape[0] if listed else self.anchors.shape[1]
+            wanted = (n_anchors, self._n_columns)
             if len(layer.shape) != 5 or (layer.shape[1], layer.shape[4]) != wanted or 0 in layer.shape:
                 raise ShapeError(
                     f"p[{i}] must have shape (B, {wanted[0]}, ny, nx, {wanted[1]}), and no side 0, "
                     f"got {tuple(layer.shape)}."
                 )
+
+    def _check_rows(self, p: Sequence[Array], targets: Array, *, used: bool) -> None:
+        """Check the values of `targets`: where they are `used` to index, a number out of range must not get through."""
         n_classes = self.nc if self.nc > 1 else None  # the class of a single-class model is not used
         if self.validate:
             check_targets(targets, p[0].shape[0], n_classes)
         elif used and namespace_of(targets).in_host_memory(targets):
             check_targets(targets[:, :2], p[0].shape[0], n_classes)
-        return build_targets(targets, self.anchors, [layer.shape[2:4] for layer in p], thr=self.hyp["anchor_t"])
 
     def _class_loss(self, xp: Namespace, logits: Array, cls: Array) -> Array:
         """The mean over (M, C): the target is `cn` everywhere, and `cp` at the class."""

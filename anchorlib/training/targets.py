@@ -19,8 +19,8 @@ from anchorlib.backends import namespace_of, on_host
 from anchorlib.errors import BadValueError, ShapeError
 from anchorlib.results import counted, table
 
-#: Own cell, then left, up, right and down: the (x, y) that is taken off the centre before it is cut to a cell.
-_STEPS = ((0.0, 0.0), (0.5, 0.0), (0.0, 0.5), (-0.5, 0.0), (0.0, -0.5))
+#: Own cell, then left, up, right and down: `offset` times this (x, y) is subtracted from the centre before truncation.
+_STEPS = ((0.0, 0.0), (1.0, 0.0), (0.0, 1.0), (-1.0, 0.0), (0.0, -1.0))
 _COLUMNS = ("image", "class", "cx", "cy", "w", "h")
 
 
@@ -31,6 +31,7 @@ class LayerTargets(NamedTuple):
     box : (M, 4) float32, centre relative to the cell's corner, and size, in grid units
     image, anchor, gj, gi : (M,) int64, where the prediction lies: p[image, anchor, gj, gi]
     anchor_wh : (M, 2) float32, the anchor in grid units
+    target : (M,) int64, the row of `targets` that the object has
     """
 
     cls: Array
@@ -40,6 +41,7 @@ class LayerTargets(NamedTuple):
     gj: Array
     gi: Array
     anchor_wh: Array
+    target: Array
 
     def to_dict(self) -> dict[str, Any]:
         """The columns by name, as lists."""
@@ -62,6 +64,7 @@ def build_targets(
     shapes: Sequence[tuple[int, int]],
     *,
     thr: float = 4.0,
+    offset: float = 0.5,
     validate: bool = False,
     n_images: Optional[int] = None,
     n_classes: Optional[int] = None,
@@ -77,6 +80,8 @@ def build_targets(
     anchors : (L, A, 2) float, grid units (pixels / stride), sides > 0; a list of (A_l, 2) where the numbers differ
     shapes : L pairs (ny, nx), rows and columns of each layer's grid
     thr : ratio limit > 1, strict (YOLOv5's anchor_t)
+    offset : in [0, 1], cells; a neighbour is assigned if its border is less than `offset` away. 0: no neighbours;
+        1: all four neighbours in the grid, as for YOLOv7's auxiliary heads
     validate : refuse rows with an entry that is not finite, an image or class that is not a whole number, is below 0 or
         is not below `n_images`, `n_classes` (where given). It reads the values: on CUDA that waits for the device.
 
@@ -88,7 +93,7 @@ def build_targets(
     Raises
     ------
     ShapeError : wrong shapes, no layer, another number of `shapes` than of layers, or a side < 0 in them
-    BadValueError : thr <= 1; with `validate`, the first row that cannot be used
+    BadValueError : thr <= 1; offset outside [0, 1]; with `validate`, the first row that cannot be used
     BackendMixError, ArrayTypeError
 
     Source
@@ -117,15 +122,18 @@ def build_targets(
             f"shapes must have one (ny, nx) for each layer of anchors, got {len(grids)} for {describe(anchors)}."
         )
     limits = _limits(check_number("thr", thr))
+    offset = float(np.float32(check_number("offset", offset)))
+    if not 0 <= offset <= 1:
+        raise BadValueError(f"offset must be in [0, 1], got {offset:g}.")
     if validate:
         check_targets(targets, n_images, n_classes)
 
     targets, anchors = on_host(targets, anchors)
     host = namespace_of(targets)
     targets, anchors = (x if x.dtype == host.float32 else host.astype(x, host.float32) for x in (targets, anchors))
-    plan = _plan(host, host.device_of(targets), grids, int(anchors.shape[1]))
+    plan = _plan(host, host.device_of(targets), grids, int(anchors.shape[1]), offset)
     with np.errstate(divide="ignore", over="ignore", invalid="ignore"):  # boxes that are not finite match nothing
-        rows, ends = _assign(host, targets, anchors, plan, limits)
+        rows, ends = _assign(host, targets, anchors, plan, limits, offset)
     layers = [_layer(rows, start, end) for start, end in zip(ends, ends[1:])]
     if host is not xp:
         device = xp.device_of(like)
@@ -174,7 +182,7 @@ def _pairs(shapes: Sequence[Sequence[int]]) -> tuple[tuple[int, ...], ...]:
 
 
 @lru_cache(maxsize=128)  # multi-scale training has some tens of shapes
-def _plan(xp: Namespace, device: str, shapes: tuple[tuple[int, ...], ...], n_anchors: int) -> _Plan:
+def _plan(xp: Namespace, device: str, shapes: tuple[tuple[int, ...], ...], n_anchors: int, offset: float) -> _Plan:
     for i, pair in enumerate(shapes):
         if len(pair) != 2 or not all(is_integer(side, 0) for side in pair):
             raise ShapeError(f"shapes[{i}] must be (ny, nx), two whole numbers >= 0, got {pair!r}.")
@@ -188,7 +196,9 @@ def _plan(xp: Namespace, device: str, shapes: tuple[tuple[int, ...], ...], n_anc
         before=np.stack([codes[:-1], codes[:-1] - layer]).astype(np.int64),
         anchor=anchor.astype(np.int64),
         row=(layer * n_anchors + anchor).astype(np.int64),
-        step_last=np.concatenate([np.asarray(_STEPS, dtype=np.float32)[neighbour], sizes[layer] - 1], axis=1).T,
+        step_last=np.concatenate(
+            [np.asarray(_STEPS, dtype=np.float32)[neighbour] * np.float32(offset), sizes[layer] - 1], axis=1
+        ).T,
     )
     return _Plan(*(xp.from_numpy(np.ascontiguousarray(table), device=device) for table in tables))
 
@@ -204,7 +214,7 @@ def _limits(thr: float) -> tuple[float, float]:
 
 
 def _assign(
-    xp: Namespace, targets: Array, anchors: Array, plan: _Plan, limits: tuple[float, float]
+    xp: Namespace, targets: Array, anchors: Array, plan: _Plan, limits: tuple[float, float], offset: float
 ) -> tuple[_Rows, list[int]]:
     """The rows of all layers together, and where each layer's begin and end; from float32 arrays in one place.
 
@@ -216,7 +226,7 @@ def _assign(
     ratio = boxes[2:, :, None, :] / xp.permute_dims(anchors, (2, 0, 1))[:, :, :, None]  # (2, L, A, T)
     low, high = xp.minimum(ratio[0], ratio[1]), xp.maximum(ratio[0], ratio[1])
     matches = (high < limits[0]) & (low >= limits[1])  # (L, A, T)
-    near = _near(xp, boxes[:2], plan.grid[:2])  # (L, 5, T)
+    near = _near(xp, boxes[:2], plan.grid[:2], offset)  # (L, 5, T)
     mask = matches[:, None, :, :] & near[:, :, None, :]  # (L, 5, A, T)
     (found,) = xp.nonzero(xp.reshape(mask, (-1,)))  # (M,)
 
@@ -230,10 +240,11 @@ def _assign(
     cell = xp.minimum(xp.maximum(cell, plan.zero), step_last[2:])
     box[:2, :] -= cell
 
-    whole = xp.empty((5, n_rows), dtype=xp.int64, device=xp.device_of(found))
+    whole = xp.empty((6, n_rows), dtype=xp.int64, device=xp.device_of(found))
     whole[:2, :] = xp.take(xp.astype(columns[:2, 0], xp.int64), target, axis=1)
     whole[2:4, :] = xp.astype(cell, xp.int64)
     whole[4, :] = xp.repeat_each(plan.anchor, counts, n_rows)
+    whole[5, :] = target
     sides = xp.take(xp.reshape(anchors, (-1, 2)), plan.row, axis=0)  # (codes, 2)
     rows = _Rows(whole, box, xp.repeat_each(sides, counts, n_rows, axis=0))
     return rows, xp.to_numpy(ends[:: len(_STEPS) * n_anchors]).tolist()
@@ -242,23 +253,23 @@ def _assign(
 class _Rows(NamedTuple):
     """The rows of all layers."""
 
-    whole: Array  # (5, M) int64: image, class, gi, gj, anchor
+    whole: Array  # (6, M) int64: image, class, gi, gj, anchor, row of `targets`
     box: Array  # (4, M) float32
     anchor_wh: Array  # (M, 2) float32
 
 
 def _layer(rows: _Rows, start: int, end: int) -> LayerTargets:
     """The rows of one layer, as views."""
-    image, cls, gi, gj, anchor = (rows.whole[i, start:end] for i in range(5))
-    return LayerTargets(cls, rows.box[:, start:end].T, image, anchor, gj, gi, rows.anchor_wh[start:end])
+    image, cls, gi, gj, anchor, target = (rows.whole[i, start:end] for i in range(6))
+    return LayerTargets(cls, rows.box[:, start:end].T, image, anchor, gj, gi, rows.anchor_wh[start:end], target)
 
 
-def _near(xp: Namespace, centre: Array, grid: Array) -> Array:
-    """(L, 5, T) bool: own cell, left, up, right, down: neighbours in the grid that are nearer than half a cell."""
+def _near(xp: Namespace, centre: Array, grid: Array, offset: float) -> Array:
+    """(L, 5, T) bool: own cell, left, up, right, down: neighbours in the grid that are nearer than `offset`."""
     distance = xp.concat([centre, grid - centre], axis=0)  # (4, L, T): to the left, top, right and bottom border
     part = distance - xp.floor(distance)
     own = part[:1] + part[1:2] >= 0  # not where the centre is infinite or NaN: infinity minus itself is NaN
-    return xp.permute_dims(xp.concat([own, own & (part < 0.5) & (distance > 1.0)], axis=0), (1, 0, 2))
+    return xp.permute_dims(xp.concat([own, own & (part < offset) & (distance > 1.0)], axis=0), (1, 0, 2))
 
 
 def _one_array(anchors: Union[Array, Sequence[Array]]) -> Array:

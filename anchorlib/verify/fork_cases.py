@@ -17,10 +17,9 @@ from anchorlib.datasets import from_dataset
 from anchorlib.errors import BadValueError
 from anchorlib.fitting import fit_anchors
 from anchorlib.metrics import score
-from anchorlib.training.targets import LayerTargets
 from anchorlib.verify import inputs
 from anchorlib.verify.cases import Case, Cases
-from anchorlib.verify.compare import Answers, row_differences
+from anchorlib.verify.compare import ROW, Answers, row_differences
 from anchorlib.verify.library_cases import order, slow_order
 from anchorlib.verify.targets import Place
 from anchorlib.verify.training import (
@@ -129,8 +128,8 @@ def _add_targets(made: Cases, given: inputs.Assignment, build: Callable[[Any, An
         model = inputs.model(place, given.anchors, anchor_t=given.thr)
         classes, boxes, indices, anchors = build([place.array(x) for x in p], place.array(given.targets), model)
         layers = [
-            LayerTargets(cls, box, image, anchor, gj, gi, anchor_wh)
-            for cls, box, (image, anchor, gj, gi), anchor_wh in zip(classes, boxes, indices, anchors)
+            SimpleNamespace(**dict(zip(ROW, (*where, cls, box, anchor_wh))))
+            for cls, box, where, anchor_wh in zip(classes, boxes, indices, anchors)
         ]
         return rows_of(layers, given, place)
 

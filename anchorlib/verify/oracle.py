@@ -118,30 +118,31 @@ def check_anchor_order(anchors_px, strides):
 # --- 6. build_targets ---------------------------------------------------------------------------------------
 
 
-def build_targets(targets, anchors_grid, shapes, thr):
-    """Per layer a dict tcls, tbox, image, anchor, gj, gi, anchor_wh; order and float32 arithmetic of the reference.
+def build_targets(targets, anchors_grid, shapes, thr, offset=0.5):
+    """Return per layer a dict tcls, tbox, image, anchor, gj, gi, anchor_wh, target, in the reference's order.
 
     targets (T, 6), anchors_grid (L, A, 2) in grid units, shapes [(ny, nx)] per layer. tcls, image, anchor,
-    gj, gi are (M,) int64; tbox (M, 4) and anchor_wh (M, 2) float32.
+    gj, gi, target are (M,) int64; tbox (M, 4) and anchor_wh (M, 2) float32. A neighbour is matched if its border is
+    less than `offset` cells away. The arithmetic is the float32 of the reference.
     """
-    one, half = F32(1), F32(0.5)
+    one, half = F32(1), F32(offset)
     layers = []
     for layer, (ny, nx) in enumerate(shapes):
         gain_x, gain_y = F32(nx), F32(ny)
         matches = []  # rule 1; anchor-major, then target order: rule 3
         for a in range(len(anchors_grid[layer])):
             anchor_w, anchor_h = F32(anchors_grid[layer][a][0]), F32(anchors_grid[layer][a][1])
-            for target in targets:
+            for t, target in enumerate(targets):
                 gx, gy = F32(target[2]) * gain_x, F32(target[3]) * gain_y
                 gw, gh = F32(target[4]) * gain_x, F32(target[5]) * gain_y
                 with np.errstate(divide="ignore"):  # a box without a side matches nothing: 1 / 0 is inf
                     rw, rh = gw / anchor_w, gh / anchor_h
                     worst = max(rw, one / rw, rh, one / rh)
                 if worst < F32(thr):
-                    matches.append((int(target[0]), int(target[1]), a, gx, gy, gw, gh, anchor_w, anchor_h))
+                    matches.append((int(target[0]), int(target[1]), a, gx, gy, gw, gh, anchor_w, anchor_h, t))
         rows = []
         for where in ("own", "left", "up", "right", "down"):  # rule 3
-            for image, cls, a, gx, gy, gw, gh, anchor_w, anchor_h in matches:
+            for image, cls, a, gx, gy, gw, gh, anchor_w, anchor_h, t in matches:
                 from_right, from_bottom = gain_x - gx, gain_y - gy
                 wanted = {  # rule 2
                     "own": True,
@@ -164,7 +165,7 @@ def build_targets(targets, anchors_grid, shapes, thr):
                 gi = min(max(int(x), 0), nx - 1)
                 gj = min(max(int(y), 0), ny - 1)
                 box = (gx - F32(gi), gy - F32(gj), gw, gh)
-                rows.append((cls, box, image, a, gj, gi, (anchor_w, anchor_h)))
+                rows.append((cls, box, image, a, gj, gi, (anchor_w, anchor_h), t))
         m = len(rows)
         layers.append(
             {
@@ -175,6 +176,7 @@ def build_targets(targets, anchors_grid, shapes, thr):
                 "gj": np.array([row[4] for row in rows], dtype=np.int64).reshape(m),
                 "gi": np.array([row[5] for row in rows], dtype=np.int64).reshape(m),
                 "anchor_wh": np.array([row[6] for row in rows], dtype=F32).reshape(m, 2),
+                "target": np.array([row[7] for row in rows], dtype=np.int64).reshape(m),
             }
         )
     return layers

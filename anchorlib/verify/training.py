@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,6 @@ from anchorlib.arrays import HostArray
 from anchorlib.boxes import box_iou_pairs
 from anchorlib.training import ComputeLoss, build_targets
 from anchorlib.training.losses import BCEBlurWithLogitsLoss, BCEWithLogitsLoss, FocalLoss, QFocalLoss
-from anchorlib.training.targets import LayerTargets
 from anchorlib.verify import inputs, oracle, oracle_losses
 from anchorlib.verify.cases import Case, Cases
 from anchorlib.verify.compare import ROW, Answers, differences, row_differences
@@ -44,7 +43,7 @@ def _targets(given: inputs.Assignment, place: Place) -> Answers:
     return rows_of(layers, given, place)
 
 
-def rows_of(layers: list[LayerTargets], given: inputs.Assignment, place: Place) -> Answers:
+def rows_of(layers: Sequence[Any], given: inputs.Assignment, place: Place) -> Answers:
     """The answers of build_targets as `row_differences` takes them."""
     answers = {}
     for i, (layer, shape) in enumerate(zip(layers, given.shapes)):

@@ -109,9 +109,10 @@ def test_build_targets_meets_the_recordings_bit_for_bit(backend, path, recorded)
     shapes = [tuple(shape[2:4]) for shape in data["shapes"].tolist()]
     layers = build_targets(backend.array(data["targets"]), backend.array(anchors), shapes, thr=float(data["anchor_t"]))
     expected = []
+    slow = oracle.build_targets(data["targets"], anchors, shapes, float(data["anchor_t"]))
     for i in range(len(shapes)):
         image, anchor, gj, gi = data[f"indices_{i}"]
-        rows = {"image": image, "anchor": anchor, "gj": gj, "gi": gi}
+        rows = {"image": image, "anchor": anchor, "gj": gj, "gi": gi, "target": slow[i]["target"]}  # not recorded
         expected.append({**rows, "cls": data[f"tcls_{i}"], "box": data[f"tbox_{i}"], "anchor_wh": data[f"anch_{i}"]})
     assert_same_bits(backend, layers, expected)
 
@@ -147,13 +148,14 @@ def cases(draw):
         ny, nx = shapes[-1]
         factor = rng.choice([0.25, 0.5, 1, 2, 4], (n_targets, 1))
         targets[:, 4:] = anchors[-1][rng.integers(0, len(anchors[-1]), n_targets)] * factor / [nx, ny]
-    return targets, anchors, shapes, draw(st.sampled_from([4.0, 2.0, 2.91, 1.5, 8.0]))
+    thr = draw(st.sampled_from([4.0, 2.0, 2.91, 1.5, 8.0]))
+    return targets, anchors, shapes, thr, draw(st.sampled_from([0.5, 0.5, 1.0, 0.0, 0.3]))
 
 
 def check(backend, case):
-    targets, anchors, shapes, thr = case
-    layers = build_targets(backend.array(targets), backend.array(anchors), shapes, thr=thr)
-    assert_same_bits(backend, layers, by_field(oracle.build_targets(targets, anchors, shapes, thr)))
+    targets, anchors, shapes, thr, offset = case
+    layers = build_targets(backend.array(targets), backend.array(anchors), shapes, thr=thr, offset=offset)
+    assert_same_bits(backend, layers, by_field(oracle.build_targets(targets, anchors, shapes, thr, offset)))
 
 
 SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.function_scoped_fixture]
@@ -227,6 +229,32 @@ def test_a_layer_of_anchors_that_is_no_array_is_refused_by_name(backend):
 def test_a_limit_of_1_or_less_is_refused(backend, thr):
     with pytest.raises(BadValueError, match="thr must be greater than 1"):
         rows_of(backend, np.zeros((1, 6)), thr=thr)
+
+
+@pytest.mark.parametrize("offset", [-0.1, 1.5, np.nan])
+def test_an_offset_outside_0_to_1_is_refused(backend, offset):
+    with pytest.raises(BadValueError, match=r"offset must be in \[0, 1\]"):
+        rows_of(backend, np.zeros((1, 6)), offset=offset)
+
+
+@pytest.mark.parametrize(
+    ("offset", "cells"),
+    [
+        (0.0, [[2, 2]]),  # the own cell only
+        (0.5, [[2, 2], [2, 1], [3, 2]]),
+        (1.0, [[2, 2], [2, 1], [1, 2], [2, 3], [3, 2]]),  # all four neighbours, in the order left, up, right, down
+    ],
+)
+def test_a_larger_offset_assigns_more_neighbours(backend, path, offset, cells):
+    rows = rows_of(backend, [[0, 0, 0.55, 0.7, 0.5, 0.5]], np.array([[[2.0, 2.0]]], np.float32), offset=offset)
+    assert [row[2:] for row in rows] == cells
+
+
+def test_target_is_the_row_of_the_targets(backend, path):
+    targets = np.array([[1, 0, 0.6, 0.6, 0.01, 0.5], [0, 3, 0.3, 0.3, 0.5, 0.5]], np.float32)
+    (layer,) = build_targets(backend.array(targets), backend.array(GRID), [(4, 4)])
+    assert set(backend.host(layer.target).tolist()) == {1}
+    assert set(backend.host(layer.cls).tolist()) == {3}
 
 
 def test_two_frameworks_are_refused(grad_backend):
