@@ -9,6 +9,7 @@ from anchorlib.boxes import box_iou_pairs, wh_iou
 from anchorlib.datasets import BoxSizes, SizeCounts, read_boxes
 from anchorlib.fitting import AnchorFit, evolve, fit_anchors, kmeans
 from anchorlib.fitting.curve import Curve, fit_curve
+from anchorlib.fitting.refit import Refit, refit
 from anchorlib.metrics import AnchorScore, score, size_ratio
 from anchorlib.training import LayerTargets, build_targets
 
@@ -18,6 +19,7 @@ __all__ = [
     "BoxSizes",
     "Curve",
     "LayerTargets",
+    "Refit",
     "SizeCounts",
     "__version__",
     "backends",
@@ -28,6 +30,7 @@ __all__ = [
     "fit_curve",
     "kmeans",
     "read_boxes",
+    "refit",
     "score",
     "size_ratio",
     "wh_iou",

@@ -1,4 +1,4 @@
-"""Elements of HTML and SVG. What is not markup already is escaped, wherever it stands."""
+"""Build elements of HTML and SVG. Text that is not yet markup is always escaped."""
 
 from __future__ import annotations
 
@@ -7,19 +7,20 @@ from typing import Union
 
 
 class Markup(str):
-    """Text that is markup already, and stands as it is."""
+    """Hold text that is markup already and must not be escaped."""
 
     __slots__ = ()
 
 
-#: HTML elements without a content, which have no closing tag.
+#: HTML elements without content, which have no closing tag.
 _VOID = {"meta"}
 
 
 def element(name: str, /, *children: Union[str, float], **attributes: Union[str, float, None]) -> Markup:
-    """An element; children and attributes are escaped unless they are Markup.
+    """Return an element; children and attributes are escaped unless they are Markup.
 
-    An underscore at the end of an attribute's name is dropped and others become a hyphen; None leaves it out.
+    A trailing underscore of an attribute's name is removed, other underscores become hyphens. An attribute with the
+    value None is left out.
 
     >>> element("td", "a < b", class_="n", stroke_width=2)
     '<td class="n" stroke-width="2">a &lt; b</td>'
@@ -35,5 +36,5 @@ def element(name: str, /, *children: Union[str, float], **attributes: Union[str,
 
 
 def join(*parts: Union[str, float]) -> Markup:
-    """Parts one after another, escaped unless they are Markup."""
+    """Return the parts one after another, escaped unless they are Markup."""
     return Markup("".join(part if isinstance(part, Markup) else html.escape(str(part)) for part in parts))

@@ -1,4 +1,4 @@
-"""What results have in common: a dict, JSON, and a table in a notebook."""
+"""Show results as a dict, as JSON and as a table in a notebook."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ Row = tuple[Union[str, float], ...]
 
 
 class Result:
-    """The base of what functions return: `to_dict` and `_table_rows` are theirs, the rest follows."""
+    """Give results `to_json` and a notebook table; a subclass defines `to_dict` and `_table_rows`."""
 
     __slots__ = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything as what JSON has: dicts, lists, strings and numbers."""
+        """Return the result in the types of JSON: dicts, lists, strings and numbers."""
         raise NotImplementedError
 
     def _table_rows(self) -> list[Row]:
-        """What a notebook shows."""
+        """Return the rows of the table that a notebook shows."""
         raise NotImplementedError
 
     def to_json(self, indent: Optional[int] = None) -> str:
-        """`to_dict` as JSON: the numbers have all their digits."""
+        """Return `to_dict` as JSON text; numbers keep all their digits."""
         return json.dumps(self.to_dict(), indent=indent)
 
     def _repr_html_(self) -> str:
@@ -33,7 +33,7 @@ class Result:
 
 
 def table(rows: Iterable[Row]) -> Markup:
-    """An HTML table whose first column names the rows.
+    """Return an HTML table whose first column names the rows.
 
     >>> table([("boxes", 3)])
     '<table><tr><th scope="row">boxes</th><td>3</td></tr></table>'
@@ -48,7 +48,9 @@ def table(rows: Iterable[Row]) -> Markup:
 
 
 def grouped(count: int) -> str:
-    """12 345 678: a thin space would be lost in logs, a comma is a decimal point to many.
+    """Return a number with its digits in groups of three, separated by spaces: 12 345 678.
+
+    Commas are decimal points in many locales, and thin spaces are lost in logs.
 
     >>> grouped(4888)
     '4 888'
@@ -57,7 +59,7 @@ def grouped(count: int) -> str:
 
 
 def counted(count: int, noun: str) -> str:
-    """A number with its noun.
+    """Return a number with its noun, in the plural if needed.
 
     >>> counted(1, "anchor"), counted(4888, "box")
     ('1 anchor', '4 888 boxes')

@@ -28,7 +28,7 @@ MAY_IMPORT = {
     "boxes": {"backends"},
     "size_histogram": set(),
     "metrics": {"backends", "boxes"},
-    "fitting": {"backends", "metrics", "boxes", "size_histogram"},
+    "fitting": {"backends", "metrics", "boxes", "size_histogram", "modelfiles"},
     "training": {"backends", "boxes"},
     "yolov2": {"backends", "boxes", "training"},
     "datasets": {"size_histogram"},

@@ -93,7 +93,7 @@ def test_a_poor_fit_ends_with_1(tmp_path, capsys):
         (["fit", BCCD, "--device", "cuda"], "CPU only"),
         (["fit", BCCD, "--out", str(ROOT / "pyproject.toml"), "--format", "json"], "is no json file with anchors"),
         (["fit", BCCD, "--out", str(ROOT / "pyproject.toml")], "anchors are read from, and written to"),
-        (["fit", BCCD, "--dry-run"], "name a file with --out"),
+        (["fit", BCCD, "--dry-run"], "add --out FILE"),
         (["check", BCCD, "--anchors", "nowhere.yaml"], "nowhere.yaml"),
         (["check", BCCD, "--anchors", BCCD], "anchors are read from"),
     ],
@@ -168,7 +168,7 @@ def test_anchors_that_are_already_better_are_kept_and_the_report_says_so(tmp_pat
     path = str(tmp_path / "best.json")
     run("fit", BCCD, "--out", path, capsys=capsys)
     _, out, _ = run("fit", BCCD, "--method", "evolve", "--generations", "0", "--anchors", path, capsys=capsys)
-    assert "The anchors given were already the best found, and are kept." in out
+    assert "No better anchors were found; the given anchors are kept." in out
 
 
 def test_an_option_that_a_method_does_not_have_is_refused(capsys):
@@ -338,7 +338,7 @@ def test_anchors_that_are_kept_are_written_with_all_their_digits(tmp_path, capsy
     options = ["--method", "evolve", "--generations", "0", "--out", str(path)]
     _, out, _ = run("fit", BCCD, *options, capsys=capsys)
     assert "are kept." in out
-    assert out.endswith("a.json holds these anchors already.\n")
+    assert out.endswith("a.json already contains these anchors.\n")
     assert path.read_text() == "[[40.123456, 38.5], [110.25, 99.875]]"
 
 
@@ -347,8 +347,8 @@ def test_a_second_fit_changes_nothing_for_no_gain(tmp_path, capsys):
     run("fit", BCCD, "--out", str(path), capsys=capsys)
     first = path.read_text()
     _, out, _ = run("fit", BCCD, "--out", str(path), capsys=capsys)
-    assert "The file's anchors are as good within 0.0001, and stay.\n" in out
-    assert out.endswith("a.yaml holds these anchors already.\n")
+    assert "The file's anchors score the same (within 0.0001); the file is unchanged.\n" in out
+    assert out.endswith("a.yaml already contains these anchors.\n")
     assert path.read_text() == first
     _, out, _ = run("fit", BCCD, "--out", str(path), "--objective", "iou", capsys=capsys)  # that asks for others
     assert out.endswith(f"Wrote {path}.\n")
@@ -408,7 +408,7 @@ def test_show_of_a_model_file(tmp_path, capsys):
     assert run("show", str(path), "--strides", "8", capsys=capsys)[0] == 2
     path.write_text("anchors: 3\nhead: [[[17, 20, 23], 1, Detect, [nc, anchors]]]\n")
     code, out, _ = run("show", str(path), capsys=capsys)
-    assert (code, "3 anchors a layer" in out) == (0, True)
+    assert (code, "3 anchors per layer" in out) == (0, True)
 
 
 def test_a_cache_and_workers_change_nothing(tmp_path, capsys):

@@ -51,7 +51,7 @@ def test_no_curve_leaves_the_curve_out_and_the_page_says_so(tmp_path, capsys, mo
     monkeypatch.setattr("anchorlib.cli.report_option.fit_curve", None)  # it must not be called
     path = tmp_path / "report.html"
     assert run("fit", BCCD, "--report", str(path), "--no-curve", capsys=capsys)[0] == 0
-    assert "Left out: --no-curve." in text_of(path)
+    assert "Left out because of --no-curve." in text_of(path)
 
 
 @pytest.mark.parametrize("command", ["fit", "curve"])
@@ -75,7 +75,7 @@ def test_an_old_report_is_replaced(tmp_path, capsys):
 
 @pytest.mark.parametrize(
     ("name", "message"),
-    [("report.pdf", "writes .html or .png"), ("nosuch/report.html", "a folder that is there"), ("", "writes .html")],
+    [("report.pdf", "writes .html or .png"), ("nosuch/report.html", "a folder that exists"), ("", "writes .html")],
 )
 @pytest.mark.parametrize("command", [["fit"], ["check", "--anchors", "nowhere.yaml"], ["curve"]])
 def test_a_report_that_cannot_be_written_is_refused_before_the_work(tmp_path, command, name, message, capsys):
@@ -130,7 +130,7 @@ def test_curve_says_which_numbers_it_could_not_fit(tmp_path, capsys):
     (tmp_path / "data.yaml").write_text("train: images\nnames: [a]\n")
     code, out, _ = run("curve", str(tmp_path), "--k", "1-5", capsys=capsys)
     assert code == 0
-    assert "Not fitted: k = 3 and more, there are fewer distinct sizes." in out
+    assert "Not fitted: k >= 3, because there are fewer distinct box sizes." in out
 
 
 @pytest.mark.parametrize("numbers", ["0-3", "5-2", "", "a", "1-", "1,,2", "-3", "1-1001", "1.5"])

@@ -1,6 +1,6 @@
-"""The command line: the only place that prints. One file a command; `common` has what they share.
+"""Run the command line, the only part that prints: one file for each command; `common` has what they share.
 
-Exit codes: 0 good, 1 a poor fit, labels that are lost or backends that differ, 2 bad input or a missing backend,
+Exit codes: 0 good; 1 a poor fit, lost labels or different backends; 2 bad input or a missing backend;
 130 interrupted.
 """
 
@@ -24,21 +24,24 @@ COMMANDS = (fit, check, curve, check_labels, show, backends, verify)
 
 
 def main(arguments: Optional[Sequence[str]] = None) -> int:
-    """Run the command line; returns the exit code."""
-    arguments = sys.argv[1:] if arguments is None else arguments
+    """Run the command line and return the exit code."""
+    if arguments is None:
+        arguments = sys.argv[1:]
     parser = _parser()
     if not arguments:
         parser.print_help()
         return BAD_INPUT
     options = parser.parse_args(arguments)
-    options.arguments = list(arguments)  # for reports, which say what made them
+    options.arguments = list(arguments)  # a report shows the command that made it
     try:
         with warnings.catch_warnings():
             warnings.showwarning = _say_warning
             code = int(options.run(options))
         sys.stdout.flush()
         return code
-    except BrokenPipeError:  # `| head` has read enough; Python would complain once more when it closes stdout
+    except (
+        BrokenPipeError
+    ):  # `| head` has read enough; without this, Python reports the error again when it closes stdout
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return GOOD
     except AnchorlibError as error:
@@ -56,14 +59,14 @@ def _complain(message: str) -> int:
 
 
 def _say_warning(message: Union[Warning, str], *_: Any, **__: Any) -> None:
-    """In a line, without the place in our code."""
+    """Print a warning as one line, without the file and line of our code."""
     print(f"{paint('anchorlib:', 'yellow', sys.stderr)} {message}", file=sys.stderr)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = Parser(
         prog="anchorlib",
-        description="Anchor boxes for YOLO: measure them against a data set, fit better ones.",
+        description="Measure the anchor boxes of a YOLO model against a data set, and fit better ones.",
         epilog="example: anchorlib fit data.yaml --n 9 --out model.yaml",
     )
     parser.add_argument("--version", action="version", version=f"anchorlib {__version__}")
@@ -71,7 +74,7 @@ def _parser() -> argparse.ArgumentParser:
         "--print-completion",
         choices=("bash", "zsh", "tcsh"),
         action=_PrintCompletion,
-        help="print the completion script of a shell, and end",
+        help="print the completion script for a shell, and exit",
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for command in COMMANDS:
@@ -80,7 +83,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 class _PrintCompletion(argparse.Action):
-    """Made by shtab from the parser itself."""
+    """Print the completion script that shtab makes from the parser."""
 
     def __call__(self, parser: Any, namespace: Any, values: Any, option_string: Any = None) -> None:
         try:

@@ -1,4 +1,4 @@
-"""anchorlib backends: which frameworks are there."""
+"""Run `anchorlib backends`: list the array frameworks that are installed."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from anchorlib.cli.common import GOOD, add_command
 
 
 def add_to(commands: Any) -> None:
-    """Its options."""
-    add_command(commands, "backends", run, "which frameworks are there", "anchorlib backends")
+    """Add the command `backends`."""
+    add_command(commands, "backends", run, "list the array frameworks that are installed", "anchorlib backends")
 
 
 def run(options: argparse.Namespace) -> int:
-    """A line for each framework, or one JSON object."""
+    """Print a line for each framework, or one JSON object."""
     found = available()
     if options.json:
         print(json.dumps({b.name: {"version": b.version, "devices": b.devices, "problem": b.problem} for b in found}))
@@ -25,5 +25,5 @@ def run(options: argparse.Namespace) -> int:
         if backend.usable:
             print(f"{backend.name:8} {backend.version:14} {', '.join(backend.devices)}")
         else:
-            print(f"{backend.name:8} not here: {backend.problem}")
+            print(f"{backend.name:8} not available: {backend.problem}")
     return GOOD

@@ -1,4 +1,4 @@
-"""anchorlib check: measure anchors against a data set."""
+"""Run `anchorlib check`: measure anchors against a data set."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from anchorlib.cli.common import (
     add_score_options,
     make_report,
     on_backend,
+    print_report,
     read,
-    show,
 )
 from anchorlib.cli.report_option import add_curve_option, add_report_option, check_report_file, write_fit_report
 from anchorlib.metrics import SizeTable
@@ -24,7 +24,7 @@ from anchorlib.modelfiles import read_anchors
 
 
 def add_to(commands: Any) -> None:
-    """Its options."""
+    """Add the command `check` and its options."""
     command = add_command(
         commands, "check", run, "measure anchors against a data set", "anchorlib check data.yaml --anchors model.yaml"
     )
@@ -34,19 +34,20 @@ def add_to(commands: Any) -> None:
         "--anchors",
         metavar="FILE",
         required=True,
-        help="best.pt, model .yaml, darknet .cfg, MMDetection .py, PaddleDetection .yml, .json",
+        help="file with the anchors to measure: best.pt, model .yaml, darknet .cfg, MMDetection .py, "
+        "PaddleDetection .yml or .json",
     )
     add_report_option(command)
     add_curve_option(command)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Read both, score, report."""
+    """Read anchors and boxes, score them and print the report; return the exit code."""
     check_report_file(options.report)
     layers = read_anchors(options.anchors)
     boxes = read(options)
     table = SizeTable(on_backend(boxes.wh, options))
     report = make_report(options, boxes, table, layers, table.score(np.concatenate(layers), options.thr))
-    show(report, options)
+    print_report(report, options)
     write_fit_report(report, options)
     return GOOD if report.score.is_good else POOR

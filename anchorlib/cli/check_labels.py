@@ -1,4 +1,4 @@
-"""anchorlib check-labels: what is wrong with a data set, where, and what to do about it."""
+"""Run `anchorlib check-labels`: report problems in the labels, where they are, and what to do about them."""
 
 from __future__ import annotations
 
@@ -11,18 +11,21 @@ from anchorlib.reporting.labels import KINDS, LabelReport
 
 
 def add_to(commands: Any) -> None:
-    """Its options."""
+    """Add the command `check-labels` and its options."""
     command = add_command(
-        commands, "check-labels", run, "say what is wrong with a data set", "anchorlib check-labels data.yaml"
+        commands, "check-labels", run, "report problems in the labels of a data set", "anchorlib check-labels data.yaml"
     )
     add_data(command, split="all")
     command.add_argument(
-        "--show", metavar="KIND", choices=KINDS, help=f"every problem of a kind, one a line: {', '.join(KINDS)}"
+        "--show",
+        metavar="KIND",
+        choices=KINDS,
+        help=f"list every problem of one kind, one per line: {', '.join(KINDS)}",
     )
 
 
 def run(options: argparse.Namespace) -> int:
-    """Read, count, report."""
+    """Read the labels and print what is wrong with them; return the exit code."""
     boxes = read(options, allow_empty=True)
     report = LabelReport(options.data, options.split, boxes)
     if options.json:

@@ -1,4 +1,4 @@
-"""anchorlib curve: how the fit grows with the number of anchors."""
+"""Run `anchorlib curve`: show how the quality of a fit grows with the number of anchors."""
 
 from __future__ import annotations
 
@@ -10,35 +10,49 @@ from anchorlib.cli.common import (
     GOOD,
     add_command,
     add_data_options,
+    add_objective_option,
     add_score_options,
+    add_seed_option,
     on_backend,
     read,
     say,
     wants_bar,
 )
-from anchorlib.cli.report_option import add_report_option, check_report_file, origin, write_report
-from anchorlib.fitting.curve import fit_curve
-from anchorlib.metrics import OBJECTIVES
+from anchorlib.cli.report_option import add_report_option, check_report_file, describe_origin, write_report
+from anchorlib.cli.terminal import align_columns
+from anchorlib.fitting.curve import Curve, fit_curve
 from anchorlib.reporting import html, matplotlib_plots
-from anchorlib.reporting.report import curve_text
+from anchorlib.reporting.report import left_out_text
 from anchorlib.results import counted
+
+_BAR = 30  # characters of the longest bar
 
 
 def add_to(commands: Any) -> None:
-    """Its options."""
+    """Add the command `curve` and its options."""
     command = add_command(
-        commands, "curve", run, "fit against the number of anchors", "anchorlib curve data.yaml --k 1-20"
+        commands,
+        "curve",
+        run,
+        "fit anchors for each number of anchors, and compare the fits",
+        "anchorlib curve data.yaml --k 1-20",
     )
     add_data_options(command)
     add_score_options(command)
-    command.add_argument("--k", type=_numbers, default="1-12", help="numbers of anchors, as in 1-20 or 3,6,9 (1-12)")
-    command.add_argument("--objective", choices=OBJECTIVES, default=OBJECTIVES[0], help="what is made large (ratio)")
-    command.add_argument("--seed", type=int, default=0, help="one seed, one answer (0)")
+    group = command.add_argument_group("options of the curve")
+    group.add_argument(
+        "--k",
+        type=_parse_numbers,
+        default="1-12",
+        help="numbers of anchors to fit, for example 1-20 or 3,6,9 (default: 1-12)",
+    )
+    add_objective_option(group)
+    add_seed_option(group)
     add_report_option(command)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Read, fit each number, show."""
+    """Read the boxes, fit each number of anchors and print the curve; return the exit code."""
     check_report_file(options.report)
     boxes = read(options)
     curve = fit_curve(
@@ -49,10 +63,15 @@ def run(options: argparse.Namespace) -> int:
         seed=options.seed,
         progress=wants_bar(options),
     )
-    found = f"{options.data}: {counted(len(boxes.image_wh), 'image')}, {counted(len(boxes.wh), 'box')}"
-    print(curve.to_json() if options.json else f"{found}\n\n{curve_text(curve)}")
+    if options.json:
+        print(curve.to_json())
+    else:
+        print(f"{options.data}: {counted(len(boxes.image_wh), 'image')}, {counted(len(boxes.wh), 'box')}\n")
+        print(align_columns(_draw_rows(curve), left=(4,)))
+        if curve.left_out:
+            print(f"\n{left_out_text(curve)}")
     if options.report:
-        made = origin(options)
+        made = describe_origin(options)
         write_report(
             options.report,
             html=lambda: html.curve_page(curve, options.data, boxes, made),
@@ -62,13 +81,25 @@ def run(options: argparse.Namespace) -> int:
     return GOOD
 
 
-def _numbers(text: str) -> list[int]:
-    """1-3,6 is 1, 2, 3, 6."""
+def _draw_rows(curve: Curve) -> list[list[str]]:
+    """Return a row for each number of anchors, with a bar for the average IoU and a mark at the knee."""
+    lowest = curve.fits[0].score.avg_iou
+    span = max(curve.fits[-1].score.avg_iou - lowest, 1e-9)
+    table = [["k", "avg IoU", "fitness", "recall", ""]]
+    for k, fit in zip(curve.ks, curve.fits):
+        score = fit.score
+        bar = "#" * max(1, round(_BAR * (score.avg_iou - lowest) / span)) + ("  <- knee" if k == curve.knee else "")
+        table.append([str(k), f"{score.avg_iou:.4f}", f"{score.fitness:.4f}", f"{score.bpr:.4f}", bar])
+    return table
+
+
+def _parse_numbers(text: str) -> list[int]:
+    """Return the numbers that a text such as "1-3,6" means, ascending: [1, 2, 3, 6]."""
     numbers: set[int] = set()
     for part in text.split(","):
         found = re.fullmatch(r"\s*(\d+)\s*(?:-\s*(\d+)\s*)?", part)
         first, last = (int(found[1]), int(found[2] or found[1])) if found else (0, 0)
         if not 1 <= first <= last <= 1000:
-            raise argparse.ArgumentTypeError(f"numbers from 1 to 1000, as in 1-20 or 3,6,9, got {text!r}")
+            raise argparse.ArgumentTypeError(f"expected numbers from 1 to 1000, as in 1-20 or 3,6,9; got {text!r}")
         numbers.update(range(first, last + 1))
     return sorted(numbers)

@@ -1,4 +1,4 @@
-"""--report: the page or picture of what a command found."""
+"""Write the page or picture that the option --report names."""
 
 from __future__ import annotations
 
@@ -21,34 +21,36 @@ from anchorlib.reporting import html, matplotlib_plots
 from anchorlib.reporting.report import Report
 from anchorlib.reporting.report_data import measure_figures
 
-_LEAST_CURVE = 12  # anchors that the curve goes to, or three more than there are
+_LEAST_CURVE = 12  # the curve reaches this number of anchors, or three more than the report has
 
 
 def add_report_option(command: argparse.ArgumentParser) -> None:
-    """--report."""
-    command.add_argument("--report", metavar="FILE", help="write a page (.html) or a picture (.png) of it")
+    """Add --report to a command."""
+    command.add_argument("--report", metavar="FILE", help="also write the report as a page (.html) or a picture (.png)")
 
 
 def add_curve_option(command: argparse.ArgumentParser) -> None:
-    """--no-curve."""
-    command.add_argument("--no-curve", action="store_true", help="leave the curve over k out of --report: faster")
+    """Add --no-curve to a command."""
+    command.add_argument(
+        "--no-curve", action="store_true", help="do not include the number-of-anchors curve in --report (faster)"
+    )
 
 
 def check_report_file(path: Optional[str]) -> None:
-    """That the report can be written, before the work is done; BadValueError, MissingPackageError."""
+    """Check that the report can be written, before the work is done; BadValueError, MissingPackageError."""
     if path is None:
         return
     suffix = Path(path).suffix.lower()
     if suffix not in (".html", ".htm", ".png"):
         raise BadValueError(f"--report writes .html or .png, got {path}.")
     if Path(path).is_dir() or not Path(path).parent.is_dir():
-        raise BadValueError(f"--report {path}: name a file in a folder that is there.")
+        raise BadValueError(f"--report {path}: name a file in a folder that exists.")
     if suffix == ".png":
         matplotlib_plots.check_installed()
 
 
 def write_fit_report(report: Report, options: argparse.Namespace) -> None:
-    """The report on a set of anchors as the file that --report names, if it names one."""
+    """Write the report on a set of anchors to the file that --report names, if the option is given."""
     if not options.report:
         return
     curve = None
@@ -58,11 +60,11 @@ def write_fit_report(report: Report, options: argparse.Namespace) -> None:
             report.boxes.wh,
             range(1, max(_LEAST_CURVE, n + 3) + 1),
             thr=options.thr,
-            objective=getattr(options, "objective", "ratio"),  # check has none
+            objective=getattr(options, "objective", "ratio"),  # `anchorlib check` does not have the option
             seed=getattr(options, "seed", 0),
             progress=wants_bar(options),
         )
-    figures, made = measure_figures(report), origin(options)
+    figures, made = measure_figures(report), describe_origin(options)
     write_report(
         options.report,
         html=lambda: html.report_page(report, figures, made, curve),
@@ -72,13 +74,13 @@ def write_fit_report(report: Report, options: argparse.Namespace) -> None:
 
 
 def write_report(path: str, html: Callable[[], str], png: Callable[[], bytes]) -> None:
-    """Whole or not at all."""
+    """Write the page or the picture, by the suffix of the path, atomically."""
     is_png = Path(path).suffix.lower() == ".png"
     write_atomically(path, png() if is_png else html().encode("utf-8"))
 
 
-def origin(options: argparse.Namespace) -> html.Origin:
-    """The command, now, and the versions of what took part."""
+def describe_origin(options: argparse.Namespace) -> html.Origin:
+    """Return the command line, the current time, and the versions of the packages used."""
     framework = getattr(options, "backend", "numpy")
     versions = {"anchorlib": __version__, "Python": platform.python_version(), "numpy": np.__version__}
     versions[framework] = load(framework).version

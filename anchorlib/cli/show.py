@@ -1,4 +1,4 @@
-"""anchorlib show: the anchors in a checkpoint or a model file."""
+"""Run `anchorlib show`: print the anchors in a checkpoint or model file."""
 
 from __future__ import annotations
 
@@ -16,22 +16,32 @@ from anchorlib.results import counted
 
 
 def add_to(commands: Any) -> None:
-    """Its options."""
+    """Add the command `show` and its options."""
     command = add_command(
-        commands, "show", run, "show the anchors of a checkpoint, without running it", "anchorlib show best.pt"
+        commands,
+        "show",
+        run,
+        "show the anchors of a checkpoint or model file, without running any code in it",
+        "anchorlib show best.pt",
     )
-    command.add_argument("file", metavar="FILE", help="checkpoint of PyTorch or OneFlow, model .yaml, .cfg, .py, .json")
     command.add_argument(
-        "--strides", type=float, nargs="+", metavar="PX", help="of a state_dict that keeps none, in its order"
+        "file", metavar="FILE", help="checkpoint of PyTorch or OneFlow, or model file (.yaml, .cfg, .py, .json)"
+    )
+    command.add_argument(
+        "--strides",
+        type=float,
+        nargs="+",
+        metavar="PX",
+        help="layer strides, in file order, for a state_dict that does not store them",
     )
 
 
 def run(options: argparse.Namespace) -> int:
-    """Read and print; a checkpoint that would run something is shown as far as it goes, and ends with 2."""
+    """Read the file and print its anchors; return 2 for a checkpoint that would run code when loaded."""
     if may_be_checkpoint(Path(options.file)):
         return _show_checkpoint(options)
     if options.strides:
-        raise BadValueError("--strides has no meaning for a model file, which holds pixels.")
+        raise BadValueError("--strides has no meaning for a model file, whose anchors are in pixels.")
     file = open_anchors(options.file)
     if options.json:
         anchors = None if file.layers is None else [layer.tolist() for layer in file.layers]
@@ -39,7 +49,7 @@ def run(options: argparse.Namespace) -> int:
         return GOOD
     print(f"{options.file}: {file.form}, {counted(len(file.counts), 'layer')}")
     if file.layers is None:
-        print(f"  {file.counts[0]} anchors a layer, to be fitted: anchorlib fit DATA --out {options.file}")
+        print(f"  {file.counts[0]} anchors per layer, not yet fitted: anchorlib fit DATA --out {options.file}")
     for layer in file.layers or ():
         print("  " + "  ".join(f"{w:g} x {h:g}" for w, h in layer))
     return GOOD

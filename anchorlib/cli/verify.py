@@ -1,4 +1,4 @@
-"""anchorlib verify: do the backends give the same answers, and does a fork's own code?"""
+"""Run `anchorlib verify`: check that all backends, or a fork's own functions, give the same answers."""
 
 from __future__ import annotations
 
@@ -22,32 +22,39 @@ _SHOWN, _LINES = 12, 10  # cases that differ, and lines of one, are printed; --j
 
 
 def add_to(commands: Any) -> None:
-    """Its options."""
+    """Add the command `verify` and its options."""
     command = add_command(
         commands,
         "verify",
         run,
-        "do the backends give the same answers?",
+        "check that all backends give the same answers",
         "anchorlib verify --backends oneflow,torch --devices cpu,cuda",
     )
     add = command.add_argument
-    add("--backends", help="comma list of name or name:device: oneflow,torch:cuda (what is installed)")
-    add("--devices", default="cpu", help="comma list of cpu and cuda, for backends without a device (cpu)")
-    add("--seed", type=int, default=0, help="other inputs (0)")
-    add("--subject", help="one subject of the table")
-    add("--case", type=int, help="one case of each subject, by number")
+    add(
+        "--backends",
+        help="comma-separated backends, with or without a device: oneflow,torch:cuda (default: all that are installed)",
+    )
+    add(
+        "--devices",
+        default="cpu",
+        help="comma-separated devices, cpu and cuda, for backends given without a device (default: cpu)",
+    )
+    add("--seed", type=int, default=0, help="seed for the generated inputs (default: 0)")
+    add("--subject", help="run only this subject")
+    add("--case", type=int, help="run only this case number")
     add(
         "--candidate",
         action="append",
         default=[],
         metavar="MODULE:NAME",
-        help="a fork's own ComputeLoss, build_targets, check_anchors, kmean_anchors, check_anchor_order or bbox_iou in "
-        "place of ours, imported from the current directory; repeatable",
+        help="test a fork's own ComputeLoss, build_targets, check_anchors, kmean_anchors, check_anchor_order or "
+        "bbox_iou instead of ours; the module is imported from the current directory; repeatable",
     )
 
 
 def run(options: argparse.Namespace) -> int:
-    """Run the cases, print what differs and the table."""
+    """Run the cases, print the differences and a summary table; return the exit code."""
     started = time.perf_counter()
     with contextlib.redirect_stdout(sys.stderr):  # a candidate may print
         where = places(options.backends, options.devices, own=not options.candidate)
@@ -70,7 +77,8 @@ def run(options: argparse.Namespace) -> int:
     print("\n".join(_table(outcomes)))
     print(
         f"{len(outcomes) - len(different)} of {len(outcomes)} equal in {seconds:.1f} s; anchorlib {__version__}, seed "
-        f"{options.seed}. Exact answers bit for bit, losses and gradients to {LOSS_RTOL:g} of the largest."
+        f"{options.seed}. Exact answers must be bit-identical; losses and gradients may differ by {LOSS_RTOL:g} of the "
+        "largest value."
     )
     return DIFFERENT if different else GOOD
 
@@ -88,7 +96,7 @@ def _again(outcome: Outcome, options: argparse.Namespace) -> str:
 
 
 def _table(outcomes: list[Outcome]) -> Iterator[str]:
-    """A line for each subject, a column for each place; the versions above."""
+    """Yield a row for each subject with a column for each backend and device; their versions come first."""
     ran = Counter((outcome.case.subject, str(outcome.place)) for outcome in outcomes)
     bad = Counter((outcome.case.subject, str(outcome.place)) for outcome in outcomes if outcome.differences)
     columns = {str(outcome.place): outcome.place.xp.version for outcome in outcomes}

@@ -1,4 +1,4 @@
-"""Anchors with as few digits as their score allows."""
+"""Round anchors to the fewest decimals that keep their score."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _MOST_DIGITS = 6
 
 @dataclass(frozen=True)
 class RoundedAnchors:
-    """Anchors as they are written.
+    """Hold anchors as they are written to a file.
 
     anchors : (K, 2) float32, pixels
-    digits : decimals of their sides in the unit of the file; None where none were taken away
-    score : theirs
+    digits : decimals of the sides in the unit of the file; None if the sides were not rounded
+    score : AnchorScore of these anchors
     """
 
     anchors: HostArray
@@ -29,12 +29,12 @@ class RoundedAnchors:
     score: AnchorScore
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """Return anchors, digits and score in the types of JSON."""
         return {"anchors": self.anchors.tolist(), "digits": self.digits, **score_dict(self.score)}
 
 
 def score_dict(score: AnchorScore) -> dict[str, float]:
-    """What a report tells of a score."""
+    """Return the measures of a score that a report shows, by name."""
     return {"bpr": score.bpr, "aat": score.aat, "fitness": score.fitness, "avg_iou": score.avg_iou}
 
 
@@ -47,15 +47,18 @@ def round_anchors(
     fixed: Optional[HostArray] = None,
     least: Union[float, HostArray] = 0.0,
 ) -> RoundedAnchors:
-    """The fewest decimals for which BPR, fitness and average IoU change by no more than 1e-4, and the fit stays good.
+    """Round anchors to the fewest decimals for which BPR, fitness and average IoU change by at most 1e-4.
+
+    A good fit also stays good, and a poor one poor. Anchors that no rounding keeps so are returned unchanged.
 
     Parameters
     ----------
-    table : the boxes
+    table : SizeTable of the boxes
     anchors : (K, 2) float32, pixels
-    unit : pixels of what the file counts in
-    fixed : (m, 2) float32, anchors that stay as they are
-    least : pixels, one for all or (K, 1): the least side
+    thr : ratio limit, > 1
+    unit : pixels per unit of the file: 32 for darknet's [region], else 1
+    fixed : (m, 2) float32, pixels, anchors that are not rounded
+    least : pixels, one value or (K, 1): lower bound of the rounded sides
 
     Examples
     --------
@@ -79,6 +82,6 @@ def round_anchors(
 
 
 def is_same_score(one: AnchorScore, other: AnchorScore, measures: Sequence[str]) -> bool:
-    """Whether these measures differ by no more than 1e-4, and both fits are good or neither."""
+    """Return True if these measures differ by at most 1e-4, and both fits are good or both are poor."""
     changes = (getattr(one, name) - getattr(other, name) for name in measures)
     return all(abs(change) <= SAME_SCORE for change in changes) and one.is_good == other.is_good

@@ -1,4 +1,4 @@
-"""A report as one HTML page that needs nothing else: no network, no script, no font, and all text escaped."""
+"""Write a report as one HTML page that loads nothing: no network, script or font. All text is escaped."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from anchorlib.datasets import BoxSizes
 from anchorlib.fitting.curve import Curve
 from anchorlib.markup import Markup, element, join
 from anchorlib.reporting import svg
-from anchorlib.reporting.report import Report, problem_lines
+from anchorlib.reporting.report import Report, left_out_text, problem_lines
 from anchorlib.reporting.report_data import Figures
 from anchorlib.results import counted, grouped
 
 _MOST_CLASSES = 12
-_MOST_EXAMPLES = 3  # of a kind of problem
+_MOST_EXAMPLES = 3  # shown for each kind of problem
 
-#: What the page may load: nothing but the style within it. A browser holds it to that.
+#: The page may load nothing but its own inline style. Browsers enforce this.
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 
 
 @dataclass(frozen=True)
 class Origin:
-    """What made a page: the command line, when, and the versions by name."""
+    """Say how a page was made: the command line, the date, and the versions of packages by name."""
 
     command: str
     made: str
@@ -33,7 +33,7 @@ class Origin:
 
 
 def report_page(report: Report, figures: Figures, origin: Origin, curve: Optional[Curve] = None) -> str:
-    """The page of a report; without a curve it says that it was left out.
+    """Return the HTML page of a report. Without a curve, the page says that the curve was left out.
 
     Examples
     --------
@@ -74,7 +74,7 @@ def report_page(report: Report, figures: Figures, origin: Origin, curve: Optiona
 
 
 def curve_page(curve: Curve, data: str, boxes: BoxSizes, origin: Origin) -> str:
-    """The page of a curve alone."""
+    """Return the HTML page of a curve, without a report on anchors."""
     heads = ["k", "average IoU", "fitness", "recall"]
     rows = []
     for k, fit in zip(curve.ks, curve.fits):
@@ -108,7 +108,9 @@ def _page(title: str, headline: str, *parts: Markup) -> str:
     )
     main = element("main", element("h1", title), element("p", headline, class_="quiet"), *parts)
     html = f"<!doctype html>\n{element('html', head, element('body', main), lang='en')}\n"
-    return html.encode("utf-8", errors="backslashreplace").decode("utf-8")  # names of files that are no UTF-8
+    return html.encode("utf-8", errors="backslashreplace").decode(
+        "utf-8"
+    )  # file names may contain bytes that are not UTF-8
 
 
 def _section(title: str, name: str, *parts: Union[Markup, str], wide: bool = False) -> Markup:
@@ -121,7 +123,7 @@ def _table(
     right: Sequence[int] = (),
     even: bool = False,
 ) -> Markup:
-    """A table; the columns `right` hold numbers; with `even`, no content makes its column wider."""
+    """Return a table. Columns in `right` hold numbers; with `even`, all columns stay equally wide."""
     classes = ["n" if i in right else None for i in range(len(heads))]
     head = element("tr", *(element("th", cell, class_=c, scope="col") for cell, c in zip(heads, classes)))
     body = [element("tr", *(element("td", cell, class_=c) for cell, c in zip(row, classes))) for row in rows]
@@ -129,7 +131,7 @@ def _table(
 
 
 def _unbroken(text: str) -> str:
-    """With numbers such as 4 784 on one line: their spaces are no-break ones."""
+    """Return the text with no-break spaces within numbers such as 4 784."""
     return re.sub(r"(?<=\d) (?=\d{3}\b)", "\N{NO-BREAK SPACE}", text)
 
 
@@ -164,7 +166,9 @@ def _sizes_section(report: Report, figures: Figures) -> Markup:
         entries.append((shade, f"{grouped(fullest)} boxes in a cell of 1/{1 / figures.density.step:g} octave"))
     notes = []
     if figures.density.not_drawn:
-        notes.append(_quiet(f"Not drawn, without area or too small: {counted(figures.density.not_drawn, 'box')}."))
+        notes.append(
+            _quiet(f"Not drawn because the area is zero or too small: {counted(figures.density.not_drawn, 'box')}.")
+        )
     return _section("Box sizes and anchors", "sizes", _legend(entries), svg.density_chart(report, figures), *notes)
 
 
@@ -184,7 +188,7 @@ def _layers_section(report: Report) -> Markup:
     return _section(
         "Layers",
         "layers",
-        _quiet("Share of the boxes that the layer's anchors fit best, and its own recall."),
+        _quiet("Share of the boxes that the layer's anchors fit best, and the recall of the layer by itself."),
         _table(["layer", "fits best", "recall", "anchors, px"], rows),
     )
 
@@ -203,7 +207,10 @@ def _ratio_section(report: Report, figures: Figures) -> Markup:
     return _section(
         "How well boxes are fitted",
         "ratios",
-        _quiet("The best ratio of each box: 1 is an anchor of its very size; at 1/thr and below, no anchor matches."),
+        _quiet(
+            "The best ratio of each box. At 1, an anchor has exactly the size of the box; "
+            "at 1/thr and below, no anchor matches."
+        ),
         _legend(entries),
         svg.ratio_chart(report, figures),
     )
@@ -211,7 +218,7 @@ def _ratio_section(report: Report, figures: Figures) -> Markup:
 
 def _curve_section(curve: Optional[Curve], report: Optional[Report]) -> Markup:
     if curve is None:
-        return _section("Number of anchors", "curve", _quiet("Left out: --no-curve."))
+        return _section("Number of anchors", "curve", _quiet("Left out because of --no-curve."))
     entries = []
     for name, _, class_, shape in svg.CURVE_LINES:
         line = element("path", d="M-9 0H9", class_=f"line {class_}")
@@ -219,12 +226,12 @@ def _curve_section(curve: Optional[Curve], report: Optional[Report]) -> Markup:
     if report:
         entries.append((svg.marker("circle", 0, 0, "ring iou", scale=1.5), "these anchors"))
     made = "fitness" if curve.objective == "ratio" else "average IoU"
-    said = f"Each number of anchors fitted for {made} on its own."
+    text = f"A separate fit for each number of anchors, for the best {made}."
     if curve.knee is not None:
-        said += " The knee is where average IoU stands highest above the line from the first point to the last."
+        text += " The knee is the point where average IoU is highest above the line from the first point to the last."
     if curve.left_out:
-        said += f" Not fitted: k = {curve.left_out[0]} and more, there are fewer distinct sizes."
-    return _section("Number of anchors", "curve", _quiet(said), _legend(entries), svg.curve_chart(curve, report))
+        text += f" {left_out_text(curve)}"
+    return _section("Number of anchors", "curve", _quiet(text), _legend(entries), svg.curve_chart(curve, report))
 
 
 def _classes_section(report: Report, figures: Figures) -> Markup:
@@ -253,7 +260,7 @@ def _unmatched_section(figures: Figures) -> Markup:
         for box in figures.unmatched
     ]
     parts = [
-        _quiet(f"{grouped(figures.n_unmatched)} in all, the largest first."),
+        _quiet(f"{grouped(figures.n_unmatched)} in total, the largest first."),
         _table(["image", "class", "size, px", "ratio"], rows, right=(2, 3), even=True),
     ]
     left = figures.n_unmatched - len(rows)

@@ -1,10 +1,10 @@
-"""What was measured and fitted, as text for people and as a dict for machines."""
+"""Report measured and fitted anchors: parts of text for people, a dict for machines."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Optional
+from typing import Any, NamedTuple, Optional
 
 import numpy as np
 
@@ -18,11 +18,11 @@ from anchorlib.results import counted, grouped
 
 @dataclass(frozen=True)
 class LayerUse:
-    """What the anchors of one layer do for a set of boxes.
+    """Measure how a set of boxes uses the anchors of one layer.
 
-    anchors : (A, 2) pixels
-    bpr : the share of boxes with a ratio > 1 / thr to some anchor of this layer
-    nearest : the share of boxes that an anchor of this layer fits best
+    anchors : (A, 2) float32, pixels
+    bpr : share of boxes with a ratio > 1 / thr to some anchor of this layer
+    nearest : share of boxes that an anchor of this layer fits best
     """
 
     anchors: HostArray
@@ -30,14 +30,32 @@ class LayerUse:
     nearest: float
 
 
+class ReportParts(NamedTuple):
+    """Hold the parts of a report in the order in which people read them.
+
+    headline : the data set and its boxes
+    problems : a line for each kind of problem in the labels
+    scores, layers : tables, as rows of cells; the first row has the heads of the columns
+    verdict : whether the fit is good, and how it was found
+    """
+
+    headline: str
+    problems: list[str]
+    scores: list[list[str]]
+    layers: list[list[str]]
+    verdict: str
+
+
 @dataclass(frozen=True)
 class Report:
-    """A set of anchors on a set of boxes, with what it replaces.
+    """Describe a set of anchors on a set of boxes, and the anchors that they are compared with.
 
-    score, layers : of the anchors; before : of the anchors they are compared with, called `before_name`
-    before_anchors : (K, 2) pixels, the anchors they are compared with
-    fitted : method, seed, seconds and so on, where the anchors were fitted
-    written : the anchors as they go to a file, where they do
+    data : name of the data set
+    boxes, thr, imgsz, backend : what the anchors were measured on, and how
+    score, layers : AnchorScore of the anchors, and how the boxes use each layer
+    before, before_anchors, before_name : score, (K, 2) pixels and name of the anchors to compare with, if any
+    fitted : method, seed, seconds and so on if the anchors were fitted, else empty
+    written : the anchors as they are written to a file, if they are
     """
 
     data: str
@@ -55,11 +73,11 @@ class Report:
 
     @property
     def name(self) -> str:
-        """What the anchors are called, next to those they are compared with."""
+        """Return the name of the anchors in tables and legends."""
         return "fitted" if self.fitted else "anchors"
 
     def to_dict(self) -> dict[str, Any]:
-        """One JSON object; anchors are [w, h] in pixels with all the digits of their float32."""
+        """Return one JSON object; anchors are [w, h] in pixels with all the digits of their float32."""
         return {
             "anchors": [[float(w), float(h)] for layer in self.layers for w, h in layer.anchors],
             **score_dict(self.score),
@@ -71,18 +89,22 @@ class Report:
             "problems": self.boxes.count_problems(),
         }
 
-    def to_text(self) -> str:
-        """A page of a terminal."""
-        parts = [
-            "\n".join([self.headline(), *(f"  {line}" for line in problem_lines(self.boxes))]),
-            self._score_text(),
-            self._layer_text(),
-            self.verdict(),
-        ]
-        return "\n\n".join(part for part in parts if part)
+    def parts(self) -> ReportParts:
+        """Return the parts of the report as text that is not yet aligned, joined or coloured."""
+        layers = [["layer", "fits best", "recall", "anchors (w,h px)"]]
+        for i, layer in enumerate(self.layers, 1):
+            sides = "  ".join(f"{w:.1f},{h:.1f}" for w, h in layer.anchors)
+            layers.append([str(i), f"{layer.nearest:.1%}", f"{layer.bpr:.4f}", sides])
+        return ReportParts(
+            headline=self.headline(),
+            problems=problem_lines(self.boxes),
+            scores=[["", *(head for head, _ in self.scores())], *self.score_rows()],
+            layers=layers,
+            verdict=self.verdict(),
+        )
 
     def headline(self) -> str:
-        """What the boxes are."""
+        """Return a line on the data set: images, boxes and input size."""
         boxes = self.boxes
         small = int((np.min(boxes.wh, axis=1) < 3).sum())
         first = f"{self.data}: {grouped(len(boxes.image_wh))} images, {grouped(len(boxes.wh))} boxes"
@@ -90,11 +112,8 @@ class Report:
             first += f" ({grouped(small)} under 3 px)"
         return f"{first}, at {self.imgsz}"
 
-    def _score_text(self) -> str:
-        return _aligned([["", *(head for head, _ in self.scores())], *self.score_rows()])
-
     def scores(self) -> list[tuple[str, AnchorScore]]:
-        """Those of the anchors before, of these, and of these as they are written, with what each is called."""
+        """Return (name, score) of the earlier anchors, of these anchors, and of these as written to a file."""
         scores = [(self.name, self.score)]
         if self.before is not None:
             scores.insert(0, (self.before_name, self.before))
@@ -103,7 +122,7 @@ class Report:
         return scores
 
     def score_rows(self) -> list[list[str]]:
-        """Label and values, those of `scores`, of each measure."""
+        """Return for each measure its label and its value in each of `scores`."""
         rows = [
             ("best possible recall", "bpr", "{:.4f}"),
             (f"anchors/target at thr {self.thr:g}", "aat", "{:.2f}"),
@@ -113,15 +132,8 @@ class Report:
         scores = [score for _, score in self.scores()]
         return [[label, *(form.format(getattr(score, name)) for score in scores)] for label, name, form in rows]
 
-    def _layer_text(self) -> str:
-        table = [["layer", "fits best", "recall", "anchors (w,h px)"]]
-        for i, layer in enumerate(self.layers, 1):
-            sides = "  ".join(f"{w:.1f},{h:.1f}" for w, h in layer.anchors)
-            table.append([str(i), f"{layer.nearest:.1%}", f"{layer.bpr:.4f}", sides])
-        return _aligned(table, left=(0, 3))
-
     def verdict(self) -> str:
-        """Whether the fit is good, and how it was found."""
+        """Return sentences that say whether the fit is good, and how it was found."""
         if self.score.is_good:
             said = "a good fit"
         else:
@@ -131,18 +143,18 @@ class Report:
         if self.fitted:
             text += " {method}, seed {seed}, {seconds:.2f} s".format(**self.fitted) + f" on {self.backend}."
         if self.fitted.get("kept_start"):
-            text += " The anchors given were already the best found, and are kept."
+            text += " No better anchors were found; the given anchors are kept."
         if self.fitted.get("kept_file"):
-            text += f" The file's anchors are as good within {SAME_SCORE}, and stay."
+            text += f" The file's anchors score the same (within {SAME_SCORE}); the file is unchanged."
         if self.written is not None and self.written.digits is not None:
             digits = self.written.digits
-            shown = f"with {digits} decimal{'s' * (digits != 1)}" if digits else "as whole numbers"
-            text += f" Written {shown}, as the score allows."
+            shown = f"with {digits} decimal{'s' * (digits != 1)}" if digits else "as integers"
+            text += f" Written {shown}; the score stays the same (within {SAME_SCORE})."
         return text
 
 
 def measure_layers(table: SizeTable, layers: Sequence[HostArray], thr: float) -> list[LayerUse]:
-    """What each layer's anchors do for the boxes."""
+    """Return how the boxes of `table` use the anchors of each layer, (A, 2) float32 in pixels."""
     uses = table.use(np.concatenate(layers), thr)
     result, first = [], 0
     for anchors in layers:
@@ -152,35 +164,17 @@ def measure_layers(table: SizeTable, layers: Sequence[HostArray], thr: float) ->
     return result
 
 
-def curve_text(curve: Curve) -> str:
-    """A fit for each number of anchors, with a bar for the average IoU and the knee marked."""
-    lowest = curve.fits[0].score.avg_iou
-    span = max(curve.fits[-1].score.avg_iou - lowest, 1e-9)
-    table = [["k", "avg IoU", "fitness", "recall", ""]]
-    for k, fit in zip(curve.ks, curve.fits):
-        score = fit.score
-        bar = "#" * max(1, round(30 * (score.avg_iou - lowest) / span)) + ("  <- knee" if k == curve.knee else "")
-        table.append([str(k), f"{score.avg_iou:.4f}", f"{score.fitness:.4f}", f"{score.bpr:.4f}", bar])
-    text = _aligned(table, left=(4,))
-    if curve.left_out:
-        text += f"\n\nNot fitted: k = {curve.left_out[0]} and more, there are fewer distinct sizes."
-    return text
+def left_out_text(curve: Curve) -> str:
+    """Return the sentence on the numbers of anchors that a curve leaves out; "" if it leaves out none."""
+    if not curve.left_out:
+        return ""
+    return f"Not fitted: k >= {curve.left_out[0]}, because there are fewer distinct box sizes."
 
 
 def problem_lines(boxes: BoxSizes, examples: int = 1) -> list[str]:
-    """One line a kind of problem: how many, and the first ones with file and line."""
+    """Return a line for each kind of problem: the count, and the first `examples` with file and line."""
     lines = []
     for kind, count in boxes.count_problems().items():
         shown = [str(problem) for problem in boxes.problems if problem.kind == kind][:examples]
         lines.append(f"{count} x {kind}, e.g. {'; '.join(shown)}")
     return lines
-
-
-def _aligned(table: list[list[str]], left: Sequence[int] = (0,)) -> str:
-    """Columns of equal width, two spaces apart; those in `left` flush left, the others flush right."""
-    widths = [max(len(row[i]) for row in table) for i in range(len(table[0]))]
-    lines = []
-    for row in table:
-        cells = [cell.ljust(w) if i in left else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths))]
-        lines.append(("  " + "  ".join(cells)).rstrip())
-    return "\n".join(lines)

@@ -78,7 +78,7 @@ def test_the_page_shows_all_that_was_measured():
         "knee: k = ",
         "dog 2 0.0000 0.5000",
         "b.jpg dog 300.0 × 20.0 0.200",
-        "1 in all",
+        "1 in total",
         "None found.",
         "anchorlib 1.0",
     ):
@@ -132,12 +132,12 @@ def test_long_lists_are_cut_and_say_so():
 
 def test_what_is_left_out_is_said():
     report = report_of(box_sizes([[10, 10], [12, 10]]), [[[10, 10]]])
-    assert "Left out: --no-curve." in Page(page_of(report)).text
+    assert "Left out because of --no-curve." in Page(page_of(report)).text
     few = Page(page_of(report, fit_curve(report.boxes.wh, range(1, 6)))).text
-    assert "Not fitted: k = 3 and more, there are fewer distinct sizes." in few
+    assert "Not fitted: k >= 3, because there are fewer distinct box sizes." in few
     assert "None." in few
     with_zero = report_of(box_sizes([[10, 10], [0, 10]]), [[[10, 10]]])
-    assert "Not drawn, without area or too small: 1 box." in Page(page_of(with_zero)).text
+    assert "Not drawn because the area is zero or too small: 1 box." in Page(page_of(with_zero)).text
 
 
 def test_millions_of_boxes_make_a_page_of_half_a_megabyte_at_most():
