@@ -1,4 +1,4 @@
-"""The environments, and how they are made: what ci/test, ci/matrix and ci/bench/run share."""
+"""The environments of ci/test, ci/matrix and ci/bench/run, and how they are made."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ BIN = "Scripts" if os.name == "nt" else "bin"
 
 @dataclass
 class Environment:
-    """A Python with what is installed in it, and the way in which anchorlib is."""
+    """A Python version, the packages to install, and how to install anchorlib."""
 
     pythons: tuple[str, ...]
     requirements: tuple[str, ...]
     extras: str
     install: str  # "editable", "plain" (pip install .) or "wheel" (of the sdist)
     backends: tuple[str, ...]
-    pytest: tuple[str, ...]  # both ways to call it are used
+    pytest: tuple[str, ...]  # the tests run both ways of calling pytest
     checks: bool = False  # format, lint and types, once
-    coverage: bool = False  # measured here; together they must reach what ci/test asks for
-    licences: bool = False  # of the core and its tests; what CUDA wheels bring along is NVIDIA's
-    locked: bool = False  # made of what ci/locks/NAME.txt names, with its hashes, and of nothing else
-    unlocked: tuple[str, ...] = ()  # names, but for these: what comes in several builds of one version
-    in_test: bool = True  # of ci/test; the others are rows of ci/matrix only
-    unsupported: str = ""  # why the last backend does not load: ci/matrix sees that it does not
+    coverage: bool = False  # measured here; ci/test has the limit for all environments together
+    licences: bool = False  # check licences: only where no CUDA wheels (NVIDIA's licence) are installed
+    locked: bool = False  # contains only the packages of ci/locks/NAME.txt, checked by hash
+    unlocked: tuple[str, ...] = ()  # packages that have several builds of one version, not locked
+    in_test: bool = True  # part of ci/test; the others are only in ci/matrix
+    unsupported: str = ""  # why the last backend does not load; ci/matrix checks that it fails
 
 
 ENVIRONMENTS = {
@@ -51,7 +51,7 @@ ENVIRONMENTS = {
         locked=True,
         unlocked=("torch", "triton", "nvidia-*", "cuda-*"),
     ),
-    "oneflow": Environment(  # all three frameworks in one process; the oldest array-api-compat, beside torch
+    "oneflow": Environment(  # all three frameworks in one process; the oldest array-api-compat
         pythons=("3.10",),
         requirements=("torch==1.13.1", "numpy==1.26.*", "array-api-compat==1.11.*"),
         extras="test,oneflow",
@@ -61,7 +61,7 @@ ENVIRONMENTS = {
         coverage=True,
         locked=True,
     ),
-    "numpy-oldest": Environment(  # what pyproject.toml says is enough
+    "numpy-oldest": Environment(  # the oldest versions that pyproject.toml allows
         pythons=("3.9",),
         requirements=("numpy==1.22.*", "array-api-compat==1.11.*", "pillow==9.4.*", "tqdm==4.60.*"),
         extras="test",
@@ -70,7 +70,7 @@ ENVIRONMENTS = {
         pytest=("pytest",),
         locked=True,
     ),
-    "numpy-newest": Environment(  # what a user gets today, so not locked
+    "numpy-newest": Environment(  # the versions that a user gets today, so not locked
         pythons=("3.13", "3.12"),
         requirements=(),
         extras="test,fast",
@@ -129,7 +129,7 @@ ENVIRONMENTS = {
 
 
 def make(name: str, locked: bool = True) -> str:
-    """The environment's Python, with the code of today; `locked=False` for what pip would find now."""
+    """Make the environment with the current code; return its Python. `locked=False`: the versions of today."""
     environment = ENVIRONMENTS[name]
     extras = f".[{environment.extras}]"
     installs = [("-e", extras, *environment.requirements)] if environment.install == "editable" else [
@@ -142,8 +142,8 @@ def make(name: str, locked: bool = True) -> str:
     python = make_environment(ENVS / name, environment.pythons, *installs, made_from=made_from)
     if locked and environment.locked:
         check_lock(name, python)
-    shutil.rmtree(ROOT / "build", ignore_errors=True)  # or a file that is gone would be installed from there
-    if environment.install != "editable":  # the dependencies may be older, the code may not
+    shutil.rmtree(ROOT / "build", ignore_errors=True)  # or deleted files would be installed from there
+    if environment.install != "editable":  # the dependencies may be from an earlier run, the code must not
         pip(python, "--force-reinstall", "--no-deps", wheel_of_sdist() if environment.install == "wheel" else ".")
     return python
 
@@ -153,7 +153,7 @@ def lock_of(name: str) -> Path:
 
 
 def lockable(name: str, python: str) -> dict[str, str]:
-    """Package -> version of what the environment holds and its lock names."""
+    """Map each package that the lock must name to its version in the environment."""
     listed = json.loads(output([python, "-m", "pip", "list", "--format", "json"]))
     left_out = ("pip", "anchorlib", *ENVIRONMENTS[name].unlocked)
     found = {entry["name"].lower(): entry["version"] for entry in listed}
@@ -161,19 +161,21 @@ def lockable(name: str, python: str) -> dict[str, str]:
 
 
 def check_lock(name: str, python: str) -> None:
-    """Raises where the environment holds a package that its lock does not name, or another version of it."""
+    """Raise RuntimeError if the environment has a package that its lock does not name, or another version of it."""
     lock = dict(re.findall(r"^(\S+)==(\S+) --hash=", lock_of(name).read_text(encoding="utf-8"), re.MULTILINE))
     other = [
-        f"{package} {version}, where the lock has {lock.get(package, 'none')}"
+        f"{package} is {version}, the lock has {lock.get(package, 'none')}"
         for package, version in lockable(name, python).items()
         if lock.get(package) != version
     ]
     if other:
-        raise RuntimeError(f"not what ci/locks/{name}.txt says: {'; '.join(other)}. Run ci/lock {name}, look, commit.")
+        raise RuntimeError(
+            f"ci/locks/{name}.txt does not match: {'; '.join(other)}. Run ci/lock {name}, review it, commit it."
+        )
 
 
 def wheel_of_sdist() -> str:
-    """A wheel built from the sdist, as an index would serve it."""
+    """Build the source archive, and from it a wheel; return the path of the wheel."""
     builder = make_environment(ENVS / "build", ("3.11", "3.12", "3.13"), ("build",), made_from="")
     out = ENVS / "dist"
     shutil.rmtree(out, ignore_errors=True)
@@ -183,7 +185,7 @@ def wheel_of_sdist() -> str:
 
 
 def make_environment(folder: Path, pythons: tuple[str, ...], *installs: tuple[str, ...], made_from: str) -> str:
-    """An environment's Python; made anew, by these calls of `pip install`, unless it was made from the same."""
+    """Return the Python of an environment; make it with these calls of `pip install` unless it is up to date."""
     python = str(folder / BIN / "python")
     key = hashlib.sha256(repr((pythons, installs, made_from)).encode()).hexdigest()
     stamp = folder / "made-from"
@@ -194,7 +196,7 @@ def make_environment(folder: Path, pythons: tuple[str, ...], *installs: tuple[st
     call([find_python(pythons), "-m", "venv", str(folder)])
     for install in (("--upgrade", "pip"), *installs):
         pip(python, *install)
-    stamp.write_text(key)  # last, so that half an environment is made anew
+    stamp.write_text(key)  # last, so that an incomplete environment is made again
     return python
 
 
@@ -203,12 +205,12 @@ def find_python(versions: tuple[str, ...]) -> str:
     for version in versions:
         candidates = [shutil.which(f"python{version}"), shutil.which("python3"), shutil.which("python"), sys.executable]
         candidates += sorted(glob.glob(f"{pyenv}/versions/{version}.*/bin/python"))
-        for candidate in filter(None, candidates):  # a shim of pyenv is on PATH and may still not run
+        for candidate in filter(None, candidates):  # a shim of pyenv may be on PATH without a version to run
             asked = "import sys; print('%d.%d' % sys.version_info[:2])"
             found = subprocess.run([candidate, "-c", asked], capture_output=True, text=True)
             if found.returncode == 0 and found.stdout.strip() == version and str(ENVS) not in candidate:
                 return candidate
-    raise RuntimeError(f"needs Python {' or '.join(versions)}, on PATH or under pyenv; found neither.")
+    raise RuntimeError(f"needs Python {' or '.join(versions)} on PATH or under pyenv, found none. Install one.")
 
 
 def pip(python: str, *arguments: str) -> None:
@@ -224,7 +226,7 @@ def output(command: list[str]) -> str:
 
 
 def clean_env() -> dict[str, str]:
-    """Without what would let one environment see another's packages."""
+    """Return the environment variables without those that add packages of another environment."""
     return {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")}
 
 

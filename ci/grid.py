@@ -1,4 +1,4 @@
-"""What runs where, and the grid that ci/test and ci/matrix end with."""
+"""Run the tests of an environment, and print the table at the end of ci/test and ci/matrix."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ b.name: {'version': b.version, 'devices': b.devices, 'problem': b.problem} for b
 
 
 def look(name: str, python: str) -> dict:
-    """The environment's Python and backends as they are found, and what is to be asked of them: name or name:device."""
+    """Return the environment's Python, its backends, and the backends to test: name or name:device."""
     version, found = json.loads(output([python, "-c", ASK]))
     backends = ENVIRONMENTS[name].backends
     with_cuda = [b for b in backends if any(device.startswith("cuda") for device in found[b]["devices"])]
@@ -23,16 +23,20 @@ def look(name: str, python: str) -> dict:
 
 
 def missing(name: str, result: dict) -> list[str]:
-    """A line for each backend that the environment is for and that does not import."""
+    """Return a line for each backend of the environment that does not import."""
     problems = {backend: result["found"][backend]["problem"] for backend in ENVIRONMENTS[name].backends}
-    return [f"{name}: {backend} was asked for: {problem}" for backend, problem in problems.items() if problem]
+    return [
+        f"{name}: {backend} is required but does not import: {problem}"
+        for backend, problem in problems.items()
+        if problem
+    ]
 
 
 def run_tests(name: str, python: str, asked: list[str], for_pytest: list[str], failures: list[str]) -> dict:
-    """The suite in an environment, called in its way: counts and seconds."""
+    """Run the tests in an environment; return counts and seconds."""
     environment = ENVIRONMENTS[name]
     report = ENVS / f"{name}.xml"
-    report.unlink(missing_ok=True)  # an abort of the process must not show the counts of another day
+    report.unlink(missing_ok=True)  # if the process dies, no counts of an earlier run may remain
     runner = [str(Path(python).parent / "pytest")] if environment.pytest == ("pytest",) else [python, "-m", "pytest"]
     started = time.monotonic()
     what = ["--backends", ",".join(asked), "--extras", environment.extras, f"--junitxml={report}", "-q"]
@@ -46,12 +50,12 @@ def run_tests(name: str, python: str, asked: list[str], for_pytest: list[str], f
 
 
 def coverage_file(name: str) -> Path:
-    """Where an environment's run leaves what it covered."""
+    """Return the path of an environment's coverage data."""
     return ENVS / f"{name}.coverage"
 
 
 def read_counts(report: Path) -> dict:
-    """Of pytest's report; none is a failure."""
+    """Read the counts of pytest's report; a missing report counts as a failure."""
     if not report.exists():
         return {"passed": 0, "failed": 1, "skipped": 0}
     suite = ElementTree.parse(report).getroot().find("testsuite")
@@ -60,10 +64,10 @@ def read_counts(report: Path) -> dict:
 
 
 def print_grid(names: list[str], results: dict[str, dict]) -> None:
-    """A line for each environment, backend and device; then the counts of its tests.
+    """Print a line for each environment, backend and device, and the counts of its tests.
 
-    results : name -> what `look` gives, with the counts of `read_counts` and `seconds` where tests ran, and in `said`
-        what is to be told of "torch" or "torch:cuda" in place of "run"
+    results : name -> the result of `look`; with the counts of `read_counts` and `seconds` if tests ran; `said` maps
+        "torch" or "torch:cuda" to the text to print instead of "run"
     """
     title("backend x device x version")
     line = "{:14} {:7} {:8} {:14} {:5} {}"
@@ -80,13 +84,13 @@ def print_grid(names: list[str], results: dict[str, dict]) -> None:
                 if place in told:
                     said = told[place]
                 elif info["problem"]:
-                    said = f"ASKED FOR AND NOT HERE: {info['problem'].splitlines()[0]}"
+                    said = f"REQUIRED BUT MISSING: {info['problem'].splitlines()[0]}"
                 elif place in result["asked"]:
                     said = "run"
                 elif backend == "numpy":
-                    said = "not here: NumPy has no CUDA"
+                    said = "absent: NumPy does not use CUDA"
                 else:
-                    said = f"not here: {backend} finds no CUDA device that it has code for"
+                    said = f"absent: {backend} finds no CUDA device that it supports"
                 print(line.format(name, result["python"], backend, info["version"] or "", device, said))
         if result is not None and "passed" in result:
             print(f"{name:14} {result['passed']} passed, {result['failed']} failed, {result['skipped']} skipped "

@@ -129,7 +129,7 @@ def build_targets(targets, anchors_grid, shapes, thr, offset=0.5):
     layers = []
     for layer, (ny, nx) in enumerate(shapes):
         gain_x, gain_y = F32(nx), F32(ny)
-        matches = []  # rule 1; anchor-major, then target order: rule 3
+        matches = []  # anchor by anchor, each in the order of the targets
         for a in range(len(anchors_grid[layer])):
             anchor_w, anchor_h = F32(anchors_grid[layer][a][0]), F32(anchors_grid[layer][a][1])
             for t, target in enumerate(targets):
@@ -141,10 +141,10 @@ def build_targets(targets, anchors_grid, shapes, thr, offset=0.5):
                 if worst < F32(thr):
                     matches.append((int(target[0]), int(target[1]), a, gx, gy, gw, gh, anchor_w, anchor_h, t))
         rows = []
-        for where in ("own", "left", "up", "right", "down"):  # rule 3
+        for where in ("own", "left", "up", "right", "down"):  # the order of the rows
             for image, cls, a, gx, gy, gw, gh, anchor_w, anchor_h, t in matches:
                 from_right, from_bottom = gain_x - gx, gain_y - gy
-                wanted = {  # rule 2
+                wanted = {  # only a neighbour that is inside the grid and nearer than half a cell
                     "own": True,
                     "left": gx % one < half and gx > one,
                     "up": gy % one < half and gy > one,
@@ -153,7 +153,7 @@ def build_targets(targets, anchors_grid, shapes, thr, offset=0.5):
                 }[where]
                 if not wanted:
                     continue
-                x, y = gx, gy  # rule 4
+                x, y = gx, gy  # moved by half a cell towards the neighbour
                 if where == "left":
                     x = gx - half
                 elif where == "up":

@@ -1,7 +1,7 @@
-"""How long reading labels takes, beside reading one file at a time: `ci/bench/run labels` calls this.
+"""Measure how long reading labels takes, compared with reading one file at a time; `ci/bench/run labels` calls this.
 
-Makes, in --folder, a YOLO data set of small JPEG files and their labels, and a COCO .json of polygons; reads them
-warm, each way in a process of its own, and checks that all ways give the same sizes.
+Makes a YOLO data set of small JPEG files with labels, and a COCO .json of polygons, in --folder. Reads them from the
+page cache, each method in its own process, and checks that all methods give the same sizes.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ IMAGE_SIZES = ((640, 480), (480, 640), (640, 427), (500, 375), (612, 612))
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--files", type=int, default=118_000, help="label files (118000)")
-    parser.add_argument("--megabytes", type=int, default=500, help="of the COCO .json (500)")
+    parser.add_argument("--files", type=int, default=118_000, help="number of label files (default: 118000)")
+    parser.add_argument("--megabytes", type=int, default=500, help="size of the COCO .json (default: 500)")
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--json", type=Path)
-    parser.add_argument("--way", choices=WAYS, help="do this one, once, and print what came of it")
+    parser.add_argument("--way", choices=WAYS, help="run this method once, and print its result")
     options = parser.parse_args()
     if options.way:
         return once(options.way, options.folder)
@@ -185,8 +185,8 @@ YOLO_WAYS = {
     "YOLO, anchorlib": lambda folder: read_boxes(folder / "yolo" / "data.yaml").wh,
     "YOLO, anchorlib, cached": lambda folder: cached(folder, folder / "yolo" / "data.yaml"),
     "YOLO, one file at a time": one_at_a_time,
-    "labels alone, anchorlib": labels_alone,
-    "image sizes alone, anchorlib": headers,
+    "only labels, anchorlib": labels_alone,
+    "only image sizes, anchorlib": headers,
 }
 COCO_WAYS = {
     "COCO, anchorlib": lambda folder: read_boxes(folder / "coco.json").wh,

@@ -1,8 +1,8 @@
-"""What boxes cost as they grow in number: `ci/bench/run scale` calls this.
+"""Measure the cost of reading, counting, merging and fitting by number of boxes; `ci/bench/run scale` calls this.
 
-From 1e5 to 1e7 boxes, in seconds of one core's time, each figure in a process of its own; 1e9 is on the line through
-the two largest. Label files are read warm in shards of at most 1e6 boxes; beyond that the shards are the same files by
-other names, which costs as much to read and spares the disk.
+Measures 1e5 to 1e7 boxes in seconds of one core, each figure in its own process, and extrapolates linearly to 1e9
+from the two largest. Label files are read from the page cache in shards of at most 1e6 boxes; larger sets read the
+same files under other names, which costs the same time and saves disk space.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ TARGET = 10**9
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--folder", type=Path, required=True)
-    parser.add_argument("--most", type=int, default=10**7, help="boxes")
+    parser.add_argument("--most", type=int, default=10**7, help="largest number of boxes (default: 1e7)")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--one", nargs=2, help=argparse.SUPPRESS)  # a stage and its boxes, in a process of its own
     options = parser.parse_args()

@@ -1,9 +1,9 @@
-"""How long targets and losses take, against the obvious way to write them and against YOLOv5's own package.
+"""Measure build_targets and ComputeLoss, next to a plain formulation and YOLOv5's own package.
 
     python ci/bench/training.py [targets] [loss] [--framework torch|oneflow] [--device cuda] [--repeat 15] [--json FILE]
 
-Prints a table of medians in milliseconds. The ways take turns in one process on one thread, so that only ratios of one
-run are to be compared. YOLOV5_WHEEL_DIR may name a folder with the unpacked yolov5 7.0.14 wheel.
+Prints a table of medians in milliseconds. The methods take turns in one process on one thread; compare only ratios
+within one run. YOLOV5_WHEEL_DIR may name a folder with the unpacked yolov5 7.0.14 wheel.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def random_targets(n, seed=0):
 
 
 def plain_targets(flow, p, targets, anchors, thr=4.0):
-    """Layer by layer, one anchor and one direction after the other, each with a mask of its own."""
+    """Assign targets plainly: layer by layer, anchor by anchor, direction by direction, each with its own mask."""
     layers = []
     for predicted, layer_anchors in zip(p, anchors):
         ny, nx = predicted.shape[2:4]
@@ -112,7 +112,7 @@ def plain_loss(flow, p, targets, anchors):
 
 
 def peer_loss(flow, model):
-    """YOLOv5's own ComputeLoss, from the folder YOLOV5_WHEEL_DIR; what its imports need beside it is left empty."""
+    """Return YOLOv5's own ComputeLoss from the folder YOLOV5_WHEEL_DIR; its other imports are empty modules."""
     folder = os.environ.get("YOLOV5_WHEEL_DIR")
     if not folder or flow.__name__ != "torch":
         return None
@@ -170,7 +170,7 @@ def bench(framework="torch", device="cpu", repeat=15, counts=COUNTS, loss_counts
     layer_anchors = [anchors[i] for i in range(3)]
 
     def wait(outputs):
-        """OneFlow and CUDA return before the work is done."""
+        """Wait for the result: OneFlow and CUDA return before the work is done."""
         xp.to_numpy(outputs[-1][-1])
 
     def step(loss):
@@ -179,7 +179,7 @@ def bench(framework="torch", device="cpu", repeat=15, counts=COUNTS, loss_counts
         loss().sum().backward()
         xp.to_numpy(p[-1].grad[0, 0, 0, 0])
 
-    # As in training: once large arrays were freed, the allocator keeps freed memory in place of giving it back.
+    # As in training: after large arrays were freed, the allocator keeps the memory instead of returning it.
     for _ in range(2):
         step(lambda: ours(p, xp.from_numpy(random_targets(COUNTS[0]), device=device))[0])
     rows = []
@@ -222,7 +222,7 @@ def table(rows):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("parts", nargs="*", metavar="PART", help="targets, loss (both)")
+    parser.add_argument("parts", nargs="*", metavar="PART", help="targets, loss (default: both)")
     parser.add_argument("--framework", default="torch", choices=["torch", "oneflow"])
     parser.add_argument("--device", default="cpu", help="cpu, cuda")
     parser.add_argument("--repeat", type=int, default=15)

@@ -1,7 +1,7 @@
-"""One measured fit, in a process of its own: a job as JSON on standard input, the result as JSON on standard output.
+"""Measure one fit in its own process: read a job as JSON from standard input, write the result as JSON.
 
-Runs in the environment of the way that is measured: anchorlib's, or that of its peers. Nothing but the work is timed:
-imports and reading come before.
+Runs in the environment of the measured method: anchorlib's or that of the peers. Only the fit is timed, not imports and
+reading.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def anchorlib_direct_iou(job):
 
 
 def plain_iou_kmeans(job):
-    """1 - IoU k-means with medians as it is usually written: (N, K) at a time, until no box changes its cluster."""
+    """Return 1 - IoU k-means with medians as usually written: (N, K) arrays, until no box changes its cluster."""
 
     def fit(boxes_wh):
         rng = np.random.default_rng(job["seed"])
@@ -77,7 +77,7 @@ def anchorlib_iou_kmeans(job):
 
 
 def plain_evolution(job):
-    """SPEC's evolution with the (N, K, 2) formulation written plainly in NumPy, from the same start."""
+    """Return YOLOv5's evolution, written plainly in NumPy with (N, K, 2) arrays, from the same start as anchorlib's."""
     from anchorlib import kmeans
 
     limit = np.float32(0.25)
@@ -103,9 +103,9 @@ def plain_evolution(job):
 
 
 def yolov5(job):
-    """kmean_anchors of the installed package, with 1000 generations. It sees the boxes as one label of an image each.
+    """Return kmean_anchors of the installed package with 1000 generations. It gets one image with one label per box.
 
-    Only what it needs of its package is imported; what that imports beside is left empty.
+    Only the modules that it needs are imported; their other imports are empty modules.
     """
     import random
 
@@ -133,7 +133,7 @@ def yolov5(job):
 
 
 def scipy_kmeans(job):
-    """Whitened k-means with 30 restarts, which may return fewer."""
+    """Return whitened k-means with 30 restarts, which may return fewer anchors than n."""
     from scipy.cluster.vq import kmeans
 
     def fit(boxes_wh):
@@ -144,7 +144,7 @@ def scipy_kmeans(job):
 
 
 def scipy_differential_evolution(job):
-    """1 - mean best IoU over all anchors at once, within the image: what MMYOLO's tool minimises. A few rounds only."""
+    """Minimise 1 - mean best IoU over all anchors at once, as MMYOLO's tool does, in a few rounds."""
     from scipy.optimize import differential_evolution
 
     def fit(boxes_wh):

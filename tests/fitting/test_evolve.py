@@ -13,7 +13,7 @@ def sizes(n, seed=0):
 
 
 def slow_evolution(boxes_wh, anchors, thr, generations, seed):
-    """SPEC 4 in plain loops, fitness by the oracle."""
+    """Evolve anchors in plain loops, with the fitness of the oracle."""
     rng, best = np.random.default_rng(seed), anchors.astype(np.float32)
     best_fitness = oracle.score(boxes_wh, best, thr)["fitness"]
     for _ in range(generations):

@@ -10,7 +10,7 @@ from anchorlib.verify.oracle_yolov2 import *  # noqa: F403
 
 
 def letterbox_size(image_wh, label_wh, imgsz):
-    """Size in pixels of one box of normalised size `label_wh`, its image letterboxed: SPEC 1, float64.
+    """Return the float64 size in pixels of one box of normalised size `label_wh` in a letterboxed image.
 
     `imgsz` is the long side, or (imgsz_w, imgsz_h), the scale being the smaller of the two ratios.
     """
@@ -23,7 +23,7 @@ def letterbox_size(image_wh, label_wh, imgsz):
 
 
 def stretch_size(image_wh, label_wh, imgsz):
-    """Size in pixels of one box of normalised size `label_wh`, each axis on its own: SPEC 1, float64."""
+    """Return the float64 size in pixels of one box of normalised size `label_wh`, with each axis scaled separately."""
     target_w, target_h = imgsz if isinstance(imgsz, (tuple, list)) else (imgsz, imgsz)
     image_w, image_h = float(image_wh[0]), float(image_wh[1])
     width = float(label_wh[0]) * image_w * (float(target_w) / image_w)
@@ -32,7 +32,7 @@ def stretch_size(image_wh, label_wh, imgsz):
 
 
 def box_sizes(image_whs, labels, imgsz, stretch=False):
-    """(N, 2) float64 sizes of all boxes of a data set, image by image, label by label: SPEC 1."""
+    """Return the (N, 2) float64 sizes of all boxes of a data set, image by image, label by label."""
     size_of = stretch_size if stretch else letterbox_size
     rows = []
     for image_wh, image_labels in zip(image_whs, labels):
@@ -42,7 +42,7 @@ def box_sizes(image_whs, labels, imgsz, stretch=False):
 
 
 def count_small(wh):
-    """Number of boxes with any side under 3 px, those that are warned about: SPEC 1."""
+    """Return the number of boxes with a side under 3 px; users are warned about these."""
     count = 0
     for width, height in wh:
         if width < 3 or height < 3:
@@ -51,5 +51,5 @@ def count_small(wh):
 
 
 def kept_for_fit(wh):
-    """(N,) list of bool, False only where both sides are under 2 px: SPEC 1."""
+    """Return a list of N bools: False only for boxes with both sides under 2 px."""
     return [not (width < 2 and height < 2) for width, height in wh]
