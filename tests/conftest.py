@@ -13,10 +13,10 @@ import importlib.util
 
 import pytest
 from helpers import chromium
-from helpers.support import Backend
 
 from anchorlib import backends
 from anchorlib.backends import host_views
+from anchorlib.verify import Target
 
 ALL = ("numpy", "torch", "oneflow")
 #: An extra that tests need -> whether it is here, with what it needs beside Python.
@@ -79,12 +79,12 @@ def pytest_generate_tests(metafunc):
 
 @pytest.fixture(scope="session")
 def backend(request):
-    return Backend(request.param)
+    return Target(request.param)
 
 
 @pytest.fixture(scope="session")
 def grad_backend(request):
-    return Backend(request.param)
+    return Target(request.param)
 
 
 @pytest.fixture(scope="session")

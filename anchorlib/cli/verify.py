@@ -13,7 +13,7 @@ from typing import Any
 
 from anchorlib._version import __version__
 from anchorlib.cli.common import GOOD, add_command
-from anchorlib.verify import Outcome, places, select, verify
+from anchorlib.verify import Outcome, find_targets, select, verify
 from anchorlib.verify.training import LOSS_RTOL
 
 DIFFERENT = 1
@@ -57,7 +57,7 @@ def run(options: argparse.Namespace) -> int:
     """Run the cases, print the differences and a summary table; return the exit code."""
     started = time.perf_counter()
     with contextlib.redirect_stdout(sys.stderr):  # a candidate may print
-        where = places(options.backends, options.devices, own=not options.candidate)
+        where = find_targets(options.backends, options.devices, own=not options.candidate)
         cases = select(options.seed, subject=options.subject, number=options.case, candidates=options.candidate)
         outcomes = list(verify(cases, where))
     seconds = time.perf_counter() - started
@@ -85,29 +85,29 @@ def run(options: argparse.Namespace) -> int:
 
 def _name(outcome: Outcome) -> str:
     case = outcome.case
-    return f"DIFFERENT {outcome.place}: {case.subject}, case {case.number} ({case.label})"
+    return f"DIFFERENT {outcome.target}: {case.subject}, case {case.number} ({case.label})"
 
 
 def _again(outcome: Outcome, options: argparse.Namespace) -> str:
-    case, place = outcome.case, outcome.place
+    case, target = outcome.case, outcome.target
     which = f"--candidate {case.subject}" if options.candidate else f"--subject {case.subject!r}"
-    where = f"--backends {place.name}:{place.device}"
+    where = f"--backends {target.name}:{target.device}"
     return f"  again: anchorlib verify {where} {which} --case {case.number} --seed {options.seed}"
 
 
 def _table(outcomes: list[Outcome]) -> Iterator[str]:
     """Yield a row for each subject with a column for each backend and device; their versions come first."""
-    ran = Counter((outcome.case.subject, str(outcome.place)) for outcome in outcomes)
-    bad = Counter((outcome.case.subject, str(outcome.place)) for outcome in outcomes if outcome.differences)
-    columns = {str(outcome.place): outcome.place.xp.version for outcome in outcomes}
+    ran = Counter((outcome.case.subject, str(outcome.target)) for outcome in outcomes)
+    bad = Counter((outcome.case.subject, str(outcome.target)) for outcome in outcomes if outcome.differences)
+    columns = {str(outcome.target): outcome.target.xp.version for outcome in outcomes}
     subjects = list(dict.fromkeys(outcome.case.subject for outcome in outcomes))
     first = max(len(subject) for subject in [*subjects, "subject"])
     yield "  ".join([" " * first, *(f"{version:>19}" for version in columns.values())])
-    yield "  ".join([f"{'subject':{first}}", *(f"{place:>19}" for place in columns)])
+    yield "  ".join([f"{'subject':{first}}", *(f"{target:>19}" for target in columns)])
     for subject in subjects:
         cells = []
-        for place in columns:
-            n, n_bad = ran[subject, place], bad[subject, place]
+        for target in columns:
+            n, n_bad = ran[subject, target], bad[subject, target]
             cells.append(f"{n_bad} of {n} DIFFERENT" if n_bad else f"{n} equal" if n else "-")
         yield "  ".join([f"{subject:{first}}", *(f"{cell:>19}" for cell in cells)])
 
@@ -118,13 +118,13 @@ def _to_dict(options: argparse.Namespace, outcomes: list[Outcome], seconds: floa
         "seed": options.seed,
         "seconds": seconds,
         "equal": not any(outcome.differences for outcome in outcomes),
-        "versions": {outcome.place.name: outcome.place.xp.version for outcome in outcomes},
+        "versions": {outcome.target.name: outcome.target.xp.version for outcome in outcomes},
         "cases": [
             {
                 "subject": outcome.case.subject,
                 "case": outcome.case.number,
                 "label": outcome.case.label,
-                "place": str(outcome.place),
+                "target": str(outcome.target),
                 "differences": outcome.differences,
             }
             for outcome in outcomes

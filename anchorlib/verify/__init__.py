@@ -1,8 +1,8 @@
 """The parity suite: do the backends that are installed give the same answers?
 
-Every subject of the library runs on seeded inputs in every place asked for, and is compared with slow loops in plain
-Python, or with NumPy: bit for bit what is exact, losses and gradients to a tolerance. `anchorlib verify` prints it;
-`pytest -p anchorlib.verify --backends oneflow,torch` runs the same cases as tests.
+Every subject of the library runs on seeded inputs on every requested backend and device, and is compared with slow
+loops in plain Python, or with NumPy. Exact answers must be bit-identical; losses and gradients have a tolerance.
+`anchorlib verify` prints the result; `pytest -p anchorlib.verify --backends oneflow,torch` runs the cases as tests.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from anchorlib.errors import BadValueError
 from anchorlib.verify.cases import Case, Outcome
 from anchorlib.verify.fork_cases import candidate_cases
 from anchorlib.verify.library_cases import SUBJECTS
-from anchorlib.verify.targets import Place, places
+from anchorlib.verify.targets import Target, find_targets
 
-__all__ = ["SUBJECTS", "Case", "Outcome", "Place", "places", "select", "verify"]
+__all__ = ["SUBJECTS", "Case", "Outcome", "Target", "find_targets", "select", "verify"]
 
 pytest_plugins = ("anchorlib.verify.pytest_plugin",)  # read by pytest when this module is its plugin
 
@@ -55,13 +55,13 @@ def select(
     return chosen
 
 
-def verify(cases: Sequence[Case], places: Sequence[Place]) -> Iterator[Outcome]:
-    """Run each case in each place where it can run.
+def verify(cases: Sequence[Case], targets: Sequence[Target]) -> Iterator[Outcome]:
+    """Run each case on each backend and device that can run it.
 
     Parameters
     ----------
     cases : of `select`
-    places : of `places`
+    targets : from `find_targets`
 
     Yields
     ------
@@ -69,11 +69,11 @@ def verify(cases: Sequence[Case], places: Sequence[Place]) -> Iterator[Outcome]:
 
     Examples
     --------
-    >>> outcomes = list(verify(select(0, subject="metrics"), places("numpy")))
+    >>> outcomes = list(verify(select(0, subject="metrics"), find_targets("numpy")))
     >>> any(outcome.differences for outcome in outcomes)
     False
     """
     for case in cases:
-        for place in places:
-            if place.has_gradient or not case.needs_gradient:
-                yield Outcome(case, place, case.check(place))
+        for target in targets:
+            if target.has_gradient or not case.needs_gradient:
+                yield Outcome(case, target, case.check(target))

@@ -1,4 +1,4 @@
-"""A case: one input, run in any place, and what must come out."""
+"""A case: one input, the function that runs on it, and the expected answers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any, Optional
 import numpy as np
 
 from anchorlib.verify.compare import Answers, differences
-from anchorlib.verify.targets import Place
+from anchorlib.verify.targets import Target
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Case:
     """One input of one subject.
 
     subject, number, label : "build_targets", 4, "half cells"; subject, number and seed make the same case again
-    run : the answers in a place
+    run : computes the answers on a target
     expected : the answers of the reference
     rtol : 0 where the answers must be the same bits, else the tolerance, as `differences` takes it
     compare : in place of `differences`; (found, expected) to lines
@@ -31,20 +31,20 @@ class Case:
     subject: str
     number: int
     label: str
-    run: Callable[[Place], Answers]
+    run: Callable[[Target], Answers]
     expected: Callable[[], Answers]
     rtol: float = 0.0
     compare: Optional[Callable[[Answers, Answers], list[str]]] = None
     needs_gradient: bool = False
 
-    def check(self, place: Place) -> list[str]:
-        """Run it in a place and compare: a line for each difference, none where all is equal."""
-        with place.entered(), np.errstate(all="ignore"), _without_log():
+    def check(self, target: Target) -> list[str]:
+        """Run the case on a target and compare: return a line for each difference."""
+        with target.running(), np.errstate(all="ignore"), _without_log():
             try:
-                found = self.run(place)
+                found = self.run(target)
                 compare = self.compare or functools.partial(differences, rtol=self.rtol)
                 lines = compare(found, self.expected())
-                if place.inputs_written():
+                if target.inputs_written():
                     lines = [*lines, "an input was written to"]
             except Exception as error:  # a difference like any other
                 at = traceback.extract_tb(error.__traceback__)[-1]
@@ -66,10 +66,10 @@ def _without_log() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a case in a place; equal where `differences` is empty."""
+    """The result of a case on a target; equal if `differences` is empty."""
 
     case: Case
-    place: Place
+    target: Target
     differences: list[str]
 
 
@@ -88,7 +88,9 @@ class Cases:
         """The numbers of the next case."""
         return np.random.default_rng([self.seed, len(self.made), *self.subject.encode()])
 
-    def add(self, label: str, run: Callable[[Place], Answers], expected: Callable[[], Answers], **options: Any) -> None:
+    def add(
+        self, label: str, run: Callable[[Target], Answers], expected: Callable[[], Answers], **options: Any
+    ) -> None:
         """One more; `expected` is computed once, when it is needed."""
         self.made.append(
             Case(self.subject, len(self.made), label, run, functools.lru_cache(maxsize=1)(expected), **options)

@@ -21,7 +21,7 @@ from anchorlib.verify import inputs
 from anchorlib.verify.cases import Case, Cases
 from anchorlib.verify.compare import ROW, Answers, row_differences
 from anchorlib.verify.library_cases import order, slow_order
-from anchorlib.verify.targets import Place
+from anchorlib.verify.targets import Target
 from anchorlib.verify.training import (
     LOSS_RTOL,
     box_pairs,
@@ -102,16 +102,18 @@ def _compute_loss(made: Cases, candidate: Any) -> None:
         )
 
 
-def _if_cells_are_there(run: Any, candidate: Any, given: inputs.Assignment, p: Any, hyp: Any, place: Place) -> Answers:
+def _if_cells_are_there(
+    run: Any, candidate: Any, given: inputs.Assignment, p: Any, hyp: Any, target: Target
+) -> Answers:
     """The loss; not with a cell outside the grid, which ends the process on OneFlow and spoils a CUDA device."""
-    compute_loss = candidate(inputs.model(place, given.anchors, **hyp))
-    indices = compute_loss.build_targets([place.array(x) for x in p], place.array(given.targets))[2]
+    compute_loss = candidate(inputs.model(target, given.anchors, **hyp))
+    indices = compute_loss.build_targets([target.array(x) for x in p], target.array(given.targets))[2]
     for layer, (cells, shape) in enumerate(zip(indices, given.shapes)):
         for name, index, length in zip(("gj", "gi"), cells[2:], shape):
-            values = place.host(index)
+            values = target.host(index)
             if values.size and not (values.min() >= 0 and values.max() < length):
                 raise BadValueError(f"layer {layer} has a {name} outside [0, {length}): its loss was not computed")
-    answers: Answers = run(candidate, given, p, hyp, place)
+    answers: Answers = run(candidate, given, p, hyp, target)
     return answers
 
 
@@ -124,14 +126,14 @@ def _build_targets(made: Cases, candidate: Any) -> None:
 def _add_targets(made: Cases, given: inputs.Assignment, build: Callable[[Any, Any, Any], Any]) -> None:
     p = inputs.predictions(made.rng(), given.shapes, given.anchors.shape[1])
 
-    def run(place: Place) -> Answers:
-        model = inputs.model(place, given.anchors, anchor_t=given.thr)
-        classes, boxes, indices, anchors = build([place.array(x) for x in p], place.array(given.targets), model)
+    def run(target: Target) -> Answers:
+        model = inputs.model(target, given.anchors, anchor_t=given.thr)
+        classes, boxes, indices, anchors = build([target.array(x) for x in p], target.array(given.targets), model)
         layers = [
             SimpleNamespace(**dict(zip(ROW, (*where, cls, box, anchor_wh))))
             for cls, box, where, anchor_wh in zip(classes, boxes, indices, anchors)
         ]
-        return rows_of(layers, given, place)
+        return rows_of(layers, given, target)
 
     compare = functools.partial(row_differences, targets=given.targets, ordered=False)
     made.add(f"build_targets, {given.label}", run, functools.partial(slow_targets, given), compare=compare)
@@ -145,10 +147,10 @@ def _check_anchors(made: Cases, candidate: Any) -> None:
     good = fit_anchors(sizes, 9).anchors.reshape(3, 3, 2) / strides
     for label, grid in (("that fit", good), ("that do not", np.full((3, 3, 2), 0.25, np.float32))):
 
-        def run(place: Place, grid: HostArray = grid) -> Answers:
-            model = inputs.model(place, grid)
+        def run(target: Target, grid: HostArray = grid) -> Answers:
+            model = inputs.model(target, grid)
             candidate(images, model, thr=_THR, imgsz=_IMAGE_SIZE)
-            return {"anchors": place.host(model.model[0].anchors)}
+            return {"anchors": target.host(model.model[0].anchors)}
 
         if label == "that fit":
             made.add(f"anchors {label} stay", run, lambda: {"anchors": good})
@@ -170,7 +172,7 @@ def _kmean_anchors(made: Cases, candidate: Any) -> None:
         )
 
 
-def _fitted(candidate: Any, images: SimpleNamespace, n: int, place: Place) -> Answers:
+def _fitted(candidate: Any, images: SimpleNamespace, n: int, target: Target) -> Answers:
     return {"anchors": np.asarray(candidate(images, n=n, img_size=_IMAGE_SIZE, thr=_THR, gen=1000, verbose=False))}
 
 
@@ -209,9 +211,9 @@ def _bbox_iou(made: Cases, candidate: Any) -> None:
     one, two = box_pairs(made.rng())
     for kind, flag in (("iou", None), ("giou", "GIoU"), ("diou", "DIoU"), ("ciou", "CIoU")):
 
-        def run(place: Place, kind: str = kind, flag: Any = flag) -> Answers:
+        def run(target: Target, kind: str = kind, flag: Any = flag) -> Answers:
             flags = {flag: True} if flag else {}
-            return {kind: place.host(candidate(place.array(one), place.array(two), **flags)).reshape(-1)}
+            return {kind: target.host(candidate(target.array(one), target.array(two), **flags)).reshape(-1)}
 
         made.add(kind, run, functools.partial(slow_iou, one, two, kind), rtol=LOSS_RTOL)
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from anchorlib.arrays import HostArray
-from anchorlib.verify.targets import Place
+from anchorlib.verify.targets import Target
 
 HYP = {"box": 0.05, "cls": 0.5, "cls_pw": 1.0, "obj": 1.0, "obj_pw": 1.0, "anchor_t": 4.0, "fl_gamma": 0.0}
 STRIDES = (8.0, 16.0, 32.0)
@@ -112,12 +112,12 @@ def predictions(rng: Rng, shapes: Any, n_anchors: int, n_images: int = 2) -> lis
     return [rng.normal(0, 1, (n_images, n_anchors, *shape, 5 + N_CLASSES)).astype(np.float32) for shape in shapes]
 
 
-def model(place: Place, grid: HostArray, **hyp: float) -> SimpleNamespace:
+def model(target: Target, grid: HostArray, **hyp: float) -> SimpleNamespace:
     """What ComputeLoss and check_anchors take for a model."""
     n_layers, n_anchors = grid.shape[:2]
-    stride = place.xp.from_numpy(np.asarray(STRIDES[:n_layers], np.float32), device=place.device)
+    stride = target.xp.from_numpy(np.asarray(STRIDES[:n_layers], np.float32), device=target.device)
     detect = SimpleNamespace(
-        anchors=place.xp.from_numpy(grid.copy(), device=place.device),
+        anchors=target.xp.from_numpy(grid.copy(), device=target.device),
         stride=stride,
         na=n_anchors,
         nl=n_layers,

@@ -17,7 +17,7 @@ from anchorlib.metrics import score, size_ratio
 from anchorlib.verify import inputs, namespace_cases, oracle, training, yolov2
 from anchorlib.verify.cases import Case, Cases
 from anchorlib.verify.compare import Answers
-from anchorlib.verify.targets import Place
+from anchorlib.verify.targets import Target
 from anchorlib.yolov5 import check_anchor_order, check_anchors
 
 
@@ -46,17 +46,17 @@ def metric_cases(seed: int) -> list[Case]:
     return made.made
 
 
-def _metric(function: Callable[..., Any], boxes: HostArray, anchors: HostArray, place: Place) -> Answers:
-    return {"metric": place.host(function(place.array(boxes), place.array(anchors)))}
+def _metric(function: Callable[..., Any], boxes: HostArray, anchors: HostArray, target: Target) -> Answers:
+    return {"metric": target.host(function(target.array(boxes), target.array(anchors)))}
 
 
 def _slow_metric(function: Callable[..., Any], boxes: HostArray, anchors: HostArray) -> Answers:
     return {"metric": function(boxes, anchors)}
 
 
-def _score(boxes: HostArray, anchors: HostArray, thr: float, weights: Any, place: Place) -> Answers:
-    weights = None if weights is None else place.array(weights)
-    result = score(place.array(boxes), place.array(anchors), thr, weights=weights)
+def _score(boxes: HostArray, anchors: HostArray, thr: float, weights: Any, target: Target) -> Answers:
+    weights = None if weights is None else target.array(weights)
+    result = score(target.array(boxes), target.array(anchors), thr, weights=weights)
     return {name: np.asarray(getattr(result, name)) for name in ("bpr", "aat", "fitness", "mean_best")}
 
 
@@ -75,7 +75,7 @@ def fitting_cases(seed: int) -> list[Case]:
         shuffled = rng.permutation(boxes)
         made.add(
             label,
-            lambda place: {"anchors": place.host(fit(place.array(boxes), place.array(start)))},
+            lambda target: {"anchors": target.host(fit(target.array(boxes), target.array(start)))},
             lambda: {"anchors": fit(shuffled, start)},
         )
 
@@ -106,15 +106,15 @@ def order_cases(seed: int) -> list[Case]:
         )
     rng = made.rng()
     images, grid = inputs.dataset(rng), np.full((3, 3, 2), 0.5, np.float32)
-    made.add("check_anchors", functools.partial(refit, images, grid), lambda: refit(images, grid, Place("numpy")))
+    made.add("check_anchors", functools.partial(refit, images, grid), lambda: refit(images, grid, Target("numpy")))
     return made.made
 
 
-def order(function: Callable[[Any], Any], layers: HostArray, place: Place) -> Answers:
+def order(function: Callable[[Any], Any], layers: HostArray, target: Target) -> Answers:
     """The anchors of a Detect module after `function`, check_anchor_order, has seen it."""
-    detect = inputs.model(place, layers).model[0]
+    detect = inputs.model(target, layers).model[0]
     function(detect)
-    return {"anchors": place.host(detect.anchors)}
+    return {"anchors": target.host(detect.anchors)}
 
 
 def slow_order(layers: HostArray) -> Answers:
@@ -122,11 +122,11 @@ def slow_order(layers: HostArray) -> Answers:
     return {"anchors": oracle.check_anchor_order(layers, inputs.STRIDES)}
 
 
-def refit(images: SimpleNamespace, grid: HostArray, place: Place) -> Answers:
+def refit(images: SimpleNamespace, grid: HostArray, target: Target) -> Answers:
     """The anchors of a model after check_anchors."""
-    given = inputs.model(place, grid)
+    given = inputs.model(target, grid)
     check_anchors(images, given, imgsz=640, raise_errors=True)
-    return {"anchors": place.host(given.model[0].anchors)}
+    return {"anchors": target.host(given.model[0].anchors)}
 
 
 #: subject -> its cases for a seed, in the order in which they run

@@ -10,7 +10,7 @@ import numpy as np
 
 from anchorlib.arrays import HostArray
 from anchorlib.verify.cases import Case, Cases
-from anchorlib.verify.targets import Place
+from anchorlib.verify.targets import Target
 
 _SPECIAL = [-math.inf, -1e30, -2.5, -1.5, -0.5, 0.0, 0.5, 1.0, 1.5, 2.5, 3.75, 80.0, 1e30, math.inf, math.nan]
 _ROUNDED = 4e-6  # of the largest: exp and its relatives are the framework's own
@@ -56,14 +56,14 @@ def cases(seed: int) -> list[Case]:
 
 
 def _add(made: Cases, label: str, ours: Any, numpys: Any, arguments: Arguments, rtol: float) -> None:
-    def run(place: Place) -> dict[str, HostArray]:
-        return _named(ours(place.xp, *(_given(place, value) for value in arguments)), place.host)
+    def run(target: Target) -> dict[str, HostArray]:
+        return _named(ours(target.xp, *(_given(target, value) for value in arguments)), target.host)
 
     made.add(label, run, lambda: _named(numpys(*arguments), np.asarray), rtol=rtol)
 
 
-def _given(place: Place, value: Any) -> Any:
-    return place.array(value) if isinstance(value, np.ndarray) else value
+def _given(target: Target, value: Any) -> Any:
+    return target.array(value) if isinstance(value, np.ndarray) else value
 
 
 def _named(result: Any, host: Callable[[Any], HostArray]) -> dict[str, HostArray]:
@@ -110,9 +110,9 @@ def _entry_by_entry(rng: np.random.Generator) -> list[Row]:
             rows.append((f"{name} {np.dtype(whole).name}", _method(name), TWO[name], (a, b), 0.0))
         for name in ("abs", "negative", "square", "sign"):
             rows.append((f"{name} {np.dtype(whole).name}", _method(name), ONE[name], (a,), 0.0))
-        for target in (np.float32, np.int64):
-            kinds = f"{np.dtype(whole).name} to {np.dtype(target).name}"
-            rows.append((f"astype {kinds}", _cast(target), lambda v, t=target: v.astype(t), (a,), 0.0))
+        for wanted in (np.float32, np.int64):
+            kinds = f"{np.dtype(whole).name} to {np.dtype(wanted).name}"
+            rows.append((f"astype {kinds}", _cast(wanted), lambda v, t=wanted: v.astype(t), (a,), 0.0))
     p, q = rng.random(40) < 0.5, rng.random(40) < 0.5
     rows += [(name, _method(name), function, (p, q), 0.0) for name, function in TRUTHS.items()]
     rows.append(("logical_not", _method("logical_not"), np.logical_not, (p,), 0.0))

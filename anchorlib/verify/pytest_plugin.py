@@ -13,7 +13,7 @@ import pytest
 from anchorlib.errors import AnchorlibError
 from anchorlib.verify import select
 from anchorlib.verify.cases import Case
-from anchorlib.verify.targets import Place, places
+from anchorlib.verify.targets import Target, find_targets
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -27,12 +27,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """The marker."""
-    config.addinivalue_line("markers", "parity: a case of anchorlib.verify in one place")
+    config.addinivalue_line("markers", "parity: a case of anchorlib.verify on one backend and device")
 
 
 @pytest.hookimpl(tryfirst=True)  # so that -k and -m choose among these, too
 def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config, items: list[pytest.Item]) -> None:
-    """One item for each case and place."""
+    """Add one item for each case and target."""
     items += list(_items(session, config))
 
 
@@ -40,28 +40,28 @@ def _items(session: pytest.Session, config: pytest.Config) -> Iterator[pytest.It
     try:
         candidates = config.getoption("--candidate")
         cases = select(config.getoption("--parity-seed"), candidates=candidates)
-        for place in places(config.getoption("--backends"), config.getoption("--devices"), own=not candidates):
+        for target in find_targets(config.getoption("--backends"), config.getoption("--devices"), own=not candidates):
             for case in cases:
-                if place.has_gradient or not case.needs_gradient:
-                    name = f"{case.subject}[{place}-{case.number}-{case.label}]"
+                if target.has_gradient or not case.needs_gradient:
+                    name = f"{case.subject}[{target}-{case.number}-{case.label}]"
                     yield ParityItem.from_parent(
-                        session, name=name, nodeid=f"anchorlib.verify::{name}", case=case, place=place
+                        session, name=name, nodeid=f"anchorlib.verify::{name}", case=case, target=target
                     )
     except AnchorlibError as error:
         raise pytest.UsageError(f"anchorlib: {error}") from error
 
 
 class ParityItem(pytest.Item):
-    """A case in one place."""
+    """A case on one backend and device."""
 
-    def __init__(self, *, case: Case, place: Place, **options: Any) -> None:
+    def __init__(self, *, case: Case, target: Target, **options: Any) -> None:
         super().__init__(**options)
-        self.case, self.place = case, place
+        self.case, self.target = case, target
         self.add_marker("parity")
 
     def runtest(self) -> None:
         """Fails with a line for each difference."""
-        differences = self.case.check(self.place)
+        differences = self.case.check(self.target)
         if differences:
             raise ParityError(differences)
 

@@ -1,4 +1,4 @@
-"""Where a case runs: a backend on a device, with or without the NumPy views of its arrays."""
+"""What a case or a test runs on: a backend on a device, with or without NumPy views of its arrays."""
 
 from __future__ import annotations
 
@@ -9,133 +9,138 @@ from typing import Any, Optional
 import numpy as np
 
 from anchorlib.arrays import Array, HostArray
-from anchorlib.backends import FRAMEWORKS, available, host_views, load, namespace_of
-from anchorlib.errors import BackendError, BadValueError
+from anchorlib.backends import available, host_views, load, namespace_of
+from anchorlib.errors import BadValueError, DeviceError
 
 DEVICES = ("cpu", "cuda")
 
 
-class Place:
-    """A backend on a device, and the ways in and out of it.
+class Target:
+    """A backend on a device: it makes arrays there, and returns their values as NumPy.
 
     entry : "torch", or with a device "torch:cuda"
-    views : False keeps algorithms on the framework's own arrays where they would take NumPy views of them
+    views : False runs the algorithms on the framework's own arrays instead of NumPy views of them
 
-    Raises: BackendMissingError where the framework does not import, BackendError where it finds no such device.
+    Raises: UnknownBackendError, BackendMissingError if the framework does not import, DeviceError if it has no such
+    device.
     """
 
     def __init__(self, entry: str, *, views: bool = True) -> None:
         self.name, _, device = entry.partition(":")
         self.device, self.views = device or "cpu", views
-        if self.name not in FRAMEWORKS:
-            raise BadValueError(f"no backend is called {self.name!r}; there are {', '.join(FRAMEWORKS)}.")
         self.xp = load(self.name)
-        here = self.xp.devices()
-        if not any(place.startswith(self.device) for place in here):
-            raise BackendError(f"{entry} was asked for, but {self.name} finds the devices {', '.join(here)} only.")
-        self._given: list[tuple[Array, HostArray]] = []
+        found = self.xp.devices()
+        if not any(name.startswith(self.device) for name in found):
+            raise DeviceError(f"{entry} was requested, but {self.name} can use only the devices {', '.join(found)}.")
+        self._given: Optional[list[tuple[Array, HostArray]]] = None  # the inputs of the case that is running
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         return f"{self.name}:{self.device}" + ("" if self.views else ", no views")
 
     @property
     def has_gradient(self) -> bool:
-        """Can it differentiate?"""
+        """Return True if the framework differentiates."""
         return hasattr(self.xp.zeros((1,)), "requires_grad")
 
     @property
     def has_views(self) -> bool:
-        """Are there NumPy views of its arrays?"""
+        """Return True if its arrays have NumPy views that may be used."""
         return bool(self.views and self.xp.in_host_memory(self.xp.zeros((1,), device=self.device)))
 
     def array(self, values: Any, dtype: Any = None) -> Array:
-        """An array here. It is an input: `inputs_written` tells whether it was written to."""
+        """Make an input array here. NumPy arrays are read-only; `inputs_written` checks the others."""
         host = np.array(values, dtype=dtype, order="C")
-        array = self.xp.from_numpy(host.copy(), device=self.device) if self.name != "numpy" else host.copy()
         if self.name == "numpy":
+            array = host.copy()
             array.setflags(write=False)
-        self._given.append((array, host))
+        else:
+            array = self.xp.from_numpy(host.copy(), device=self.device)
+        if self._given is not None:
+            self._given.append((array, host))
         return array
 
     def host(self, array: Any) -> HostArray:
-        """The values as NumPy; an error for an array of another framework or device."""
+        """Return the values as NumPy; raise TypeError for an array of another framework or device."""
         if isinstance(array, (bool, int, float, np.generic)):
             return np.asarray(array)
         xp = namespace_of(array)
         if xp.name != self.name or not xp.device_of(array).startswith(self.device):
-            raise TypeError(f"an array of {xp.name} on {xp.device_of(array)} came back, not one of {self}")
+            raise TypeError(f"expected an array of {self}, got one of {xp.name} on {xp.device_of(array)}")
         return np.array(xp.to_numpy(array))
 
     def differentiable(self, values: Any, dtype: Any = None) -> Array:
-        """An array that collects a gradient, where the framework has one."""
+        """Make an array that collects a gradient, if the framework has gradients."""
         array = self.array(values, dtype)
         if self.has_gradient:
             array.requires_grad = True
         return array
 
     def gradients(self, value: Array, inputs: Sequence[Array]) -> list[HostArray]:
-        """The gradient of the sum of `value` by each input; empty where there is none."""
+        """Return the gradient of the sum of `value` by each input; an empty list if the framework has no gradients."""
         if not self.has_gradient:
             return []
         value.sum().backward()
         return [self.host(x.grad) for x in inputs]
 
     @contextmanager
-    def entered(self) -> Iterator[None]:
-        """While a case runs here: `views` holds, and inputs are watched."""
-        self._given.clear()
-        with host_views(self.views):
-            yield
+    def running(self) -> Iterator[None]:
+        """Apply `views` and record the inputs while a case runs here."""
+        self._given = []
+        try:
+            with host_views(self.views):
+                yield
+        finally:
+            self._given = None
 
     def inputs_written(self) -> bool:
-        """Did the case write to an array that it was given?"""
+        """Return True if the running case has written to an input."""
         return any(
             not np.array_equal(self.xp.to_numpy(array), before, equal_nan=before.dtype.kind == "f")
-            for array, before in self._given
+            for array, before in self._given or ()
         )
 
 
-def places(names: Optional[str] = None, devices: str = "cpu", *, own: bool = True) -> list[Place]:
-    """The places asked for: each backend on each device, and once more without the views where there are some.
+def find_targets(names: Optional[str] = None, devices: str = "cpu", *, own: bool = True) -> list[Target]:
+    """Return each requested backend on each requested device, and a second time without views if it has views.
 
     Parameters
     ----------
-    names : comma list: "numpy,torch", or with a device of its own "oneflow,torch:cuda"; if None, what is installed
-    devices : comma list of cpu and cuda, for names without a device; NumPy knows the CPU only
-    own : False for a fork's code, which takes no views, and no NumPy arrays where there are others
+    names : comma list: "numpy,torch", or with a device "oneflow,torch:cuda"; if None, every installed backend
+    devices : comma list of cpu and cuda, for names without a device; NumPy runs on the CPU only
+    own : False for a fork's code, which uses no views, and runs on NumPy only if no other backend is requested
 
     Raises
     ------
-    BackendMissingError, BackendError, BadValueError
+    BackendMissingError, UnknownBackendError, DeviceError, BadValueError
 
     Examples
     --------
-    >>> [str(place) for place in places("numpy")]
-    ['numpy:cpu', 'numpy:cpu, no views']
+    >>> find_targets("numpy")
+    [numpy:cpu, numpy:cpu, no views]
     """
-    wanted = _listed("--devices", devices)
+    wanted = _split_list("--devices", devices)
     for device in wanted:
         if device.partition(":")[0] not in DEVICES:
             raise BadValueError(f"--devices must be of {', '.join(DEVICES)}, got {device!r}.")
     if names is None:
         names = ",".join(backend.name for backend in available() if backend.usable)
     entries: dict[str, None] = {}  # a set that keeps its order
-    for name in _listed("--backends", names):
+    for name in _split_list("--backends", names):
         if ":" in name:
             entries[name] = None
         else:
             entries.update({f"{name}:{device}": None for device in (["cpu"] if name == "numpy" else wanted)})
-    found = [Place(entry) for entry in entries]
+    found = [Target(entry) for entry in entries]
     if not own:
-        return [place for place in found if place.has_gradient] or found
+        return [target for target in found if target.has_gradient] or found
     return [
-        there
-        for place, entry in zip(found, entries)
-        for there in ([place, Place(entry, views=False)] if place.has_views else [place])
+        variant
+        for target, entry in zip(found, entries)
+        for variant in ([target, Target(entry, views=False)] if target.has_views else [target])
     ]
 
 
-def _listed(option: str, text: str) -> list[str]:
+def _split_list(option: str, text: str) -> list[str]:
     parts = [part.strip() for part in text.split(",") if part.strip()]
     if not parts:
         raise BadValueError(f"{option} must be a comma list, got {text!r}.")

@@ -16,7 +16,7 @@ from anchorlib.training.losses import BCEBlurWithLogitsLoss, BCEWithLogitsLoss, 
 from anchorlib.verify import inputs, oracle, oracle_losses
 from anchorlib.verify.cases import Case, Cases
 from anchorlib.verify.compare import ROW, Answers, differences, row_differences
-from anchorlib.verify.targets import Place
+from anchorlib.verify.targets import Target
 
 #: Of the largest entry. Losses and gradients are sums of float32 values, against loops in float64.
 LOSS_RTOL = 1e-5
@@ -38,16 +38,16 @@ def target_cases(seed: int) -> list[Case]:
     return made.made
 
 
-def _targets(given: inputs.Assignment, place: Place) -> Answers:
-    layers = build_targets(place.array(given.targets), place.array(given.anchors), given.shapes, thr=given.thr)
-    return rows_of(layers, given, place)
+def _targets(given: inputs.Assignment, target: Target) -> Answers:
+    layers = build_targets(target.array(given.targets), target.array(given.anchors), given.shapes, thr=given.thr)
+    return rows_of(layers, given, target)
 
 
-def rows_of(layers: Sequence[Any], given: inputs.Assignment, place: Place) -> Answers:
+def rows_of(layers: Sequence[Any], given: inputs.Assignment, target: Target) -> Answers:
     """The answers of build_targets as `row_differences` takes them."""
     answers = {}
     for i, (layer, shape) in enumerate(zip(layers, given.shapes)):
-        answers.update({f"{i}.{name}": place.host(getattr(layer, name)) for name in ROW})
+        answers.update({f"{i}.{name}": target.host(getattr(layer, name)) for name in ROW})
         answers[f"{i}.grid"] = np.asarray(shape)
     return answers
 
@@ -89,8 +89,8 @@ def box_pairs(rng: np.random.Generator, form: str = "cxcywh") -> tuple[HostArray
     return one, two
 
 
-def _iou(one: HostArray, two: HostArray, kind: str, form: str, place: Place) -> Answers:
-    return {kind: place.host(box_iou_pairs(place.array(one), place.array(two), kind=kind, form=form))}
+def _iou(one: HostArray, two: HostArray, kind: str, form: str, target: Target) -> Answers:
+    return {kind: target.host(box_iou_pairs(target.array(one), target.array(two), kind=kind, form=form))}
 
 
 def slow_iou(one: HostArray, two: HostArray, kind: str, form: str = "cxcywh") -> Answers:
@@ -131,8 +131,8 @@ def loss_cases(seed: int) -> list[Case]:
     return made.made
 
 
-def _loss(make: Callable[[], Any], logits: HostArray, wanted: HostArray, place: Place) -> Answers:
-    return {"loss": place.host(make()(place.array(logits), place.array(wanted)))}
+def _loss(make: Callable[[], Any], logits: HostArray, wanted: HostArray, target: Target) -> Answers:
+    return {"loss": target.host(make()(target.array(logits), target.array(wanted)))}
 
 
 def _slow_loss_value(term: Callable[..., float], logits: HostArray, wanted: HostArray) -> Answers:
@@ -140,9 +140,9 @@ def _slow_loss_value(term: Callable[..., float], logits: HostArray, wanted: Host
     return {"loss": np.asarray(math.fsum(terms) / len(terms))}
 
 
-def _loss_gradient(make: Callable[[], Any], logits: HostArray, wanted: HostArray, place: Place) -> Answers:
-    x = place.differentiable(logits)
-    return {"gradient": place.gradients(make()(x, place.array(wanted)), [x])[0]}
+def _loss_gradient(make: Callable[[], Any], logits: HostArray, wanted: HostArray, target: Target) -> Answers:
+    x = target.differentiable(logits)
+    return {"gradient": target.gradients(make()(x, target.array(wanted)), [x])[0]}
 
 
 def _slow_loss_gradient(term: Callable[..., float], logits: HostArray, wanted: HostArray) -> Answers:
@@ -195,22 +195,22 @@ def _add_loss(
 
 
 def loss_of(
-    make: Callable[[Any], Any], given: inputs.Assignment, p: list[HostArray], hyp: dict[str, float], place: Place
+    make: Callable[[Any], Any], given: inputs.Assignment, p: list[HostArray], hyp: dict[str, float], target: Target
 ) -> Answers:
     """Loss and items of `make(model)`, a ComputeLoss, for predictions `p`."""
-    compute_loss = make(inputs.model(place, given.anchors, **hyp))
-    loss, items = compute_loss([place.array(layer) for layer in p], place.array(given.targets))
-    return {"loss": place.host(loss).reshape(-1), "items": place.host(items)[:3]}
+    compute_loss = make(inputs.model(target, given.anchors, **hyp))
+    loss, items = compute_loss([target.array(layer) for layer in p], target.array(given.targets))
+    return {"loss": target.host(loss).reshape(-1), "items": target.host(items)[:3]}
 
 
 def gradient_of(
-    make: Callable[[Any], Any], given: inputs.Assignment, p: list[HostArray], hyp: dict[str, float], place: Place
+    make: Callable[[Any], Any], given: inputs.Assignment, p: list[HostArray], hyp: dict[str, float], target: Target
 ) -> Answers:
     """The gradient of that loss by each layer of `p`."""
-    compute_loss = make(inputs.model(place, given.anchors, **hyp))
-    layers = [place.differentiable(layer) for layer in p]
-    loss, _ = compute_loss(layers, place.array(given.targets))
-    return {f"by p[{i}]": gradient for i, gradient in enumerate(place.gradients(loss, layers))}
+    compute_loss = make(inputs.model(target, given.anchors, **hyp))
+    layers = [target.differentiable(layer) for layer in p]
+    loss, _ = compute_loss(layers, target.array(given.targets))
+    return {f"by p[{i}]": gradient for i, gradient in enumerate(target.gradients(loss, layers))}
 
 
 def slow_loss(given: inputs.Assignment, p: list[HostArray], hyp: dict[str, float], **options: Any) -> Answers:

@@ -11,7 +11,7 @@ from anchorlib.arrays import HostArray
 from anchorlib.verify import inputs, oracle_losses, oracle_yolov2
 from anchorlib.verify.cases import Case, Cases
 from anchorlib.verify.compare import Answers
-from anchorlib.verify.targets import Place
+from anchorlib.verify.targets import Target
 from anchorlib.verify.training import LOSS_RTOL
 from anchorlib.yolov2 import build_targets, loss
 
@@ -27,7 +27,7 @@ def yolov2_cases(seed: int) -> list[Case]:
         made.add(
             f"targets, {label}", run, functools.partial(_slow_yolov2_targets, labels, anchors, size), rtol=LOSS_RTOL
         )
-        values = run(Place("numpy"))["values"].astype(np.float64)
+        values = run(Target("numpy"))["values"].astype(np.float64)
         logits = [rng.normal(0, 1, (*values.shape[:2], *last)).astype(np.float32) for last in ((), (3,), (4,))]
         made.add(
             f"loss, {label}",
@@ -47,10 +47,10 @@ def yolov2_cases(seed: int) -> list[Case]:
     return made.made
 
 
-def _yolov2_targets(labels: list[HostArray], anchors: HostArray, size: Any, place: Place) -> Answers:
-    given = [place.array(rows) for rows in labels]
-    found = build_targets(given, place.array(anchors), input_size=size)
-    return {"values": place.host(found.values), "collisions": np.asarray(found.n_collisions)}
+def _yolov2_targets(labels: list[HostArray], anchors: HostArray, size: Any, target: Target) -> Answers:
+    given = [target.array(rows) for rows in labels]
+    found = build_targets(given, target.array(anchors), input_size=size)
+    return {"values": target.host(found.values), "collisions": np.asarray(found.n_collisions)}
 
 
 def _slow_yolov2_targets(labels: list[HostArray], anchors: HostArray, size: Any) -> Answers:
@@ -58,10 +58,10 @@ def _slow_yolov2_targets(labels: list[HostArray], anchors: HostArray, size: Any)
     return {"values": values, "collisions": np.asarray(collisions)}
 
 
-def _yolov2_loss(logits: list[HostArray], values: HostArray, place: Place) -> Answers:
-    given = [place.array(x) for x in (*logits, values.astype(np.float32))]
+def _yolov2_loss(logits: list[HostArray], values: HostArray, target: Target) -> Answers:
+    given = [target.array(x) for x in (*logits, values.astype(np.float32))]
     found = loss(*given)
-    return {name: place.host(getattr(found, name)) for name in ("conf", "cls", "xy", "wh", "total")}
+    return {name: target.host(getattr(found, name)) for name in ("conf", "cls", "xy", "wh", "total")}
 
 
 def _slow_yolov2_loss(logits: list[HostArray], values: HostArray) -> Answers:
@@ -70,10 +70,10 @@ def _slow_yolov2_loss(logits: list[HostArray], values: HostArray) -> Answers:
     return {name: np.asarray(found[name]) for name in ("conf", "cls", "xy", "wh", "total")}
 
 
-def _yolov2_gradient(logits: list[HostArray], values: HostArray, place: Place) -> Answers:
-    given = [place.differentiable(x) for x in logits]
-    arrays = [*given, place.array(values.astype(np.float32))]
-    gradients = place.gradients(loss(*arrays).total, given)
+def _yolov2_gradient(logits: list[HostArray], values: HostArray, target: Target) -> Answers:
+    given = [target.differentiable(x) for x in logits]
+    arrays = [*given, target.array(values.astype(np.float32))]
+    gradients = target.gradients(loss(*arrays).total, given)
     return dict(zip(("conf", "cls", "box"), gradients))
 
 
@@ -82,15 +82,15 @@ def _slow_yolov2_gradient(logits: list[HostArray], values: HostArray) -> Answers
     exact = [x.astype(np.float64) for x in logits]
     gradients = [np.zeros(x.shape) for x in exact]
     for x, gradient in zip(exact, gradients):
-        for place in np.ndindex(*x.shape):
-            before = x[place]
-            at = functools.partial(_slow_total, [*exact, values], x, place)
-            gradient[place] = oracle_losses.derivative(at, before)
-            x[place] = before
+        for at in np.ndindex(*x.shape):
+            before = x[at]
+            total = functools.partial(_slow_total, [*exact, values], x, at)
+            gradient[at] = oracle_losses.derivative(total, before)
+            x[at] = before
     return dict(zip(("conf", "cls", "box"), gradients))
 
 
-def _slow_total(arrays: list[HostArray], x: HostArray, place: tuple[int, ...], logit: float) -> float:
-    """The loss with this logit in that place of one of its arrays."""
-    x[place] = logit
+def _slow_total(arrays: list[HostArray], x: HostArray, at: tuple[int, ...], logit: float) -> float:
+    """Return the loss with one entry of one of its arrays replaced by `logit`."""
+    x[at] = logit
     return float(oracle_yolov2.yolov2_loss(*arrays)["total"])

@@ -1,4 +1,4 @@
-"""A public function cannot be forgotten: it is in a table of these tests, or named here with its place."""
+"""A public function cannot be forgotten: it is in a table of these tests, or named here with its target."""
 
 import importlib
 import importlib.util
@@ -27,9 +27,10 @@ ELSEWHERE = {
          "BackendInfo"), RESULTS,
     ),
     **dict.fromkeys(
-        ("smooth_bce", "smooth_BCE", "available", "load", "Case", "Outcome", "Place", "places", "select", "verify"),
+        ("smooth_bce", "smooth_BCE", "available", "load", "Case", "Outcome"),
         PLACES,
     ),
+    **dict.fromkeys(("Target", "find_targets", "select", "verify"), PLACES),
     "write_anchors": "is tried with format_anchors, in one row for each format",
 }  # fmt: skip
 

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from anchorlib.errors import AnchorlibError, ArrayTypeError, ShapeError
-from helpers.support import Backend
+from anchorlib.verify import Target
 
 DTYPES = ("bool", "int32", "int64", "float16", "float32", "float64")
 LAYOUTS = ("as it is", "writable", "every second row", "reversed", "transposed")
@@ -27,7 +27,7 @@ NOT_FINITE = [float("nan"), float("inf"), float("-inf")]
 SIZES = (1.0, 2.0, 4.0, 0.5, 20.0, 300.0)
 #: Keys of results that tell the time.
 UNEQUAL = ("seconds",)
-NUMPY = Backend("numpy")
+NUMPY = Target("numpy")
 
 
 class Part(NamedTuple):

@@ -1,7 +1,7 @@
 """The imports of the package, read from its source: which module imports which, and the same for its parts.
 
-A part is a module or a folder directly under `anchorlib/`. `python tests/helpers/imports.py` prints the table of
-docs/architecture.md.
+A part is a module or a folder directly under `anchorlib/`. `python tests/helpers/imports.py` writes the table
+into docs/architecture.md.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs" / "architecture.md"
 BEGIN, END = "<!-- imports: begin -->", "<!-- imports: end -->"
 
 
@@ -105,5 +106,12 @@ def import_table(root: Path = ROOT) -> str:
     return "\n".join(["| part | imports |", "|---|---|", *rows])
 
 
+def with_table(page: str, root: Path = ROOT) -> str:
+    """Return the text of docs/architecture.md with today's table between its two marker comments."""
+    before, _, rest = page.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    return f"{before}{BEGIN}\n{import_table(root)}\n{END}{after}"
+
+
 if __name__ == "__main__":
-    print(import_table())
+    PAGE.write_text(with_table(PAGE.read_text(encoding="utf-8")), encoding="utf-8")

@@ -174,10 +174,10 @@ def test_torch_gradcheck_passes(grad_backend, monkeypatch, hyp):
 
 @pytest.mark.needs("torch", "oneflow")
 def test_two_frameworks_agree_in_float64():
-    from helpers.support import Backend
+    from anchorlib.verify import Target
 
     for hyp in ({}, {"fl_gamma": 1.5}, {"label_smoothing": 0.1, "cls_pw": 0.7}):
-        one, two = (run(Backend(name), small_case(60), hyp={**HYP, **hyp}) for name in ("torch", "oneflow"))
+        one, two = (run(Target(name), small_case(60), hyp={**HYP, **hyp}) for name in ("torch", "oneflow"))
         np.testing.assert_allclose(one[0], two[0], rtol=1e-12)
         for a, b in zip(one[2], two[2]):
             np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-12 * abs(a).max())

@@ -41,9 +41,9 @@ def forward(functional, w, images):
 
 
 def train(name, framework, steps=20, lr=0.05):
-    from helpers.support import Backend
+    from anchorlib.verify import Target
 
-    backend = Backend(name)
+    backend = Target(name)
     anchors = np.array([[[1.5, 2], [3, 2]], [[2, 1], [3, 3.5]]], np.float32)
     detect = SimpleNamespace(
         anchors=backend.array(anchors), stride=list(STRIDES), na=N_ANCHORS, nl=len(STRIDES), nc=N_CLASSES

@@ -8,7 +8,7 @@ import pytest
 from anchorlib.backends import _spec, namespace_of
 from anchorlib.cli import main
 from anchorlib.training import targets as targets_module
-from anchorlib.verify import SUBJECTS, Place, places, select, verify
+from anchorlib.verify import SUBJECTS, Target, find_targets, select, verify
 from anchorlib.verify.cases import Cases
 from anchorlib.verify.compare import SHOWN, differences
 
@@ -25,9 +25,9 @@ def here(backend):
 
 @pytest.mark.parametrize("subject", SUBJECTS)
 def test_every_case_of_a_subject_is_equal(backend, subject):
-    outcomes = list(verify(select(1, subject=subject), places(f"{backend.name}:{backend.device}")))
+    outcomes = list(verify(select(1, subject=subject), find_targets(f"{backend.name}:{backend.device}")))
     assert len(outcomes) >= 4
-    assert [(o.case.label, str(o.place), o.differences) for o in outcomes if o.differences] == []
+    assert [(o.case.label, str(o.target), o.differences) for o in outcomes if o.differences] == []
 
 
 def test_every_name_of_the_spec_that_computes_is_among_the_functions():
@@ -89,12 +89,13 @@ def test_an_off_by_one_in_build_targets_is_found_and_named(backend, monkeypatch,
 
 
 def test_a_shifted_neighbour_is_found_without_the_views_only(backend, monkeypatch):
-    """The places without views run other code."""
+    """The targets without views run other code."""
     if backend.name == "numpy" or backend.device != "cpu":
         pytest.skip("the same arrays with views and without")
     xp, right = backend.xp, backend.xp.floor
     monkeypatch.setattr(xp, "floor", lambda x: right(x) + 1)
-    red = {str(o.place) for o in verify(select(0, subject="build_targets"), places(backend.name)) if o.differences}
+    outcomes = verify(select(0, subject="build_targets"), find_targets(backend.name))
+    red = {str(outcome.target) for outcome in outcomes if outcome.differences}
     assert red == {f"{backend.name}:cpu, no views"}
 
 
@@ -112,7 +113,7 @@ def test_json_has_every_case_and_its_differences(backend, monkeypatch, capsys):
     ("options", "told"),
     [
         (["--backends", "jax"], "no backend is called 'jax'"),
-        (["--backends", "numpy:cuda"], "numpy:cuda was asked for, but numpy finds the devices cpu only"),
+        (["--backends", "numpy:cuda"], "numpy:cuda was requested, but numpy can use only the devices cpu"),
         (["--backends", ","], "--backends must be a comma list"),
         (["--devices", "tpu"], "--devices must be of cpu, cuda"),
         (["--backends", "numpy", "--subject", "weather"], "no subject is called 'weather'"),
@@ -141,17 +142,17 @@ def test_a_backend_that_does_not_import_ends_with_2(name):
 def test_a_case_that_raises_or_writes_is_different(backend):
     made = Cases("here", 0)
 
-    def writes(place):
-        array = place.array([1.0, 2.0])
+    def writes(target):
+        array = target.array([1.0, 2.0])
         array[0] = 5.0
         return {}
 
-    def raises(place):
+    def raises(target):
         raise ValueError("trouble\nand its details")
 
     made.add("writes", writes, dict)
     made.add("raises", raises, dict)
-    writing, raising = (case.check(Place(f"{backend.name}:{backend.device}")) for case in made.made)
+    writing, raising = (case.check(Target(f"{backend.name}:{backend.device}")) for case in made.made)
     assert len(writing) == 1
     assert "written to" in writing[0] or "read-only" in writing[0]
     assert raising[0].startswith("raised ValueError: trouble (")
