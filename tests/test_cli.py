@@ -137,7 +137,7 @@ def test_an_interrupt_ends_with_130_and_no_traceback(monkeypatch, capsys):
     assert (code, err) == (130, "anchorlib: interrupted.\n")
 
 
-def test_a_closed_pipe_is_no_error():
+def test_a_closed_pipe_is_not_an_error():
     script = f"{sys.executable} -m anchorlib fit {BCCD} --method kmeans | head -n 1"
     result = subprocess.run(script, shell=True, capture_output=True, text=True, cwd=ROOT)
     assert "205 images" in result.stdout
@@ -421,7 +421,7 @@ def test_a_cache_and_workers_change_nothing(tmp_path, capsys):
     assert run("fit", BCCD, "--workers", "0", capsys=capsys)[0] == 2
 
 
-def test_a_warning_is_one_line_and_no_error(tmp_path, capsys):
+def test_a_warning_is_one_line_and_not_an_error(tmp_path, capsys):
     (tmp_path / "labels").mkdir()
     (tmp_path / "images").mkdir()
     (tmp_path / "labels/1.txt").write_text("0 0.5 0.5 0.2 0.4\n")  # a moment ago: it may change yet

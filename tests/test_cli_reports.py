@@ -1,4 +1,4 @@
-"""--report, and the command curve."""
+"""Test the option --report and the command `anchorlib curve`."""
 
 import html
 import json
@@ -48,7 +48,7 @@ def test_check_writes_a_page_of_anchors_without_a_before(tmp_path, capsys):
 
 
 def test_no_curve_leaves_the_curve_out_and_the_page_says_so(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("anchorlib.cli.report_option.fit_curve", None)  # it must not be called
+    monkeypatch.setattr("anchorlib.cli.report_option.fit_curve", None)  # the test fails if it is called
     path = tmp_path / "report.html"
     assert run("fit", BCCD, "--report", str(path), "--no-curve", capsys=capsys)[0] == 0
     assert "Left out because of --no-curve." in text_of(path)
@@ -134,7 +134,7 @@ def test_curve_says_which_numbers_it_could_not_fit(tmp_path, capsys):
 
 
 @pytest.mark.parametrize("numbers", ["0-3", "5-2", "", "a", "1-", "1,,2", "-3", "1-1001", "1.5"])
-def test_numbers_that_are_none_are_refused(numbers, capsys):
+def test_numbers_that_cannot_be_fitted_are_refused(numbers, capsys):
     with pytest.raises(SystemExit) as ended:
         main(["curve", "nowhere", f"--k={numbers}"])  # refused before the data is looked for
     assert ended.value.code == 2

@@ -1,4 +1,4 @@
-"""Every block of code in README.md and docs/ runs, or is left out by a rule that says why."""
+"""Run every block of code in README.md and docs/, except those that a rule below leaves out with a reason."""
 
 import re
 import shlex
@@ -11,21 +11,21 @@ from anchorlib.cli import main
 
 ROOT = Path(__file__).parent.parent
 PAGES = ["README.md", *sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs").glob("*.md"))]
-NEEDED = ("torch", "oneflow", "distributed")  # a block that imports it, or a line that names it, needs it
+NEEDED = ("torch", "oneflow", "distributed")  # a block that imports one, or a line that names one, needs it
 EXTRA_OF = {"distributed": "dask"}
-#: How a line of a bash block begins that is not run -> why not.
+#: start of a line in a bash block -> why such a line is not run
 NOT_RUN = {
     "pip install": "needs an index of packages; ci/test runs the README's first",
     "git clone": "needs a network",
     "ci/test": "runs this test",
     "pytest -p anchorlib.verify": "runs in tests/verify",
 }
-#: Output, and what Sphinx reads itself.
+#: Languages of blocks that are not code: output, and directives of Sphinx.
 NO_CODE = ("text", "{toctree}", "{eval-rst}")
 
 
 def blocks(page):
-    """The language and text of each fenced block."""
+    """Return the language and text of each fenced block."""
     text = (ROOT / page).read_text(encoding="utf-8")
     found = re.findall(r"^```(\S*)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
     assert 2 * len(found) == len(re.findall(r"^ *```", text, re.MULTILINE)), f"{page} has a fence that is not seen"
@@ -45,7 +45,7 @@ def python_blocks():
 
 
 def commands(page):
-    """Each line of the page's bash blocks that runs anchorlib: what follows the name, and its exit code."""
+    """Yield the arguments and the expected exit code of each line in a bash block that runs anchorlib."""
     for language, text in blocks(page):
         for line in text.replace("\\\n", " ").splitlines() if language == "bash" else ():
             found = re.fullmatch(r"anchorlib (.*?)(?: +# *(?:exit (\d+))?.*)?", line)
@@ -56,7 +56,7 @@ def commands(page):
 
 
 def command_lines():
-    """The lines of a page, in their order; those that ask for a framework by themselves."""
+    """Yield the command lines of each page in order; lines that name a framework are separate cases."""
     for page in PAGES:
         plain = []
         for i, (line, code) in enumerate(commands(page)):
@@ -71,7 +71,7 @@ def command_lines():
 
 @pytest.fixture
 def scratch(tmp_path, monkeypatch):
-    """A folder to write into, where tests/data is, as in a clone."""
+    """Change to an empty folder that has tests/data and docs, as a clone has."""
     (tmp_path / "tests").symlink_to(ROOT / "tests")
     (tmp_path / "docs").symlink_to(ROOT / "docs")
     monkeypatch.chdir(tmp_path)
@@ -105,6 +105,6 @@ def test_a_page_has_no_block_that_nobody_runs(page):
 
 
 def test_the_readme_shows_both_ways_to_use_it():
-    """Or the tests above could pass on nothing."""
+    """Guard the tests above, which would pass on pages without blocks."""
     assert list(commands("README.md"))
     assert "python" in dict(blocks("README.md"))

@@ -11,7 +11,7 @@ from anchorlib.cli.common import GOOD, add_command
 
 
 def add_to(commands: Any) -> None:
-    """Add the command `backends`."""
+    """Add the command `backends` to the parser."""
     add_command(commands, "backends", run, "list the array frameworks that are installed", "anchorlib backends")
 
 

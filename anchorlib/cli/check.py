@@ -24,7 +24,7 @@ from anchorlib.modelfiles import read_anchors
 
 
 def add_to(commands: Any) -> None:
-    """Add the command `check` and its options."""
+    """Add the command `check` to the parser."""
     command = add_command(
         commands, "check", run, "measure anchors against a data set", "anchorlib check data.yaml --anchors model.yaml"
     )

@@ -11,7 +11,7 @@ from anchorlib.reporting.labels import KINDS, LabelReport
 
 
 def add_to(commands: Any) -> None:
-    """Add the command `check-labels` and its options."""
+    """Add the command `check-labels` to the parser."""
     command = add_command(
         commands, "check-labels", run, "report problems in the labels of a data set", "anchorlib check-labels data.yaml"
     )

@@ -22,14 +22,14 @@ from anchorlib.cli.report_option import add_report_option, check_report_file, de
 from anchorlib.cli.terminal import align_columns
 from anchorlib.fitting.curve import Curve, fit_curve
 from anchorlib.reporting import html, matplotlib_plots
-from anchorlib.reporting.report import left_out_text
+from anchorlib.reporting.report import describe_left_out
 from anchorlib.results import counted
 
 _BAR = 30  # characters of the longest bar
 
 
 def add_to(commands: Any) -> None:
-    """Add the command `curve` and its options."""
+    """Add the command `curve` to the parser."""
     command = add_command(
         commands,
         "curve",
@@ -69,7 +69,7 @@ def run(options: argparse.Namespace) -> int:
         print(f"{options.data}: {counted(len(boxes.image_wh), 'image')}, {counted(len(boxes.wh), 'box')}\n")
         print(align_columns(_draw_rows(curve), left=(4,)))
         if curve.left_out:
-            print(f"\n{left_out_text(curve)}")
+            print(f"\n{describe_left_out(curve)}")
     if options.report:
         made = describe_origin(options)
         write_report(

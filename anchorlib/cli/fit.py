@@ -42,7 +42,7 @@ _GENERATIONS = 1000
 
 
 def add_to(commands: Any) -> None:
-    """Add the command `fit` and its options."""
+    """Add the command `fit` to the parser."""
     command = add_command(
         commands, "fit", run, "fit anchors to a data set", "anchorlib fit data.yaml --n 9 --out anchors.yaml"
     )

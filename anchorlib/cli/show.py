@@ -16,7 +16,7 @@ from anchorlib.results import counted
 
 
 def add_to(commands: Any) -> None:
-    """Add the command `show` and its options."""
+    """Add the command `show` to the parser."""
     command = add_command(
         commands,
         "show",

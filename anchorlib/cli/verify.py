@@ -22,7 +22,7 @@ _SHOWN, _LINES = 12, 10  # cases that differ, and lines of one, are printed; --j
 
 
 def add_to(commands: Any) -> None:
-    """Add the command `verify` and its options."""
+    """Add the command `verify` to the parser."""
     command = add_command(
         commands,
         "verify",

@@ -182,11 +182,9 @@ def refit(
             written = RoundedAnchors(own, None, own_score)
     kept = written is not None and own is not None and np.array_equal(written.anchors, own)
     if written is None:
-        least = np.repeat(np.broadcast_to(0.0 if min_side is None else min_side, len(counts)), counts)[
-            :, None
-        ]  # (K, 1)
+        least = np.repeat(np.broadcast_to(0.0 if min_side is None else min_side, len(counts)), counts)  # (K,)
         unit = file.unit if file else 1.0
-        written = round_anchors(table, anchors, thr, unit=unit, fixed=fixed, least=least)
+        written = round_anchors(table, anchors, thr, unit=unit, fixed=fixed, least=least[:, None])
     layers = split_layers(written.anchors, counts if file or len(counts) > 1 else None)
     return Refit(
         path=os.fspath(model_file),

@@ -12,7 +12,7 @@ from anchorlib.datasets import BoxSizes
 from anchorlib.fitting.curve import Curve
 from anchorlib.markup import Markup, element, join
 from anchorlib.reporting import svg
-from anchorlib.reporting.report import Report, left_out_text, problem_lines
+from anchorlib.reporting.report import Report, describe_left_out, list_problems
 from anchorlib.reporting.report_data import Figures
 from anchorlib.results import counted, grouped
 
@@ -152,12 +152,12 @@ def _tiles(report: Report) -> Markup:
 
 def _sizes_section(report: Report, figures: Figures) -> Markup:
     entries = [
-        (svg.marker(svg.layer_shape(i), 0, 0, "after"), f"{report.name}, layer {i + 1}")
+        (svg.draw_marker(svg.choose_shape(i), 0, 0, "after"), f"{report.name}, layer {i + 1}")
         for i in range(len(report.layers))
     ]
     entries.append((element("path", d="M-9 0H9", class_="region after"), f"what {report.name} match"))
     if report.before_anchors is not None:
-        entries.append((svg.marker(svg.BEFORE_SHAPE, 0, 0, "before"), report.before_name))
+        entries.append((svg.draw_marker(svg.BEFORE_SHAPE, 0, 0, "before"), report.before_name))
         entries.append((element("path", d="M-9 0H9", class_="region before"), f"what {report.before_name} match"))
     fullest = int(figures.density.counts.max(initial=0))
     entries.append((element("path", d="M-9 -9h18v18h-18z", class_="shade1"), "1 box"))
@@ -169,7 +169,7 @@ def _sizes_section(report: Report, figures: Figures) -> Markup:
         notes.append(
             _quiet(f"Not drawn because the area is zero or too small: {counted(figures.density.not_drawn, 'box')}.")
         )
-    return _section("Box sizes and anchors", "sizes", _legend(entries), svg.density_chart(report, figures), *notes)
+    return _section("Box sizes and anchors", "sizes", _legend(entries), svg.draw_density(report, figures), *notes)
 
 
 def _legend(entries: Sequence[tuple[Markup, str]]) -> Markup:
@@ -183,7 +183,7 @@ def _legend(entries: Sequence[tuple[Markup, str]]) -> Markup:
 def _layers_section(report: Report) -> Markup:
     rows = []
     for i, layer in enumerate(report.layers, 1):
-        pairs = [element("span", svg.size_text(w, h), class_="pair") for w, h in layer.anchors]
+        pairs = [element("span", svg.format_size(w, h), class_="pair") for w, h in layer.anchors]
         rows.append([str(i), join(f"{layer.nearest:.1%}", _share(layer.nearest)), f"{layer.bpr:.4f}", join(*pairs)])
     return _section(
         "Layers",
@@ -212,7 +212,7 @@ def _ratio_section(report: Report, figures: Figures) -> Markup:
             "at 1/thr and below, no anchor matches."
         ),
         _legend(entries),
-        svg.ratio_chart(report, figures),
+        svg.draw_ratios(report, figures),
     )
 
 
@@ -222,16 +222,16 @@ def _curve_section(curve: Optional[Curve], report: Optional[Report]) -> Markup:
     entries = []
     for name, _, class_, shape in svg.CURVE_LINES:
         line = element("path", d="M-9 0H9", class_=f"line {class_}")
-        entries.append((join(line, svg.marker(shape, 0, 0, class_, scale=0.8)), name))
+        entries.append((join(line, svg.draw_marker(shape, 0, 0, class_, scale=0.8)), name))
     if report:
-        entries.append((svg.marker("circle", 0, 0, "ring iou", scale=1.5), "these anchors"))
+        entries.append((svg.draw_marker("circle", 0, 0, "ring iou", scale=1.5), "these anchors"))
     made = "fitness" if curve.objective == "ratio" else "average IoU"
     text = f"A separate fit for each number of anchors, for the best {made}."
     if curve.knee is not None:
         text += " The knee is the point where average IoU is highest above the line from the first point to the last."
     if curve.left_out:
-        text += f" {left_out_text(curve)}"
-    return _section("Number of anchors", "curve", _quiet(text), _legend(entries), svg.curve_chart(curve, report))
+        text += f" {describe_left_out(curve)}"
+    return _section("Number of anchors", "curve", _quiet(text), _legend(entries), svg.draw_curve(curve, report))
 
 
 def _classes_section(report: Report, figures: Figures) -> Markup:
@@ -256,7 +256,7 @@ def _unmatched_section(figures: Figures) -> Markup:
     if not figures.n_unmatched:
         return _section(title, "unmatched", _quiet("None."), wide=True)
     rows = [
-        [element("bdi", box.image), element("bdi", box.class_name), svg.size_text(box.w, box.h), f"{box.best:.3f}"]
+        [element("bdi", box.image), element("bdi", box.class_name), svg.format_size(box.w, box.h), f"{box.best:.3f}"]
         for box in figures.unmatched
     ]
     parts = [
@@ -270,7 +270,7 @@ def _unmatched_section(figures: Figures) -> Markup:
 
 
 def _problems_section(boxes: BoxSizes) -> Markup:
-    lines = [element("li", line) for line in problem_lines(boxes, _MOST_EXAMPLES)]
+    lines = [element("li", line) for line in list_problems(boxes, _MOST_EXAMPLES)]
     return _section("Problems in the labels", "problems", element("ul", *lines) if lines else _quiet("None found."))
 
 

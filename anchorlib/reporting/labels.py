@@ -1,4 +1,4 @@
-"""What is wrong with a data set, as text that a person can act on and as a dict for machines."""
+"""Report the problems of a data set: text that says what to do for people, a dict for machines."""
 
 from __future__ import annotations
 
@@ -11,37 +11,37 @@ from anchorlib.results import grouped
 
 #: kind of Problem -> what to do about it
 ADVICE = {
-    "wrong number of fields": "Complete or delete these rows; the tool that wrote them may have another format.",
+    "wrong number of fields": "Complete or delete these rows; the tool that wrote them may use another format.",
     "not a number": "Correct or delete these rows.",
-    "not a class": "Write the class as a whole number.",
-    "negative size": "Exchange the corners, or delete these rows.",
-    "out of [0, 1]": "YOLO rows are shares of the image: divide pixels by width and height. Delete what is outside.",
-    "duplicate row": "Delete the repetitions: they would count twice in training.",
-    "crowd": "Nothing: crowds are left out on purpose.",
-    "ignored": "Nothing: ignored annotations are left out on purpose.",
-    "out of bounds": "Clip these boxes to the image; many such boxes mean labels of another image size.",
-    "zero area": "Delete these rows: a box without area is never learnt, and fits leave it out.",
-    "class out of range": "Correct the class, or the names and their number in the data set's own file.",
-    "missing label": "Nothing, if these images show no object; else find their labels.",
+    "not a class": "Write the class as an integer.",
+    "negative size": "Swap the corners, or delete these rows.",
+    "out of [0, 1]": "YOLO rows are fractions of the image: divide pixels by width and height, or delete these rows.",
+    "duplicate row": "Delete the duplicates: they would count twice in training.",
+    "crowd": "Do nothing: crowds are left out on purpose.",
+    "ignored": "Do nothing: ignored annotations are left out on purpose.",
+    "out of bounds": "Clip these boxes to the image. Many such boxes mean that the labels are for another image size.",
+    "zero area": "Delete these rows: training cannot learn a box without area, and fits leave it out.",
+    "class out of range": "Correct the class, or the class names in the data set's own file.",
+    "missing label": "Do nothing if these images show no object; otherwise find their labels.",
     "missing image": "Put the images where the list or the labels expect them, or delete their rows.",
-    "unreadable image": "Replace these images: a training run cannot read them either.",
+    "unreadable image": "Replace these images: training cannot read them either.",
     "unreadable label": "Replace these files.",
-    "image without size": "Write the image's width and height beside it; without them its boxes have no size.",
-    "exif rotation": "Nothing, if the labels were drawn on the turned image; else save it without EXIF.",
+    "image without size": "Add the width and height of the image to its labels; without them its boxes have no size.",
+    "exif rotation": "Do nothing if the labels were drawn on the rotated image; otherwise save it without EXIF.",
     "path": "Correct the path in this file.",
 }
 KINDS = tuple(ADVICE)
 ON_PURPOSE = ("crowd", "ignored")
-SHOWN = 3  # problems of a kind in the summary
+SHOWN = 3  # problems of each kind in the summary
 CLASSES_SHOWN = 12
 
 
 @dataclass(frozen=True)
 class LabelReport:
-    """What a data set holds and what is wrong with it.
+    """Summarise what a data set contains and what is wrong with it.
 
-    data, split : as they were asked for
-    boxes : what was read, its problems included
+    data, split : as given to `read_boxes`
+    boxes : BoxSizes as read, with the problems
     """
 
     data: str
@@ -50,36 +50,36 @@ class LabelReport:
 
     @property
     def lost(self) -> list[Problem]:
-        """The problems that cost a row, an image or a split; what is left out on purpose is none of them."""
+        """Return the problems that lose a row, an image or a split, without those left out on purpose."""
         left_out = [p.kind not in ON_PURPOSE and p.action == "left out" for p in self.boxes.problems]
         return [p for p, is_left_out in zip(self.boxes.problems, left_out) if p.costs or is_left_out]
 
     @property
     def images_lost(self) -> int:
-        """Images that were found in lists, folders or files and could not be used."""
+        """Return how many images were found but could not be used."""
         problems = self.boxes.problems
         return sum(p.action == "image refused" or (p.kind, p.action) == ("missing label", "left out") for p in problems)
 
     def refused(self) -> dict[str, int]:
-        """The rows refused, by kind of problem; those whose image is lost under 'of lost images'."""
+        """Return the refused rows by kind of problem; rows of lost images are counted as 'of lost images'."""
         single = [p.kind for p in self.boxes.problems if p.action == "row refused" or p.kind in ON_PURPOSE]
         counts = dict(Counter(single).most_common())
-        # An image's problem stands for all its rows, none of which was looked at.
+        # A problem of an image counts for all its rows, which were not read.
         others = self.boxes.rows_refused - sum(counts.values())
         return {"of lost images": others, **counts} if others else counts
 
     def by_class(self) -> list[tuple[str, int]]:
-        """(name or number, boxes) of each class, in their order; classes without a box too."""
+        """Return (name or number, boxes) of each class in order, including classes without a box."""
         boxes = Counter(self.boxes.classes.tolist())
         names = dict(enumerate(self.boxes.class_names))
         return [(names.get(number, str(number)), boxes[number]) for number in sorted({*boxes, *names})]
 
     def of_kind(self, kind: Optional[str]) -> list[Problem]:
-        """The problems of one kind; all of them for None."""
+        """Return the problems of one kind, or all problems for None."""
         return [problem for problem in self.boxes.problems if kind in (None, problem.kind)]
 
     def to_dict(self, kind: Optional[str] = None) -> dict[str, Any]:
-        """One JSON object with every problem, or those of one kind; the counts are of all."""
+        """Return one JSON object with all problems, or those of one kind; its counts cover all kinds."""
         boxes = self.boxes
         return {
             "data": self.data,
@@ -97,9 +97,9 @@ class LabelReport:
         }
 
     def to_text(self) -> str:
-        """A summary: what adds up to what, then each kind of problem with its first places and what to do."""
+        """Return a summary: sums of images and rows, then each kind of problem with examples and what to do."""
         costly = {problem.kind for problem in self.lost}
-        kinds = sorted(self.boxes.count_problems(), key=lambda kind: kind not in costly)  # else the most frequent first
+        kinds = sorted(self.boxes.count_problems(), key=lambda kind: kind not in costly)  # then by frequency
         return "\n\n".join([self._sums(), *map(self._kind_text, kinds), self._verdict()])
 
     def _sums(self) -> str:
@@ -117,9 +117,9 @@ class LabelReport:
         if len(classes) <= CLASSES_SHOWN:
             return ", ".join(f"{name} {grouped(count)}" for name, count in classes) or "none"
         most = sorted(classes, key=lambda item: -item[1])[: CLASSES_SHOWN // 2]
-        told = ", ".join(f"{name} {grouped(count)}" for name, count in most)
+        shown = ", ".join(f"{name} {grouped(count)}" for name, count in most)
         empty = sum(not count for _, count in classes)
-        return f"{len(classes)}; most boxes: {told}" + _if(empty, "{} without a box")
+        return f"{len(classes)}; most boxes: {shown}" + _if(empty, "{} without a box")
 
     def _kind_text(self, kind: str) -> str:
         problems = self.of_kind(kind)

@@ -1,4 +1,4 @@
-"""Pictures by matplotlib, which is imported here alone and only when one is drawn; no window and no global state."""
+"""Draw pictures with matplotlib, which only this module imports, when it draws. No windows, no global state."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from anchorlib.errors import BadValueError, MissingPackageError
 from anchorlib.fitting.curve import Curve
 from anchorlib.fitting.kmeans import KMeansStep, kmeans
 from anchorlib.reporting.report import Report
-from anchorlib.reporting.report_data import RATIO_BINS, Figures, union_outline
-from anchorlib.reporting.svg import octave_ticks, shade_levels
+from anchorlib.reporting.report_data import RATIO_BINS, Figures, trace_outline
+from anchorlib.reporting.svg import grade_cells, place_ticks
 
-Figure = Any  # matplotlib.figure.Figure, for a module that is read without matplotlib
+Figure = Any  # matplotlib.figure.Figure; this module must import without matplotlib
 Axes = Any
 
 _AFTER, _BEFORE, _FITNESS, _BPR, _QUIET = "#0072B2", "#D55E00", "#009E73", "#a3437c", "#59626e"
@@ -28,7 +28,7 @@ _CLUSTER_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">")
 
 
 def check_installed() -> None:
-    """That matplotlib is there; MissingPackageError."""
+    """Raise MissingPackageError if matplotlib is not installed."""
     try:
         import matplotlib  # noqa: F401
     except ImportError as error:
@@ -38,8 +38,8 @@ def check_installed() -> None:
 
 
 def report_png(report: Report, figures: Figures, footer: str = "", curve: Optional[Curve] = None) -> bytes:
-    """A report's pictures on one sheet, as PNG; MissingPackageError."""
-    figure = _figure(15, 10)
+    """Return the pictures of a report on one sheet, as PNG; MissingPackageError without matplotlib."""
+    figure = _new_figure(15, 10)
     grid = figure.add_gridspec(2, 3, width_ratios=(1.25, 1, 1))
     draw_sizes(figure.add_subplot(grid[:, 0]), report, figures)
     _draw_ratios(figure.add_subplot(grid[0, 1]), report, figures)
@@ -47,30 +47,30 @@ def report_png(report: Report, figures: Figures, footer: str = "", curve: Option
         draw_curve(figure.add_subplot(grid[0, 2]), curve)
     _draw_layers(figure.add_subplot(grid[1, 1]), report)
     _draw_classes(figure.add_subplot(grid[1, 2]), figures)
-    figure.suptitle(f"{_plain(report.headline())}\n{_plain(report.verdict())}", x=0.01, ha="left", fontsize=12)
-    figure.supxlabel(_plain(footer), x=0.01, ha="left", fontsize=8, color=_QUIET)
-    return _png(figure)
+    figure.suptitle(f"{_escape(report.headline())}\n{_escape(report.verdict())}", x=0.01, ha="left", fontsize=12)
+    figure.supxlabel(_escape(footer), x=0.01, ha="left", fontsize=8, color=_QUIET)
+    return _save_png(figure)
 
 
 def curve_png(curve: Curve, title: str = "") -> bytes:
-    """Average IoU, fitness and BPR against the number of anchors, as PNG; MissingPackageError."""
-    figure = _figure(8, 5)
+    """Return average IoU, fitness and BPR against the number of anchors, as PNG; MissingPackageError."""
+    figure = _new_figure(8, 5)
     draw_curve(figure.add_subplot(), curve)
-    figure.suptitle(_plain(title), x=0.01, ha="left", fontsize=12)
-    return _png(figure)
+    figure.suptitle(_escape(title), x=0.01, ha="left", fontsize=12)
+    return _save_png(figure)
 
 
 def draw_sizes(axes: Axes, report: Report, figures: Figures) -> None:
-    """Box sizes as a density in log-log, with the anchors and the outline of what they match."""
+    """Draw box sizes as a log-log density, with the anchors and the outline of the sizes that they match."""
     density = figures.density
     extent = (density.low, density.high, density.low, density.high)
-    levels = np.ma.masked_equal(shade_levels(density.counts).T, 0)
+    levels = np.ma.masked_equal(grade_cells(density.counts).T, 0)
     axes.imshow(levels, origin="lower", extent=extent, cmap="Greys", vmin=0, vmax=9, interpolation="nearest")
     anchors = np.concatenate([layer.anchors for layer in report.layers])
     if report.before_anchors is not None:
         _draw_outline(axes, report.before_anchors, report.thr, color=_BEFORE, linestyle="--")
         place = np.log2(report.before_anchors).T
-        axes.scatter(*place, marker="x", color=_BEFORE, s=70, linewidths=2.5, label=_plain(report.before_name))
+        axes.scatter(*place, marker="x", color=_BEFORE, s=70, linewidths=2.5, label=_escape(report.before_name))
     _draw_outline(axes, anchors, report.thr, color=_AFTER)
     for i, layer in enumerate(report.layers):
         shape = _LAYER_MARKERS[i % len(_LAYER_MARKERS)]
@@ -78,7 +78,7 @@ def draw_sizes(axes: Axes, report: Report, figures: Figures) -> None:
         axes.scatter(
             *place, marker=shape, color=_AFTER, s=60, edgecolors="white", label=f"{report.name}, layer {i + 1}"
         )
-    ticks = octave_ticks(density)
+    ticks = place_ticks(density)
     axes.set_xticks([octave for octave, _ in ticks], [label for _, label in ticks])
     axes.set_yticks([octave for octave, _ in ticks], [label for _, label in ticks])
     axes.set(xlim=extent[:2], ylim=extent[2:], xlabel="width, px", ylabel="height, px", title="Box sizes and anchors")
@@ -88,7 +88,7 @@ def draw_sizes(axes: Axes, report: Report, figures: Figures) -> None:
 def _draw_outline(axes: Axes, anchors: HostArray, thr: float, **style: Any) -> None:
     from matplotlib.collections import LineCollection
 
-    segments = [[(w1, h1), (w2, h2)] for w1, h1, w2, h2 in union_outline(anchors, thr)]
+    segments = [[(w1, h1), (w2, h2)] for w1, h1, w2, h2 in trace_outline(anchors, thr)]
     axes.add_collection(LineCollection(segments, linewidths=1.6, **{"colors": style.pop("color"), **style}))
 
 
@@ -98,14 +98,14 @@ def _draw_ratios(axes: Axes, report: Report, figures: Figures) -> None:
     axes.bar(edges[:-1], share, 0.9 / RATIO_BINS, align="edge", color=_AFTER, alpha=0.75, label=report.name)
     if figures.best_before is not None:
         before = 100 * figures.best_before / figures.best_before.sum()
-        axes.stairs(before, edges, color=_BEFORE, linestyle="--", linewidth=1.8, label=_plain(report.before_name))
+        axes.stairs(before, edges, color=_BEFORE, linestyle="--", linewidth=1.8, label=_escape(report.before_name))
     axes.axvline(1 / report.thr, color="black", linestyle=":", label=f"1/thr = {1 / report.thr:.3g}")
     axes.set(xlabel="best ratio of a box", ylabel="% of boxes", xlim=(0, 1), title="How well boxes are fitted")
     axes.legend(framealpha=1, edgecolor="none")
 
 
 def draw_curve(axes: Axes, curve: Curve) -> None:
-    """Average IoU, fitness and BPR against k, with the knee."""
+    """Draw average IoU, fitness and BPR against k, with the knee."""
     scores = [fit.score for fit in curve.fits]
     lines = (("average IoU", "avg_iou", _AFTER, "o-"), ("fitness", "fitness", _FITNESS, "s--"))
     for name, field, colour, style in (*lines, ("best possible recall", "bpr", _BPR, "^:")):
@@ -136,7 +136,7 @@ def _draw_classes(axes: Axes, figures: Figures) -> None:
         axes.plot([one.bpr_before for one in shown], range(len(shown)), "x", color=_BEFORE, mew=2.5, label="before")
         axes.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.14), ncol=2)
     axes.set_yticks(
-        range(len(shown)), [_plain(one.name if len(one.name) < 24 else one.name[:22] + "…") for one in shown]
+        range(len(shown)), [_escape(one.name if len(one.name) < 24 else one.name[:22] + "…") for one in shown]
     )
     axes.invert_yaxis()
     left = len(figures.classes) - len(shown)
@@ -144,22 +144,24 @@ def _draw_classes(axes: Axes, figures: Figures) -> None:
 
 
 def kmeans_steps(boxes_wh: Array, n: int, *, most: int = 9, **options: Any) -> Figure:
-    """k-means on box sizes, step by step: one sheet with the centres and the boxes that are theirs, as they move.
+    """Draw k-means on box sizes step by step: one picture per step with the centres and the boxes assigned to them.
 
     Parameters
     ----------
     boxes_wh : (N, 2) float, pixels, every side > 0
-    n : how many anchors
-    most : how many steps are drawn: the first and the last, and others as evenly as may be; the early ones move most
-    options : distance, update, init, seed, weights of `kmeans`
+    n : number of anchors
+    most : largest number of pictures, >= 2: the first and last step and steps between them, more of the early ones,
+        in which the centres move most
+    options : distance, update, init, seed, weights, as in `kmeans`
 
     Returns
     -------
-    matplotlib.figure.Figure; `.savefig(path)` writes it, a notebook shows it.
+    matplotlib.figure.Figure; `.savefig(path)` writes it to a file, and a notebook shows it.
 
     Raises
     ------
-    MissingPackageError : without matplotlib; and what `kmeans` raises
+    MissingPackageError : matplotlib is not installed
+    BadValueError : most < 2; and the errors of `kmeans`
 
     Examples
     --------
@@ -171,23 +173,23 @@ def kmeans_steps(boxes_wh: Array, n: int, *, most: int = 9, **options: Any) -> F
     if most < 2:
         raise BadValueError(f"most must be at least 2 steps, got {most}.")
     check_installed()
-    steps = _steps_of(boxes_wh, n, options)
+    steps = _record_steps(boxes_wh, n, options)
     chosen = sorted({round(i) for i in np.geomspace(1, len(steps), min(most, len(steps)))})
     columns = math.ceil(math.sqrt(len(chosen)))
     rows = math.ceil(len(chosen) / columns)
-    figure = _figure(4 * columns, 4 * rows)
+    figure = _new_figure(4 * columns, 4 * rows)
     for place, number in enumerate(chosen, 1):
         _draw_step(figure.add_subplot(rows, columns, place), steps, number)
     return figure
 
 
 def kmeans_gif(boxes_wh: Array, n: int, *, milliseconds: int = 600, **options: Any) -> bytes:
-    """The steps of `kmeans_steps`, all of them, as a moving picture.
+    """Return all steps of k-means on box sizes as an animated GIF.
 
     Parameters
     ----------
     boxes_wh, n, options : as in `kmeans_steps`
-    milliseconds : of each frame, one a step; the last one stays four times as long
+    milliseconds : duration of each frame; each step is a frame, and the last frame stays four times as long
 
     Returns
     -------
@@ -195,7 +197,7 @@ def kmeans_gif(boxes_wh: Array, n: int, *, milliseconds: int = 600, **options: A
 
     Raises
     ------
-    As `kmeans_steps`.
+    The errors of `kmeans_steps`.
 
     Examples
     --------
@@ -205,26 +207,26 @@ def kmeans_gif(boxes_wh: Array, n: int, *, milliseconds: int = 600, **options: A
     from PIL import Image
 
     check_installed()
-    steps = _steps_of(boxes_wh, n, options)
+    steps = _record_steps(boxes_wh, n, options)
     frames = []
     for number in range(1, len(steps) + 1):
-        figure = _figure(6, 6)
+        figure = _new_figure(6, 6)
         _draw_step(figure.add_subplot(), steps, number)
-        frames.append(Image.open(io.BytesIO(_png(figure))).convert("RGB"))
+        frames.append(Image.open(io.BytesIO(_save_png(figure))).convert("RGB"))
     times = [milliseconds] * (len(frames) - 1) + [4 * milliseconds]
     file = io.BytesIO()
     frames[0].save(file, format="GIF", save_all=True, append_images=frames[1:], duration=times, loop=0)
     return file.getvalue()
 
 
-def _steps_of(boxes_wh: Array, n: int, options: dict[str, Any]) -> list[KMeansStep]:
+def _record_steps(boxes_wh: Array, n: int, options: dict[str, Any]) -> list[KMeansStep]:
     steps: list[KMeansStep] = []
     kmeans(boxes_wh, n, on_step=steps.append, **options)
     return steps
 
 
 def _draw_step(axes: Axes, steps: Sequence[KMeansStep], number: int) -> None:
-    """The boxes in the colours of their centres, and the way each centre has come."""
+    """Draw the boxes in the colours of their centres, and the path of each centre up to this step."""
     step = steps[number - 1]
     area = np.clip(60 * step.counts / step.counts.max(), 5, 60)
     for j, centre in enumerate(step.centres):
@@ -239,19 +241,19 @@ def _draw_step(axes: Axes, steps: Sequence[KMeansStep], number: int) -> None:
     )
 
 
-def _figure(width: float, height: float) -> Figure:
+def _new_figure(width: float, height: float) -> Figure:
     check_installed()
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def _png(figure: Figure) -> bytes:
+def _save_png(figure: Figure) -> bytes:
     file = io.BytesIO()
     figure.savefig(file, format="png", dpi=100, metadata={"Software": "anchorlib"})
     return file.getvalue()
 
 
-def _plain(text: str) -> str:
-    """Text as it stands: a dollar sign would start a formula; what is no UTF-8 shows its bytes."""
+def _escape(text: str) -> str:
+    """Escape dollar signs, which would start a formula, and show bytes that are not UTF-8."""
     return text.encode("utf-8", errors="backslashreplace").decode().replace("$", r"\$")

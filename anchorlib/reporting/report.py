@@ -97,7 +97,7 @@ class Report:
             layers.append([str(i), f"{layer.nearest:.1%}", f"{layer.bpr:.4f}", sides])
         return ReportParts(
             headline=self.headline(),
-            problems=problem_lines(self.boxes),
+            problems=list_problems(self.boxes),
             scores=[["", *(head for head, _ in self.scores())], *self.score_rows()],
             layers=layers,
             verdict=self.verdict(),
@@ -164,14 +164,14 @@ def measure_layers(table: SizeTable, layers: Sequence[HostArray], thr: float) ->
     return result
 
 
-def left_out_text(curve: Curve) -> str:
+def describe_left_out(curve: Curve) -> str:
     """Return the sentence on the numbers of anchors that a curve leaves out; "" if it leaves out none."""
     if not curve.left_out:
         return ""
     return f"Not fitted: k >= {curve.left_out[0]}, because there are fewer distinct box sizes."
 
 
-def problem_lines(boxes: BoxSizes, examples: int = 1) -> list[str]:
+def list_problems(boxes: BoxSizes, examples: int = 1) -> list[str]:
     """Return a line for each kind of problem: the count, and the first `examples` with file and line."""
     lines = []
     for kind, count in boxes.count_problems().items():

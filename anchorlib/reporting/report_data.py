@@ -1,4 +1,4 @@
-"""What the pictures of a report show, counted once for the page and for the PNG. NumPy only."""
+"""Measure the numbers that the pictures of a report show, once for the page and the PNG. NumPy only."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from anchorlib.datasets import BoxSizes
 from anchorlib.metrics import ratio_limit, side_ratio
 from anchorlib.reporting.report import Report
 
-_BLOCK = 2**16  # boxes at a time: their columns stay in the cache
-_MOST_OCTAVES = 16  # of a side that are drawn
-_MOST_CELLS = 72  # of the density along a side
+_BLOCK = 2**16  # boxes per block: their columns stay in the cache
+_MOST_OCTAVES = 16  # octaves of a side that are drawn
+_MOST_CELLS = 72  # cells of the density per axis
 RATIO_BINS = 40
 
 
 @dataclass(frozen=True)
 class Density:
-    """How many boxes have about a size: cells in log2 of width and height, both axes alike.
+    """Count boxes by size, in cells of log2 of width and height; both axes have the same range.
 
-    low, high : octaves (log2 of pixels) of the axes
-    counts : (B, B) int64, [i, j] is the cell i of widths and j of heights
-    not_drawn : boxes outside, such as those with a zero side
+    low, high : range of the axes, octaves (log2 of pixels)
+    counts : (B, B) int64; entry [i, j] is cell i of widths and cell j of heights
+    not_drawn : number of boxes outside the range, such as those with a zero side
     """
 
     low: float
@@ -36,13 +36,13 @@ class Density:
 
     @property
     def step(self) -> float:
-        """Octaves a cell."""
+        """Return the width of a cell in octaves."""
         return (self.high - self.low) / len(self.counts)
 
 
 @dataclass(frozen=True)
 class ClassRecall:
-    """The boxes of one class: how many, and the shares of them that match the anchors now and before."""
+    """Hold how many boxes a class has, and which share of them the anchors match now and before."""
 
     name: str
     n_boxes: int
@@ -52,7 +52,7 @@ class ClassRecall:
 
 @dataclass(frozen=True)
 class UnmatchedBox:
-    """A box that no anchor matches: in which image, of which class, its size in pixels, its best ratio."""
+    """Hold a box that no anchor matches: its image, class, size in pixels and best ratio."""
 
     image: str
     class_name: str
@@ -63,11 +63,11 @@ class UnmatchedBox:
 
 @dataclass(frozen=True)
 class Figures:
-    """The numbers behind the pictures.
+    """Hold the numbers that the pictures show.
 
-    best, best_before : (RATIO_BINS,) int64, boxes by their best ratio, in equal bins of [0, 1]
-    classes : the worst recall first, of equals the larger class
-    unmatched : the largest by area first, cut; n_unmatched counts all of them
+    best, best_before : (RATIO_BINS,) int64, counts of boxes by their best ratio, in equal bins of [0, 1]
+    classes : sorted by recall, the worst first; equal ones by size, the larger first
+    unmatched : the largest boxes by area, up to a limit; n_unmatched counts all unmatched boxes
     """
 
     density: Density
@@ -79,7 +79,7 @@ class Figures:
 
 
 def measure_figures(report: Report, most_unmatched: int = 30) -> Figures:
-    """The numbers behind a report's pictures.
+    """Return the numbers that the pictures of a report show, with up to `most_unmatched` unmatched boxes.
 
     Examples
     --------
@@ -96,31 +96,32 @@ def measure_figures(report: Report, most_unmatched: int = 30) -> Figures:
     boxes, limit = report.boxes, ratio_limit(report.thr)
     anchors = np.concatenate([layer.anchors for layer in report.layers])
     before = report.before_anchors
-    best = best_ratios(boxes.wh, anchors)
-    best_before = None if before is None else best_ratios(boxes.wh, before)
+    best = find_best_ratios(boxes.wh, anchors)
+    best_before = None if before is None else find_best_ratios(boxes.wh, before)
     unmatched = np.flatnonzero(best <= limit)
     area = boxes.wh[unmatched].astype(np.float64).prod(axis=1)
     largest = unmatched[np.argsort(-area, kind="stable")[:most_unmatched]]
     return Figures(
-        density=_density(boxes.wh, anchors if before is None else np.concatenate([anchors, before])),
-        best=_histogram(best),
-        best_before=None if best_before is None else _histogram(best_before),
-        classes=_class_recalls(boxes, best > limit, None if best_before is None else best_before > limit),
-        unmatched=[_unmatched_box(boxes, row, best) for row in map(int, largest)],
+        density=_measure_density(boxes.wh, anchors if before is None else np.concatenate([anchors, before])),
+        best=_count_ratios(best),
+        best_before=None if best_before is None else _count_ratios(best_before),
+        classes=_measure_classes(boxes, best > limit, None if best_before is None else best_before > limit),
+        unmatched=[_describe_box(boxes, row, best) for row in map(int, largest)],
         n_unmatched=len(unmatched),
     )
 
 
-def best_ratios(boxes_wh: HostArray, anchors: HostArray) -> HostArray:
-    """The ratio of each box to the anchor that fits it best: (N,) float32, the bits that the score counts.
+def find_best_ratios(boxes_wh: HostArray, anchors: HostArray) -> HostArray:
+    """Return the side ratio of each box to its best anchor: (N,) float32, bit-identical to the ratios of the score.
 
-    >>> best_ratios(np.asarray([[10.0, 20.0], [8.0, 0.0]], np.float32), np.asarray([[10, 10], [10, 40]], np.float32))
+    >>> boxes_wh = np.asarray([[10.0, 20.0], [8.0, 0.0]], np.float32)
+    >>> find_best_ratios(boxes_wh, np.asarray([[10, 10], [10, 40]], np.float32))
     array([0.5, 0. ], dtype=float32)
     """
     best = np.zeros(len(boxes_wh), np.float32)
     anchors = anchors.astype(np.float32)
     with np.errstate(divide="ignore", over="ignore"):
-        for first, (w, h) in _columns(boxes_wh):
+        for first, (w, h) in _split_columns(boxes_wh):
             part = best[first : first + _BLOCK]
             for j in range(len(anchors)):
                 ratio = side_ratio(np, w, h, anchors[j : j + 1, 0], anchors[j : j + 1, 1])
@@ -128,18 +129,20 @@ def best_ratios(boxes_wh: HostArray, anchors: HostArray) -> HostArray:
     return best
 
 
-def _columns(boxes_wh: HostArray) -> Iterator[tuple[int, HostArray]]:
-    """Widths and heights as two contiguous float32 rows, in blocks, with where each begins."""
+def _split_columns(boxes_wh: HostArray) -> Iterator[tuple[int, HostArray]]:
+    """Yield blocks of boxes: the first row of each, and (2, n) contiguous float32 widths and heights."""
     for first in range(0, len(boxes_wh), _BLOCK):
         yield first, np.ascontiguousarray(boxes_wh[first : first + _BLOCK].T, np.float32)
 
 
-def _histogram(best: HostArray) -> HostArray:
-    bins = np.minimum((best * np.float32(RATIO_BINS)).astype(np.int64), RATIO_BINS - 1)  # 1 belongs to the last
+def _count_ratios(best: HostArray) -> HostArray:
+    bins = np.minimum(
+        (best * np.float32(RATIO_BINS)).astype(np.int64), RATIO_BINS - 1
+    )  # a ratio of 1 belongs to the last bin
     return np.bincount(bins, minlength=RATIO_BINS)
 
 
-def _density(boxes_wh: HostArray, anchors: HostArray) -> Density:
+def _measure_density(boxes_wh: HostArray, anchors: HostArray) -> Density:
     positive = boxes_wh[(boxes_wh > 0).all(axis=1)]
     sides = [float(f(a)) for a in (positive, anchors) if len(a) for f in (np.min, np.max)]
     high = math.ceil(math.log2(max(sides)) * 2 + 0.2) / 2
@@ -148,14 +151,14 @@ def _density(boxes_wh: HostArray, anchors: HostArray) -> Density:
     n = math.ceil((high - low) * cells)
     counts = np.zeros(n * n, np.int64)
     with np.errstate(divide="ignore"):
-        for _, columns in _columns(positive):
+        for _, columns in _split_columns(positive):
             i, j = np.floor((np.log2(columns) - np.float32(low)) * np.float32(cells)).astype(np.int64)
             inside = (i >= 0) & (j >= 0) & (i < n) & (j < n)
             counts += np.bincount(i[inside] * n + j[inside], minlength=n * n)
     return Density(low, low + n / cells, counts.reshape(n, n), len(boxes_wh) - int(counts.sum()))
 
 
-def _class_recalls(boxes: BoxSizes, matched: HostArray, matched_before: Optional[HostArray]) -> list[ClassRecall]:
+def _measure_classes(boxes: BoxSizes, matched: HostArray, matched_before: Optional[HostArray]) -> list[ClassRecall]:
     numbers, index = np.unique(boxes.classes, return_inverse=True)
     counts = np.bincount(index, minlength=len(numbers))
     now = np.bincount(index[matched], minlength=len(numbers)) / counts
@@ -167,19 +170,20 @@ def _class_recalls(boxes: BoxSizes, matched: HostArray, matched_before: Optional
     return sorted(recalls, key=lambda one: (one.bpr, -one.n_boxes))
 
 
-def _unmatched_box(boxes: BoxSizes, row: int, best: HostArray) -> UnmatchedBox:
+def _describe_box(boxes: BoxSizes, row: int, best: HostArray) -> UnmatchedBox:
     image = int(boxes.image_index[row])
     name = boxes.image_names[image] if image < len(boxes.image_names) else f"image {image}"
     w, h = boxes.wh[row].tolist()
     return UnmatchedBox(name, boxes.class_name(int(boxes.classes[row])), w, h, float(best[row]))
 
 
-def union_outline(anchors: HostArray, thr: float) -> list[tuple[float, float, float, float]]:
-    """The outline of what some anchor matches, in octaves: segments (w1, h1, w2, h2) of log2 sides.
+def trace_outline(anchors: HostArray, thr: float) -> list[tuple[float, float, float, float]]:
+    """Return the outline of all sizes that some anchor matches: segments (w1, h1, w2, h2) of log2 sides.
 
-    An anchor matches the square of 2 log2(thr) octaves around it; what lies inside the union of these is left out.
+    In octaves, an anchor matches the square of side 2 log2(thr) around it. Edges inside the union of the squares are
+    left out.
 
-    >>> sorted(union_outline(np.asarray([[8.0, 8.0]]), 2.0))
+    >>> sorted(trace_outline(np.asarray([[8.0, 8.0]]), 2.0))
     [(2.0, 2.0, 2.0, 4.0), (2.0, 2.0, 4.0, 2.0), (2.0, 4.0, 4.0, 4.0), (4.0, 2.0, 4.0, 4.0)]
     """
     centres, reach = np.log2(anchors.astype(np.float64)), math.log2(thr)
@@ -188,8 +192,8 @@ def union_outline(anchors: HostArray, thr: float) -> list[tuple[float, float, fl
     near = [abs(middle[:, None] - side) < reach for middle, side in zip(middles, centres.T)]  # (cells, K)
     inside = np.pad((near[0][:, None, :] & near[1][None, :, :]).any(axis=2), 1)  # (cells of w + 2, cells of h + 2)
     (w, h), segments = edges, []
-    for i, j in zip(*np.nonzero(inside[1:, :] != inside[:-1, :])):  # upright, at w[i]
+    for i, j in zip(*np.nonzero(inside[1:, :] != inside[:-1, :])):  # vertical, at w[i]
         segments.append((w[i], h[j - 1], w[i], h[j]))
-    for i, j in zip(*np.nonzero(inside[:, 1:] != inside[:, :-1])):  # level, at h[j]
+    for i, j in zip(*np.nonzero(inside[:, 1:] != inside[:, :-1])):  # horizontal, at h[j]
         segments.append((w[i - 1], h[j], w[i], h[j]))
     return [(float(a), float(b), float(c), float(d)) for a, b, c, d in segments]

@@ -139,23 +139,23 @@ data.yaml, split all
     labels/train/a.txt:4: the same box is there before: '0 0.5 0.5 0.2 0.4' (row refused)
     labels/train/a.txt:5: the same box is there before: '0 0.5 0.5 0.2 0.4' (row refused)
     labels/train/a.txt:6: the same box is there before: '0 0.5 0.5 0.2 0.4' (row refused)
-  Delete the repetitions: they would count twice in training.
+  Delete the duplicates: they would count twice in training.
 
 1 x unreadable image: image refused
     images/train/b.png: cannot be read: no image that Pillow knows: '1 rows' (image refused)
-  Replace these images: a training run cannot read them either.
+  Replace these images: training cannot read them either.
 
 1 x wrong number of fields: row refused
     labels/train/a.txt:2: expected 'class cx cy w h' or a class and a polygon, got 4 fields: '0 0.5 1 1' (row refused)
-  Complete or delete these rows; the tool that wrote them may have another format.
+  Complete or delete these rows; the tool that wrote them may use another format.
 
 1 x out of [0, 1]: row refused
     labels/train/a.txt:3: centre and size must lie within the image: '1 2 2 1 1' (row refused)
-  YOLO rows are shares of the image: divide pixels by width and height. Delete what is outside.
+  YOLO rows are fractions of the image: divide pixels by width and height, or delete these rows.
 
 1 x zero area: kept
     labels/train/c.txt:1: width and height must be > 0: '0 0.5 0.5 0 0.2' (kept)
-  Delete these rows: a box without area is never learnt, and fits leave it out.
+  Delete these rows: training cannot learn a box without area, and fits leave it out.
 
 Lost: 6 rows, 1 image.
 """

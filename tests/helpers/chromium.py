@@ -1,4 +1,4 @@
-"""A headless Chromium to open pages in: what it shows, where its text lies, and what it asked the network for."""
+"""Open pages in a headless Chromium: what it shows, where its text is, and what it requests from the network."""
 
 import contextlib
 import json
@@ -8,8 +8,8 @@ import tempfile
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 DRIVER = "chromedriver"
 
-#: Each piece of text that shows, with the boxes of its lines and its colours; what is wider than the window; the charts
-#: with what lies outside of them; the colours of what must be told apart.
+#: Collect each visible text with the boxes of its lines and its colours; elements wider than the window; the charts
+#: with what is outside of them; and the colours that must differ.
 _MEASURE = """
 const texts = [], walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
 const background = e => {
@@ -34,10 +34,10 @@ const beyond = (e, box) => {
   return b.left < box.left - 0.5 || b.right > box.right + 0.5 || b.top < box.top - 0.5 || b.bottom > box.bottom + 0.5;
 };
 const page = {left: 0, right: innerWidth, top: -Infinity, bottom: Infinity};
-const said = e => e.tagName + ' ' + e.textContent.slice(0, 40);
+const describe = e => e.tagName + ' ' + e.textContent.slice(0, 40);
 const charts = [...document.querySelectorAll('svg.chart')].map(svg => {
   const box = svg.getBoundingClientRect();
-  const outside = [...svg.querySelectorAll('*:not(title)')].filter(e => beyond(e, box)).map(said);
+  const outside = [...svg.querySelectorAll('*:not(title)')].filter(e => beyond(e, box)).map(describe);
   return {width: box.width, height: box.height, outside};
 });
 const fill = selector => {
@@ -47,7 +47,7 @@ const fill = selector => {
   return style.fill === 'none' ? style.stroke : style.fill;
 };
 const section = document.querySelector('section');
-return {texts, charts, wide: [...document.querySelectorAll('body *')].filter(e => beyond(e, page)).map(said),
+return {texts, charts, wide: [...document.querySelectorAll('body *')].filter(e => beyond(e, page)).map(describe),
   scroll: document.documentElement.scrollWidth, width: innerWidth,
   looks: {card: section && background(section), after: fill('.mark.after'), before: fill('.mark.before'),
     shade1: fill('.shade1')},
@@ -56,13 +56,13 @@ return {texts, charts, wide: [...document.querySelectorAll('body *')].filter(e =
 
 
 def missing_programs():
-    """Which programs are not there."""
+    """Return the names of the programs that are not installed."""
     lacks = [] if any(map(shutil.which, BROWSERS)) else ["Chromium"]
     return lacks + ([] if shutil.which(DRIVER) else ["chromedriver"])
 
 
 def missing():
-    """What is not there, in words; empty where all is."""
+    """Describe what is not installed; return "" if everything is."""
     lacks = missing_programs()
     try:
         import selenium  # noqa: F401
@@ -72,14 +72,14 @@ def missing():
 
 
 class Chromium:
-    """One browser for many pages."""
+    """Hold one browser, and open many pages in it."""
 
     def __init__(self, driver):
         self._driver = driver
 
     def open(self, path, width, dark):
-        """Open a file at a width and in a theme; returns what _MEASURE finds."""
-        self._driver.get_log("performance")  # what earlier pages did
+        """Open a file at a width and in a theme; return what _MEASURE finds."""
+        self._driver.get_log("performance")  # discards the log of earlier pages
         self._driver.get_log("browser")
         size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
         theme = {"features": [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]}
@@ -89,16 +89,16 @@ class Chromium:
         return self._driver.execute_script(_MEASURE)
 
     def requests(self):
-        """The addresses that were asked for since the page was opened."""
+        """Return the addresses requested since the page was opened."""
         messages = [json.loads(entry["message"])["message"] for entry in self._driver.get_log("performance")]
         return [m["params"]["request"]["url"] for m in messages if m["method"] == "Network.requestWillBeSent"]
 
     def console(self):
-        """What the console says since the page was opened."""
+        """Return the console messages since the page was opened."""
         return [entry["message"] for entry in self._driver.get_log("browser")]
 
     def screenshot(self, path):
-        """The whole page as PNG."""
+        """Save a picture of the whole page as PNG."""
         import base64
 
         shot = self._driver.execute_cdp_cmd("Page.captureScreenshot", {"captureBeyondViewport": True})
@@ -107,7 +107,7 @@ class Chromium:
 
 @contextlib.contextmanager
 def started():
-    """A Chromium of its own, with an empty profile, that is ended at the end."""
+    """Start a Chromium with an empty profile, and end it on exit."""
     from selenium import webdriver
     from selenium.webdriver.chrome.service import Service
 
@@ -116,8 +116,8 @@ def started():
         options.binary_location = next(filter(None, map(shutil.which, BROWSERS)))
         for flag in (
             "headless",
-            "hide-scrollbars",  # which take room of the width that is asked for
-            "no-sandbox",  # which root must do without
+            "hide-scrollbars",  # scrollbars take some of the requested width
+            "no-sandbox",  # root cannot use the sandbox
             "disable-gpu",
             "disable-quic",
             "disable-dev-shm-usage",
@@ -131,7 +131,7 @@ def started():
         options.set_capability("goog:loggingPrefs", {"performance": "ALL", "browser": "ALL"})
         driver = webdriver.Chrome(options=options, service=Service(shutil.which(DRIVER)))
         try:
-            driver.get("about:blank")  # or what the first tab does is taken for the page's doing
+            driver.get("about:blank")  # otherwise requests of the first tab count as requests of the page
             yield Chromium(driver)
         finally:
             driver.quit()

@@ -1,4 +1,4 @@
-"""Data sets and reports for the tests of pages and pictures."""
+"""Make data sets and reports for the tests of pages and pictures."""
 
 import numpy as np
 
@@ -40,7 +40,7 @@ def report_of(boxes, layers, before=None, thr=4.0, data="data", before_name="bef
 
 
 def hostile_report():
-    """Long and hostile names, many classes, many boxes that match nothing, one layer more than there are shapes."""
+    """Return a report with long and hostile names, many classes and unmatched boxes, and more layers than shapes."""
     rng = np.random.default_rng(0)
     boxes_wh = np.exp(rng.normal(3.5, 1.4, (3000, 2)))
     boxes_wh[:2] = 0

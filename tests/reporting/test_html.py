@@ -8,14 +8,14 @@ from helpers.report_samples import HOSTILE, box_sizes, hostile_report, report_of
 from anchorlib.fitting.curve import fit_curve
 from anchorlib.reporting.html import Origin, curve_page, report_page
 from anchorlib.reporting.report_data import measure_figures
-from anchorlib.reporting.svg import LEVELS, shade_levels
+from anchorlib.reporting.svg import LEVELS, grade_cells
 
 ORIGIN = Origin(f"anchorlib fit {HOSTILE}", "2026-01-01 00:00 UTC", {"anchorlib": "1.0", "numpy": HOSTILE})
 SECTIONS = ["sizes", "curve", "layers", "ratios", "classes", "unmatched", "problems", "origin"]
 
 
 class Page(HTMLParser):
-    """Its elements, attributes and text, as a browser would read them."""
+    """Parse a page into elements, attributes and text, as a browser reads it."""
 
     def __init__(self, html):
         super().__init__()
@@ -154,9 +154,9 @@ def test_millions_of_boxes_make_a_page_of_half_a_megabyte_at_most():
 
 def test_shades_grow_with_the_logarithm_of_the_count():
     counts = np.asarray([[0, 1, 2, 9], [10, 100, 1000, 10**6]])
-    assert shade_levels(counts).tolist() == [[0, 1, 1, 1], [1, 2, 3, LEVELS]]
-    assert shade_levels(np.asarray([[0, 1]])).tolist() == [[0, 1]]
-    assert shade_levels(np.zeros((2, 2), int)).max() == 0
+    assert grade_cells(counts).tolist() == [[0, 1, 1, 1], [1, 2, 3, LEVELS]]
+    assert grade_cells(np.asarray([[0, 1]])).tolist() == [[0, 1]]
+    assert grade_cells(np.zeros((2, 2), int)).max() == 0
 
 
 def test_the_page_of_a_curve_has_its_numbers():

@@ -1,4 +1,4 @@
-"""The page in a real Chromium: what it shows, where its text lies, at two widths and in both themes."""
+"""Test the page in a real Chromium, at two widths and in both themes: what it shows, and where its text is."""
 
 import itertools
 import re
@@ -21,7 +21,7 @@ PAGES = ["bccd.html", "check.html", "curve.html", "hostile.html", "smallest.html
 
 @pytest.fixture(scope="session")
 def browser():
-    """A Chromium."""
+    """Start a Chromium for the session."""
     assert not chromium.missing(), f"asked for with --extras and not here: {chromium.missing()}; see ci/browser"
     with chromium.started() as browser:
         yield browser
@@ -29,7 +29,7 @@ def browser():
 
 @pytest.fixture(scope="session")
 def folder(tmp_path_factory, request):
-    """Pages as the command line writes them, and of the most awkward data."""
+    """Return a folder with pages from the command line, and pages of hostile and of very small data."""
     folder = tmp_path_factory.mktemp("pages")
     bccd, anchors = str(request.config.rootpath / "tests/data/bccd"), folder / "anchors.json"
     anchors.write_text("[[[10, 10]], [[300, 40], [16, 400]]]")
@@ -45,7 +45,7 @@ def folder(tmp_path_factory, request):
 
 
 def overlapping(texts):
-    """Pairs of texts whose letters would lie on each other: by a pixel across, and more than lines touch by."""
+    """Return the pairs of texts that overlap: by more than 1 px horizontally and 2 px vertically."""
     boxes = [(text["text"][:30], box) for text in texts for box in text["boxes"]]
     return [
         (one, other)
@@ -55,7 +55,7 @@ def overlapping(texts):
 
 
 def contrast(one, other):
-    """The contrast of two CSS colours as WCAG 2 defines it: 1 to 21."""
+    """Return the contrast of two CSS colours, 1 to 21, as WCAG 2 defines it."""
 
     def luminance(colour):
         shares = [int(v) / 255 for v in re.findall(r"\d+", colour)[:3]]
@@ -104,8 +104,8 @@ def test_the_themes_differ_and_anchors_differ_from_what_they_lie_on(browser, fol
     assert looks[True]["after"] != looks[False]["after"]
 
 
-def test_what_the_measure_is_to_find_it_finds(browser, tmp_path):
-    """Text on text, a line that is too long, a picture off the net, a word to the console."""
+def test_the_measurement_finds_planted_faults(browser, tmp_path):
+    """Plant text on text, an element that is too wide, a picture from the network and a line on the console."""
     page = tmp_path / "bad.html"
     page.write_text(
         "<p style='margin:0;height:2px'>one line of text</p><p style='margin:0;color:#777;background:#888'>another</p>"

@@ -30,16 +30,16 @@ def test_a_report_becomes_one_png_with_the_anchors_before_and_after():
     png = matplotlib_plots.report_png(
         with_before, measure_figures(with_before), "anchorlib fit", fit_curve(boxes.wh, range(1, 5))
     )
-    alone = report_of(boxes, [[[10, 10]], [[90, 100]]])
-    png_alone = matplotlib_plots.report_png(alone, measure_figures(alone))
+    without_before = report_of(boxes, [[[10, 10]], [[90, 100]]])
+    png_without = matplotlib_plots.report_png(without_before, measure_figures(without_before))
     assert Image.open(io.BytesIO(png)).size == (1500, 1000)
-    assert min(pixels_of(png, BLUE), pixels_of(png_alone, BLUE)) > 1000
-    assert (pixels_of(png, ORANGE) > 500, pixels_of(png_alone, ORANGE)) == (True, 0)
+    assert min(pixels_of(png, BLUE), pixels_of(png_without, BLUE)) > 1000
+    assert (pixels_of(png, ORANGE) > 500, pixels_of(png_without, ORANGE)) == (True, 0)
 
 
 def test_the_picture_of_sizes_has_the_anchors_where_they_are():
     report = report_of(box_sizes(sizes(200)), [[[16, 32]], [[64, 128], [256, 64]]], before=[[8, 4]])
-    axes = matplotlib_plots._figure(5, 5).add_subplot()
+    axes = matplotlib_plots._new_figure(5, 5).add_subplot()
     matplotlib_plots.draw_sizes(axes, report, measure_figures(report))
     drawn = {marks.get_label(): marks.get_offsets().tolist() for marks in axes.collections if len(marks.get_offsets())}
     assert drawn["before"] == [[3, 2]]
@@ -49,7 +49,7 @@ def test_the_picture_of_sizes_has_the_anchors_where_they_are():
 
 def test_the_picture_of_a_curve_has_its_points_and_its_knee():
     curve = fit_curve(sizes(100), range(1, 9))
-    axes = matplotlib_plots._figure(5, 5).add_subplot()
+    axes = matplotlib_plots._new_figure(5, 5).add_subplot()
     matplotlib_plots.draw_curve(axes, curve)
     lines = {line.get_label(): line for line in axes.lines}
     assert lines["average IoU"].get_ydata().tolist() == [fit.score.avg_iou for fit in curve.fits]

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anchorlib import score, size_ratio
-from anchorlib.reporting.report_data import best_ratios, measure_figures, union_outline
+from anchorlib.reporting.report_data import find_best_ratios, measure_figures, trace_outline
 
 
 def figures_of(boxes_wh, anchors, **options):
@@ -57,7 +57,7 @@ def test_the_figures_add_up_to_the_score(seed, n, thr):
     anchors = np.exp(rng.normal(3, 1.5, (n, 2))).astype(np.float32)
     report = report_of(box_sizes(boxes_wh, classes=rng.integers(0, 5, 200)), [anchors], thr=thr)
     figures, expected = measure_figures(report), score(boxes_wh, anchors, thr)
-    np.testing.assert_array_equal(best_ratios(boxes_wh, anchors), size_ratio(boxes_wh, anchors).max(axis=1))
+    np.testing.assert_array_equal(find_best_ratios(boxes_wh, anchors), size_ratio(boxes_wh, anchors).max(axis=1))
     assert sum(round(one.bpr * one.n_boxes) for one in figures.classes) == round(expected.bpr * 200)
     assert 200 - figures.n_unmatched == round(expected.bpr * 200)
     assert figures.best.sum() == figures.density.counts.sum() + figures.density.not_drawn == 200
@@ -80,18 +80,18 @@ def test_the_list_of_boxes_without_a_match_is_cut_and_its_number_is_not():
 
 def test_a_block_of_boxes_is_no_border(monkeypatch):
     boxes_wh = np.exp(np.random.default_rng(1).normal(3, 1, (100, 2))).astype(np.float32)
-    whole = best_ratios(boxes_wh, boxes_wh[:3])
+    whole = find_best_ratios(boxes_wh, boxes_wh[:3])
     monkeypatch.setattr("anchorlib.reporting.report_data._BLOCK", 7)
-    np.testing.assert_array_equal(best_ratios(boxes_wh, boxes_wh[:3]), whole)
+    np.testing.assert_array_equal(find_best_ratios(boxes_wh, boxes_wh[:3]), whole)
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(1, 6))
 @settings(max_examples=30, deadline=None)
-def test_the_outline_parts_what_matches_from_what_does_not(seed, n):
-    """A walk to the right from far left crosses an upright line at each change between no match and match."""
+def test_the_outline_separates_what_matches_from_what_does_not(seed, n):
+    """Count the vertical edges to the left of a size: it is odd exactly where an anchor matches."""
     rng = np.random.default_rng(seed)
     anchors = np.exp(rng.normal(3, 1, (n, 2))).astype(np.float32)
-    segments = union_outline(anchors, 4.0)
+    segments = trace_outline(anchors, 4.0)
     upright = np.asarray([segment for segment in segments if segment[0] == segment[2]])
     for w, h in np.exp2(rng.uniform(-2, 10, (50, 2))):
         log_w, log_h = math.log2(w), math.log2(h)
