@@ -322,7 +322,7 @@ def test_a_file_of_another_suffix_is_refused_and_nothing_written(tmp_path):
     assert not os.listdir(tmp_path)
 
 
-def test_saved_sizes_are_no_data_set(tmp_path):
+def test_saved_sizes_are_not_a_data_set(tmp_path):
     SizeCounts.of(np.ones((1, 2))).save(tmp_path / "sizes.npz")
-    with pytest.raises(DatasetError, match=r"Saved sizes are read by SizeCounts\.load"):
+    with pytest.raises(DatasetError, match=r"Use SizeCounts\.load for saved sizes"):
         read_boxes(tmp_path / "sizes.npz")

@@ -25,7 +25,7 @@ def test_the_box_of_a_part_is_not_the_objects(tmp_path):
     part = f"<part><name>head</name><bndbox>{corners}</bndbox></part>"
     sizes = read_boxes(make_voc(tmp_path, voc_object(10, 10, 30, 20, extra=part)))
     assert sizes.wh.tolist() == [[128.0, 64.0]]
-    with pytest.raises(DatasetError, match="no usable box"):
+    with pytest.raises(DatasetError, match="no usable boxes"):
         read_boxes(make_voc(tmp_path, f"<object><name>cat</name>{part}</object>"))
 
 
@@ -200,9 +200,11 @@ def test_a_path_of_no_known_format_says_what_was_looked_for(tmp_path):
     with pytest.raises(DatasetError, match="no such file"):
         read_boxes(tmp_path / "gone.yaml")
     (tmp_path / "a.csv").write_text("")
-    with pytest.raises(DatasetError, match=r"looked for data.yaml .* or Annotations .* found a\.csv"):
+    with pytest.raises(
+        DatasetError, match=r"expected a data.yaml .*; the folder that holds Annotations .* got a folder with a\.csv"
+    ):
         read_boxes(tmp_path)
-    with pytest.raises(DatasetError, match=r"got '\.csv'"):
+    with pytest.raises(DatasetError, match=r"got a \.csv file"):
         read_boxes(tmp_path / "a.csv")
     (tmp_path / "a.xml").write_text("")
     with pytest.raises(DatasetError, match="pass the folder"):

@@ -207,7 +207,9 @@ def test_a_yaml_that_does_not_do_is_refused_with_its_reason(tmp_path, yaml, mess
 
 
 def test_nothing_usable_is_an_error_that_says_what_was_found(tmp_path):
-    with pytest.raises(DatasetError, match=r"no usable box .* 2 images .* 1 rows, 1 of them refused. First of 2"):
+    with pytest.raises(
+        DatasetError, match=r"no usable boxes: 2 readable images, 1 label rows, 1 of them rejected. First of 2"
+    ):
         read_boxes(make_yolo(tmp_path, ["word", None]))
 
 

@@ -1,1 +1,53 @@
-"""Label formats: one module per format, each with a function that returns `Labels`."""
+"""Label formats: one module for each format, and the table of all formats.
+
+To add a format, write a module in this folder with two functions, and add a row to `FORMATS`:
+
+``find_NAME(path)``
+    Return the path that `read_NAME` takes if `path` (a file or folder that exists) looks like this format, else None.
+    Look at the names of files and folders first. Open a file only if the names do not decide.
+``read_NAME(path, split, progress, workers)``
+    Read one split, or all of them ('all'), and return `Labels`. Report what is wrong with a row as a `Fault`, and what
+    is wrong with an image or a file as a `Problem`. Raise DatasetError only if there is nothing to read.
+    Open every file with `read_logged` or `open_logged`, so that the cache notices when the file changes.
+
+Everything else (the checks of values, duplicate rows, scaling, the cache) is the same for all formats.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Optional
+
+from anchorlib.datasets.formats.coco import find_coco, read_coco
+from anchorlib.datasets.formats.darknet import find_darknet, read_darknet
+from anchorlib.datasets.formats.voc import find_voc, read_voc
+from anchorlib.datasets.formats.yolo import find_yolo, read_yolo
+from anchorlib.datasets.validation import Labels
+
+
+@dataclass(frozen=True)
+class Format:
+    """One label format: its name, how it is recognised, how it is read.
+
+    Attributes
+    ----------
+    name : the value of `read_boxes(format=...)`
+    looks_like : what users pass for this format, in words, for error messages
+    find : returns the path to read, or None if a path does not look like this format
+    read : reads the labels of that path: (path, split, progress, workers)
+    """
+
+    name: str
+    looks_like: str
+    find: Callable[[str], Optional[str]]
+    read: Callable[[str, str, bool, int], Labels]
+
+
+#: All formats. The first one that finds something to read is taken, so a format that looks closely comes early.
+FORMATS = (
+    Format("yolo", "a data.yaml or the folder with it", find_yolo, read_yolo),
+    Format("voc", "the folder that holds Annotations", find_voc, read_voc),
+    Format("coco", "the .json file with the annotations", find_coco, read_coco),
+    Format("darknet", "a .data file or a .txt list of images", find_darknet, read_darknet),
+)

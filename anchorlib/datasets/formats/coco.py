@@ -7,7 +7,7 @@ import math
 import os
 from array import array
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, Optional
 
 import numpy as np
 
@@ -19,6 +19,11 @@ from anchorlib.errors import DatasetError
 
 JSON_LIMIT = 1024 * MEGABYTE
 LISTS = ("images", "annotations")
+
+
+def find_coco(path: str) -> Optional[str]:
+    """Return a .json file."""
+    return path if path.lower().endswith(".json") and not os.path.isdir(path) else None
 
 
 def read_coco(path: str, split: str, progress: bool, workers: int) -> Labels:

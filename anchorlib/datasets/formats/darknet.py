@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import Optional
 
 from anchorlib.datasets.box_sizes import Problem
 from anchorlib.datasets.formats.yolo import read_image_list, read_images
@@ -12,6 +13,11 @@ from anchorlib.errors import DatasetError
 
 KEYS = {"train": "train", "val": "valid", "test": "test"}
 IMAGE_FOLDERS = ("images", "JPEGImages")  # darknet looks for the labels of both in `labels`
+
+
+def find_darknet(path: str) -> Optional[str]:
+    """Return a .data or .txt file."""
+    return path if path.lower().endswith((".data", ".txt")) and not os.path.isdir(path) else None
 
 
 def read_darknet(path: str, split: str, progress: bool, workers: int) -> Labels:

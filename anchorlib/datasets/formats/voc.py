@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import Any, Optional
 from xml.etree.ElementTree import ParseError
 
 import numpy as np
@@ -17,6 +17,11 @@ from anchorlib.datasets.validation import Fault, Labels, is_image_size
 from anchorlib.errors import DatasetError
 
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
+
+
+def find_voc(path: str) -> Optional[str]:
+    """Return a folder that holds a folder Annotations."""
+    return path if os.path.isdir(os.path.join(path, "Annotations")) else None
 
 
 def read_voc(path: str, split: str, progress: bool, workers: int) -> Labels:

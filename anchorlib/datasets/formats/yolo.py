@@ -27,7 +27,20 @@ from anchorlib.errors import DatasetError
 from anchorlib.safe_yaml import load_yaml
 
 YAML_LIMIT = 4 * MEGABYTE
+YAML_SUFFIXES = (".yaml", ".yml")
 SPLITS = ("train", "val", "test")
+
+
+def find_yolo(path: str) -> Optional[str]:
+    """Return the data.yaml of a folder, or its only .yaml file; return a .yaml file itself."""
+    if not os.path.isdir(path):
+        return path if path.lower().endswith(YAML_SUFFIXES) else None
+    if os.path.lexists(os.path.join(path, "data.yaml")):
+        return os.path.join(path, "data.yaml")
+    names = [name for name in os.listdir(path) if name.endswith(YAML_SUFFIXES)]
+    # A .yaml file of another name may lie next to a Pascal VOC data set.
+    is_voc = os.path.isdir(os.path.join(path, "Annotations"))
+    return os.path.join(path, names[0]) if len(names) == 1 and not is_voc else None
 
 
 def read_yolo(path: str, split: str, progress: bool, workers: int) -> Labels:

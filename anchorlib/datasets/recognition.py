@@ -1,0 +1,54 @@
+"""Decide which format a data set has."""
+
+from __future__ import annotations
+
+import os
+from typing import Optional
+
+from anchorlib.arrays import check_one_of
+from anchorlib.datasets.formats import FORMATS, Format
+from anchorlib.errors import DatasetError
+
+#: Advice for files that are not a data set but belong to one.
+_ADVICE = {
+    ".xml": " For Pascal VOC pass the folder that holds Annotations.",
+    ".npz": " Use SizeCounts.load for saved sizes.",
+}
+_MOST_NAMES = 8  # of a folder's files, in a message
+
+
+def check_format(name: Optional[str]) -> None:
+    """Check that this is the name of a format, or None; BadValueError."""
+    if name is not None:
+        check_one_of("format", name, tuple(known.name for known in FORMATS))
+
+
+def find_format(path: str, name: Optional[str] = None) -> tuple[Format, str]:
+    """Return the format of a data set and the path that its reader takes.
+
+    `name` is the name of a format; with None the format is recognised. A file of a named format is taken with any
+    suffix. DatasetError if the path does not exist or has no known format.
+    """
+    if not os.path.lexists(path):
+        raise DatasetError(f"{path}: there is no such file or folder.")
+    formats = [known for known in FORMATS if name in (None, known.name)]
+    for known in formats:
+        found = known.find(path)
+        if found is not None:
+            return known, found
+    if name is not None and not os.path.isdir(path):
+        return formats[0], path
+    expected = "; ".join(f"{known.looks_like} ({known.name})" for known in formats)
+    raise DatasetError(f"{path}: expected {expected}; got {_describe(path)}.{_ADVICE.get(_suffix(path), '')}")
+
+
+def _describe(path: str) -> str:
+    if not os.path.isdir(path):
+        return f"a {_suffix(path)} file" if _suffix(path) else "a file without a suffix"
+    names = sorted(os.listdir(path))
+    shown = ", ".join(names[:_MOST_NAMES]) + (" and others" if len(names) > _MOST_NAMES else "")
+    return f"a folder with {shown}" if names else "an empty folder"
+
+
+def _suffix(path: str) -> str:
+    return os.path.splitext(path)[1].lower()
