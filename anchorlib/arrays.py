@@ -1,4 +1,7 @@
-"""Checks of arguments, with one wording for the whole house. Shapes cost nothing; values are checked on entry only."""
+"""Check arguments and convert arrays, with the same error messages in every part of the library.
+
+Checks of shapes cost nothing. Checks of values read the array, so public functions make them once, on entry.
+"""
 
 from __future__ import annotations
 
@@ -16,18 +19,19 @@ Namespace = Any  # the array's namespace, an adaptor of anchorlib.backends
 HostArray = np.ndarray[Any, Any]
 
 MIN_SIDE, MAX_SIDE = 1e-15, 1e15  # pixels: areas and their sums stay within float32
-MAX_WEIGHTS = 1e308  # a sum that is a float64, however it is rounded
-MAX_THR = 65536.0  # a ratio above 2^-17 is a whole number of 2^-40: see anchorlib.metrics
+MAX_WEIGHTS = 1e308  # the largest sum of weights: below the largest float64, so that rounding cannot overflow
+COLUMNS_IN_CACHE = 2**14  # rows of a block whose float32 columns, 64 KB each, stay in the cache
+MAX_THR = 65536.0  # a float32 ratio above 2^-17 is an integer multiple of 2^-40: see anchorlib.metrics
 
 
 def describe(array: Array) -> str:
-    """What came, for a message: 'numpy float32 (120, 4)'."""
+    """Describe an array for an error message: 'numpy float32 (120, 4)'."""
     dtype = str(array.dtype).rpartition(".")[2]
     return f"{namespace_of(array).name} {dtype} {tuple(array.shape)}"
 
 
 def check_shape(shape: tuple[Any, ...], *, hint: str = "", **named: Array) -> None:
-    """Each array has this shape; a letter stands for any length.
+    """Refuse an array that does not have this shape; a letter stands for any length.
 
     >>> check_shape(("N", 2), boxes_wh=np.zeros((5, 2)))
     """
@@ -41,7 +45,7 @@ def check_shape(shape: tuple[Any, ...], *, hint: str = "", **named: Array) -> No
 
 
 def check_shape_wh(**named: Array) -> None:
-    """Each array is (N, 2): sizes, width first."""
+    """Refuse an array that is not (N, 2): sizes, width first."""
     for name, array in named.items():
         corners = len(array.shape) == 2 and array.shape[1] == 4
         hint = "For corner boxes use boxes.xyxy_to_wh, for centre boxes boxes[:, 2:]." if corners else ""
@@ -49,11 +53,11 @@ def check_shape_wh(**named: Array) -> None:
 
 
 def as_float(array: Array, dtype: Any = None) -> Array:
-    """The array in `dtype`; without one, floats stay as they are and integers become float32."""
+    """Cast an array to `dtype`; without `dtype`, keep floats as they are and cast integers to float32."""
     xp = namespace_of(array)
     if dtype is None:
         dtype = array.dtype if xp.isdtype(array.dtype, "real floating") else xp.float32
-    with np.errstate(over="ignore"):  # beyond float32 is infinite, which the checks of values refuse
+    with np.errstate(over="ignore"):  # values too large for float32 become infinite, which check_sizes refuses
         return array if array.dtype == dtype else xp.astype(array, dtype)
 
 
@@ -65,7 +69,7 @@ def widen(array: Array) -> Array:
 
 
 def host_floats(**named: Any) -> HostArray:
-    """One argument, an array on the host or nested lists, as float64.
+    """Convert one argument, a host array or a nested list, to float64 NumPy.
 
     >>> host_floats(shapes=[[1280, 720]])
     array([[1280.,  720.]])
@@ -74,31 +78,34 @@ def host_floats(**named: Any) -> HostArray:
     try:
         return np.asarray(values, np.float64)
     except (TypeError, ValueError):
-        what = "numbers, in rows of one length"
-        raise ShapeError(f"{name} must be {what}, got {reprlib.repr(values)}.") from None
+        shown = reprlib.repr(values)
+        raise ShapeError(f"{name} must be numbers, in rows of equal length, got {shown}.") from None
 
 
 def host_rows(columns: int, **named: Any) -> HostArray:
-    """One argument as `host_floats`, where none at all are no rows of so many columns."""
+    """Convert one argument like `host_floats`, but return shape (0, columns) for an empty argument."""
     rows = host_floats(**named)
     return rows if rows.size else np.empty((0, columns))
 
 
 def to_framework(result: HostArray, like: Array) -> Array:
-    """A result of the host as an array of the framework, on the device and in the dtype of `like`."""
+    """Convert a NumPy result to the framework, device and dtype of `like`."""
     xp = namespace_of(like)
     array = xp.from_numpy(result, device=xp.device_of(like))
     return array if array.dtype == like.dtype else xp.astype(array, like.dtype)
 
 
 def check_sizes(*, zero: bool = False, **named: Array) -> None:
-    """Every side is finite and > 0 (or >= 0 where `zero`), its area a float32; the message shows the first bad row."""
+    """Refuse sides that are not finite and > 0 (>= 0 with `zero`), or whose areas overflow float32.
+
+    The message shows the first bad row.
+    """
     for name, array in named.items():
         xp = namespace_of(array)
         if array.shape[0] == 0:
             continue
-        array = as_float(array, xp.float32)  # what is measured: a float64 may be 0 or infinite there
-        # One reduction decides in the good case: NaN fails every comparison, and min and max carry it along.
+        array = as_float(array, xp.float32)  # sizes are measured in float32: there a float64 may become 0 or infinite
+        # Two reductions suffice if all rows are good: min and max return NaN if there is one, and NaN compares false.
         low, high = float(xp.min(array)), float(xp.max(array))
         if (low >= 0 if zero else low >= MIN_SIDE) and high <= MAX_SIDE:
             continue
@@ -106,7 +113,7 @@ def check_sizes(*, zero: bool = False, **named: Array) -> None:
         _complain_of_rows(name, rows, ~np.isfinite(rows), "a side that is not a finite number")
         _complain_of_rows(name, rows, rows < 0 if zero else rows <= 0, f"a side {'<' if zero else '<='} 0")
         odd = (rows > MAX_SIDE) | ((rows < MIN_SIDE) & (rows > 0 if zero else rows >= 0))
-        _complain_of_rows(name, rows, odd, f"a side that is no number of pixels, beyond {MIN_SIDE:g} to {MAX_SIDE:g}")
+        _complain_of_rows(name, rows, odd, f"a side outside [{MIN_SIDE:g}, {MAX_SIDE:g}] pixels")
 
 
 def _complain_of_rows(name: str, rows: HostArray, bad: HostArray, what: str) -> None:
@@ -121,7 +128,7 @@ def _complain_of_rows(name: str, rows: HostArray, bad: HostArray, what: str) -> 
 
 
 def check_one_of(name: str, value: str, known: tuple[str, ...]) -> None:
-    """An option has one of its values."""
+    """Refuse an option whose value is not one of the known values."""
     if value not in known:
         raise BadValueError(f"{name} must be one of {', '.join(known)}, got {value!r}.")
 
@@ -139,7 +146,7 @@ def check_integer(name: str, value: Any, least: int) -> int:
 
 
 def check_number(name: str, value: Any) -> float:
-    """One number, as a float."""
+    """Return a number, or text that is one, as a float."""
     try:
         return float(value)
     except (TypeError, ValueError):
@@ -147,19 +154,19 @@ def check_number(name: str, value: Any) -> float:
 
 
 def check_thr(thr: float) -> float:
-    """A ratio limit: greater than 1."""
+    """Return a ratio limit as a float; refuse a limit that is not greater than 1."""
     thr = check_number("thr", thr)
-    if not 1 < np.float32(thr) <= MAX_THR:  # as it is compared
+    if not 1 < np.float32(thr) <= MAX_THR:  # thr is compared in float32
         hint = f" A limit below 1 is a reciprocal in older code: pass {1 / thr:g}." if 0 < thr < 1 else ""
         raise BadValueError(f"thr must be greater than 1 and at most {MAX_THR:g}, got {thr:g}.{hint}")
     return thr
 
 
 def check_weights(weights: Optional[Array], n_boxes: int) -> Optional[HostArray]:
-    """Weights as whole numbers on the host: int64 (N,) with a sum of about 2^36 at most, or None.
+    """Return weights as integers in host memory: int64 (N,) with a sum of at most about 2^36, or None for None.
 
-    Whole numbers stay as they are. Others are counted in units of a power of two, 2^-35 of their sum or less, so that
-    sums of them are the same bits in any order.
+    Integer weights keep their values. Other weights are rounded to multiples of a power of two, at most 2^-35 of
+    their sum, so that sums of weights are bit-identical in any order.
     """
     if weights is None:
         return None
@@ -174,6 +181,54 @@ def check_weights(weights: Optional[Array], n_boxes: int) -> Optional[HostArray]
         raise BadValueError(f"weights must be finite, >= 0 and with a sum in (0, {MAX_WEIGHTS:g}], got {got}.")
     if not (total < 2.0**36 and np.all(values == np.floor(values))):
         shares = values / values.max()
-        exact = math.fsum(shares)  # and so the same for any order of the boxes
+        exact = math.fsum(shares)  # fsum rounds once, so the order of the boxes does not matter
         values = np.rint(np.ldexp(shares, 35 - math.frexp(exact)[1]))
     return values.astype(np.int64)
+
+
+def take_array(**named: Any) -> Array:
+    """Return one argument as an array: a nested list as float64 NumPy, an array of a known framework unchanged.
+
+    >>> take_array(anchors=[[10, 20]])
+    array([[10., 20.]])
+    """
+    ((_, values),) = named.items()
+    if isinstance(values, (list, tuple)):
+        return host_floats(**named)
+    namespace_of(**named)
+    return values
+
+
+def take_sizes(boxes_wh: Any, weights: Optional[Any] = None) -> tuple[Array, Optional[Array]]:
+    """Return box sizes and their weights as arrays.
+
+    Parameters
+    ----------
+    boxes_wh : (N, 2) array, nested list, or an object with the sizes in `wh` and perhaps how often each counts in
+        `counts`: BoxSizes and SizeCounts
+    weights : (N,) array or list, or None
+
+    Returns
+    -------
+    boxes_wh, weights : arrays; weights is None if nothing gives weights
+
+    Raises
+    ------
+    ArrayTypeError : an array of an unknown framework
+    ShapeError : a list with rows of different lengths
+    BadValueError : weights, and sizes that have counts already
+
+    Examples
+    --------
+    >>> take_sizes([[10, 20], [30, 40]], [1, 2])
+    (array([[10., 20.],
+           [30., 40.]]), array([1., 2.]))
+    """
+    if hasattr(boxes_wh, "wh"):  # told by the attribute: this module does not import datasets
+        counts = getattr(boxes_wh, "counts", None)
+        if counts is not None and weights is not None:
+            raise BadValueError("weights must not be given with sizes that have counts: the counts are the weights.")
+        boxes_wh, weights = boxes_wh.wh, weights if counts is None else counts
+    elif isinstance(boxes_wh, (list, tuple)):
+        boxes_wh = host_rows(2, boxes_wh=boxes_wh)
+    return take_array(boxes_wh=boxes_wh), None if weights is None else take_array(weights=weights)

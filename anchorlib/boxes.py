@@ -1,24 +1,25 @@
-"""Forms of boxes, and how much two of them overlap.
+"""Convert boxes between formats, and compute the IoU of boxes and of sizes.
 
-xyxy: corners (x1, y1, x2, y2). cxcywh: centre and size. wh: size alone. The order is in the name.
-Integers are taken as float32. With floats of 16 bits an IoU is computed in float32, where the area of 300 x 300 px is a
-number, and rounded to theirs. NaN goes through.
+The formats are xyxy: corners (x1, y1, x2, y2); cxcywh: centre and size; wh: only the size. The name gives the order of
+the columns. Integers are cast to float32. The IoU of 16-bit floats is computed in float32, because an area of 300 x 300
+px overflows float16, and then rounded to 16 bits. NaN in a box gives NaN.
 """
 
 from __future__ import annotations
 
 import math
+from typing import Optional
 
 from anchorlib.arrays import Array, Namespace, as_float, check_one_of, check_shape, check_shape_wh, widen
 from anchorlib.backends import namespace_of
 from anchorlib.errors import ShapeError
 
 _KINDS = ("iou", "giou", "diou", "ciou")
-_FORMS = ("cxcywh", "xyxy")
+_FORMATS = ("cxcywh", "xyxy")
 
 
 def xyxy_to_cxcywh(boxes_xyxy: Array, /) -> Array:
-    """Corners to centre and size: (N, 4) to (N, 4), same dtype and device (float32 for integers).
+    """Convert corners to centre and size: (N, 4) to (N, 4), same dtype and device (float32 for integers).
 
     >>> xyxy_to_cxcywh(np.asarray([[0., 0., 4., 2.]]))
     array([[2., 1., 4., 2.]])
@@ -31,7 +32,7 @@ def xyxy_to_cxcywh(boxes_xyxy: Array, /) -> Array:
 
 
 def cxcywh_to_xyxy(boxes_cxcywh: Array, /) -> Array:
-    """Centre and size to corners: (N, 4) to (N, 4), same dtype and device (float32 for integers).
+    """Convert centre and size to corners: (N, 4) to (N, 4), same dtype and device (float32 for integers).
 
     >>> cxcywh_to_xyxy(np.asarray([[2., 1., 4., 2.]]))
     array([[0., 0., 4., 2.]])
@@ -44,7 +45,7 @@ def cxcywh_to_xyxy(boxes_cxcywh: Array, /) -> Array:
 
 
 def xyxy_to_wh(boxes_xyxy: Array, /) -> Array:
-    """Corners to sizes: (N, 4) to (N, 2), same dtype and device (float32 for integers).
+    """Convert corners to sizes: (N, 4) to (N, 2), same dtype and device (float32 for integers).
 
     >>> xyxy_to_wh(np.asarray([[0., 0., 4., 2.]]))
     array([[4., 2.]])
@@ -56,7 +57,7 @@ def xyxy_to_wh(boxes_xyxy: Array, /) -> Array:
 
 
 def drop_degenerate(boxes_wh: Array, /, *, min_side: float = 0.0) -> Array:
-    """The sizes whose sides are finite and both > `min_side`: (N, 2) to (M, 2), M <= N, in the same order.
+    """Keep the sizes whose sides are finite and > `min_side`: (N, 2) to (M, 2), M <= N, in the same order.
 
     >>> drop_degenerate(np.asarray([[3., 4.], [0., 4.], [float("nan"), 1.]]))
     array([[3., 4.]])
@@ -64,12 +65,12 @@ def drop_degenerate(boxes_wh: Array, /, *, min_side: float = 0.0) -> Array:
     xp = namespace_of(boxes_wh=boxes_wh)
     check_shape_wh(boxes_wh=boxes_wh)
     sides = as_float(boxes_wh)
-    good = xp.all((sides > min_side) & (sides < math.inf), axis=1)  # NaN fails a comparison
+    good = xp.all((sides > min_side) & (sides < math.inf), axis=1)  # a comparison with NaN is False
     return xp.take(boxes_wh, xp.nonzero(good)[0], axis=0)
 
 
 def wh_iou(boxes_wh: Array, anchors: Array, /) -> Array:
-    """IoU of every box size with every anchor, both at one corner.
+    """Return the IoU of every box size with every anchor, placed at the same corner.
 
     Parameters
     ----------
@@ -100,40 +101,50 @@ def wh_iou(boxes_wh: Array, anchors: Array, /) -> Array:
     return as_float(size_iou(xp, one[..., 0], one[..., 1], two[..., 0], two[..., 1]), boxes_wh.dtype)
 
 
-def size_iou(xp: Namespace, w1: Array, h1: Array, w2: Array, h2: Array) -> Array:
-    """IoU of sizes that share a corner, from columns that broadcast. For loops: nothing is checked.
+def size_iou(xp: Namespace, w1: Array, h1: Array, w2: Array, h2: Array, eps: float = 0.0) -> Array:
+    """Return the IoU of sizes that share a corner, from columns that broadcast; nothing is checked.
+
+    `eps` is added to the union, if it is not 0.
 
     >>> one, two = np.asarray([10.0, 10.0]), np.asarray([10.0, 20.0])
     >>> size_iou(namespace_of(one), one, one, one, two)
     array([1. , 0.5])
     """
     inter = xp.minimum(w1, w2) * xp.minimum(h1, h2)
-    return inter / (w1 * h1 + w2 * h2 - inter)
+    union = w1 * h1 + w2 * h2 - inter
+    return inter / (union + eps if eps else union)
 
 
 def box_iou_pairs(
-    boxes1: Array, boxes2: Array, /, *, kind: str = "iou", form: str = "cxcywh", eps: float = 1e-7
+    boxes1: Array,
+    boxes2: Array,
+    /,
+    *,
+    kind: str = "iou",
+    format: str = "cxcywh",
+    eps: float = 1e-7,
+    form: Optional[str] = None,
 ) -> Array:
-    """How much box i of one set and box i of the other overlap, with gradient.
+    """Return the IoU, GIoU, DIoU or CIoU of each pair of boxes, with gradient.
 
     Parameters
     ----------
-    boxes1, boxes2 : (N, 4) float of one dtype; the `form` says what the columns are
+    boxes1, boxes2 : (N, 4) float of one dtype, with the columns of `format`; box i of one is compared with box i
+        of the other
     kind : "iou", "giou" (minus the share of the enclosing box that is empty), "diou" (minus the squared distance of the
         centres over the squared diagonal of the enclosing box), "ciou" (diou minus a term for the aspect ratio)
-    form : "cxcywh" (centre and size) or "xyxy" (corners)
-    eps : added where a division could be by zero, and the least height of which a ratio of sides is taken; with 0,
-        boxes without a size give NaN
+    format : "cxcywh" (centre and size) or "xyxy" (corners)
+    eps : added to denominators, and lower bound for heights in CIoU's aspect ratio; with 0, zero-size boxes give NaN
+    form : the earlier name of `format`
 
     Returns
     -------
-    (N,) float, dtype and device of the boxes (float32 for integers): iou in [0, 1], the others in [-1, 1] (ciou a
-    little lower at times).
-    No gradient flows through ciou's weight of the aspect term.
+    (N,) float, dtype and device of the boxes (float32 for integers): iou in [0, 1], the others in [-1, 1] (ciou may be
+    slightly below -1). No gradient flows through ciou's weight of the aspect term.
 
     Raises
     ------
-    ShapeError, BackendMixError, ArrayTypeError; ValueError for an unknown kind or form
+    ShapeError, BackendMixError, ArrayTypeError; BadValueError for an unknown kind or format
 
     Source
     ------
@@ -148,15 +159,16 @@ def box_iou_pairs(
     check_shape(("N", 4), boxes1=boxes1)
     check_shape((int(boxes1.shape[0]), 4), boxes2=boxes2)
     check_one_of("kind", kind, _KINDS)
-    check_one_of("form", form, _FORMS)
+    format = format if form is None else form
+    check_one_of("format", format, _FORMATS)
     _check_one_dtype(boxes1=boxes1, boxes2=boxes2)
     boxes1, boxes2 = as_float(boxes1), as_float(boxes2)
-    return as_float(_iou_pairs(xp, widen(boxes1), widen(boxes2), kind, form, eps), boxes1.dtype)
+    return as_float(_iou_pairs(xp, widen(boxes1), widen(boxes2), kind, format, eps), boxes1.dtype)
 
 
-def _iou_pairs(xp: Namespace, boxes1: Array, boxes2: Array, kind: str, form: str, eps: float) -> Array:
-    left1, top1, right1, bottom1, w1, h1 = _sides(boxes1, form, eps)
-    left2, top2, right2, bottom2, w2, h2 = _sides(boxes2, form, eps)
+def _iou_pairs(xp: Namespace, boxes1: Array, boxes2: Array, kind: str, format: str, eps: float) -> Array:
+    left1, top1, right1, bottom1, w1, h1 = _sides(boxes1, format, eps)
+    left2, top2, right2, bottom2, w2, h2 = _sides(boxes2, format, eps)
     inter_w = xp.clip(xp.minimum(right1, right2) - xp.maximum(left1, left2), min=0.0)
     inter_h = xp.clip(xp.minimum(bottom1, bottom2) - xp.maximum(top1, top2), min=0.0)
     inter = inter_w * inter_h
@@ -181,7 +193,7 @@ def _iou_pairs(xp: Namespace, boxes1: Array, boxes2: Array, kind: str, form: str
 
 
 def box_iou(boxes1_xyxy: Array, boxes2_xyxy: Array, /) -> Array:
-    """IoU of every box of one set with every box of the other.
+    """Return the IoU of every box of one set with every box of the other.
 
     Parameters
     ----------
@@ -189,7 +201,7 @@ def box_iou(boxes1_xyxy: Array, boxes2_xyxy: Array, /) -> Array:
 
     Returns
     -------
-    (N, M) float in [0, 1]; 0 where both boxes have no area.
+    (N, M) float in [0, 1]; 0 if both boxes have no area.
 
     Raises
     ------
@@ -221,12 +233,12 @@ def _check_one_dtype(**named: Array) -> None:
         raise ShapeError(f"{name1} and {name2} must have one dtype, got {one.dtype} and {two.dtype}. Cast one of them.")
 
 
-def _sides(boxes: Array, form: str, eps: float) -> tuple[Array, ...]:
-    """Left, top, right, bottom, width and height as columns (N,)."""
-    if form == "xyxy":
+def _sides(boxes: Array, format: str, eps: float) -> tuple[Array, ...]:
+    """Return left, top, right, bottom, width and height as columns (N,)."""
+    if format == "xyxy":
         left, top, right, bottom = (boxes[:, i] for i in range(4))
         xp = namespace_of(boxes)
-        height = xp.clip(bottom - top, min=eps)  # in the area too: so it is in YOLOv5, for corners alone
+        height = xp.clip(bottom - top, min=eps)  # YOLOv5 also uses this height in the area, but only for corners
         return left, top, right, bottom, right - left, height
     x, y, w, h = (boxes[:, i] for i in range(4))
     return x - w * 0.5, y - h * 0.5, x + w * 0.5, y + h * 0.5, w, h

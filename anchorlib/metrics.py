@@ -1,9 +1,9 @@
-"""How well anchors fit box sizes: the side ratio, and what is counted from it. Exact, and the same bits everywhere.
+"""Measure how well anchors fit box sizes: the side ratio, and the figures counted from it.
 
-A ratio is made by divisions, minima and maxima in float32, which every framework and device rounds the same way. What
-is summed are whole numbers: a ratio in units of 2^-40 (no rounding for a ratio of 2^-17 or more, a cut below). Whole
-numbers have the same sum in any order, so the backend, the device, the threads and the order of the boxes cannot
-change a digit.
+The results are bit-identical on every backend and device. A ratio is made by divisions, minima and maxima in float32,
+which every framework and device rounds in the same way. Sums are sums of integers: a ratio counts in units of 2^-40,
+which is exact for a ratio of 2^-17 or more; a smaller ratio is truncated to such a unit. A sum of integers does not
+depend on the order, so the backend, the device, the number of threads and the order of the boxes cannot change a digit.
 """
 
 from __future__ import annotations
@@ -15,7 +15,19 @@ from typing import Any, Optional
 
 import numpy as np
 
-from anchorlib.arrays import Array, Namespace, as_float, check_shape_wh, check_sizes, check_thr, check_weights
+from anchorlib.arrays import (
+    COLUMNS_IN_CACHE,
+    Array,
+    HostArray,
+    Namespace,
+    as_float,
+    check_shape_wh,
+    check_sizes,
+    check_thr,
+    check_weights,
+    take_array,
+    take_sizes,
+)
 from anchorlib.backends import namespace_of, on_host
 from anchorlib.boxes import size_iou
 from anchorlib.errors import BadValueError
@@ -24,14 +36,15 @@ from anchorlib.results import Result, Row, counted, grouped
 GOOD_BPR = 0.98
 OBJECTIVES = ("ratio", "iou")
 
-_UNITS = 2.0**40  # of a ratio, as integers
-_LOW = 2**20  # where those units are parted, so that products with weights up to 2^36 stay below 2^63
-_BLOCK_ON_HOST = 2**14  # a block's columns of 64 KB stay in the cache
-_BLOCK_ON_DEVICE = 2**20  # large enough that a kernel launch does not count
+_UNITS = 2.0**40  # units in a ratio of 1
+_LOW = (
+    2**20
+)  # units are split here into a high and a low part, so that products with weights up to 2^36 stay below 2^63
+_BLOCK_ON_DEVICE = 2**20  # rows of a block: large enough that the time of a kernel launch does not matter
 
 
 def size_ratio(boxes_wh: Array, anchors: Array, /) -> Array:
-    """How well each anchor fits each box: the worse of the two side ratios.
+    """Return the side ratio of each box and anchor: 1 for equal sizes, 1/r if the worse side differs by a factor r.
 
     Parameters
     ----------
@@ -40,8 +53,8 @@ def size_ratio(boxes_wh: Array, anchors: Array, /) -> Array:
 
     Returns
     -------
-    (N, K) float in (0, 1], dtype and device of `boxes_wh` (float32 for integers). Entry [i, j] is 1 when anchor j has
-    the shape and size of box i, and 1/r when a side is off by a factor r.
+    (N, K) float in (0, 1], dtype and device of `boxes_wh` (float32 for integers). Entry [i, j] is 1 if anchor j has
+    the shape and size of box i, and 1/r if a side differs by a factor r.
 
     Raises
     ------
@@ -57,7 +70,7 @@ def size_ratio(boxes_wh: Array, anchors: Array, /) -> Array:
     array([[0.5, 1. ]])
     """
     xp = namespace_of(boxes_wh=boxes_wh, anchors=anchors)
-    check_shape_wh(boxes_wh=boxes_wh, anchors=anchors)  # shapes only: values are checked on entry
+    check_shape_wh(boxes_wh=boxes_wh, anchors=anchors)  # shapes only: a check of values would wait for the device
     boxes_wh = as_float(boxes_wh)
     anchors = as_float(anchors, boxes_wh.dtype)
     with np.errstate(divide="ignore", over="ignore"):
@@ -66,17 +79,17 @@ def size_ratio(boxes_wh: Array, anchors: Array, /) -> Array:
 
 @dataclass(frozen=True)
 class AnchorScore(Result):
-    """How well a set of anchors fits a set of boxes. Python floats, the same bits everywhere.
+    """Hold the figures of how well anchors fit boxes: Python floats, bit-identical on every backend and device.
 
-    bpr, aat and fitness are the exact values correctly rounded; so are mean_best and avg_iou but for what is cut off
-    ratios and IoUs below 2^-17.
+    bpr, aat and fitness are the exact values, correctly rounded. mean_best and avg_iou are exact except that ratios and
+    IoUs below 2^-17 are truncated to multiples of 2^-40.
 
     bpr : best possible recall, the share of boxes with a ratio > 1 / thr to some anchor
     aat : anchors above threshold, the mean number of anchors with a ratio > 1 / thr to a box
-    fitness : the mean over boxes of the best ratio, where that is > 1 / thr, else 0
+    fitness : the mean over boxes of the best ratio if it is > 1 / thr, else of 0
     mean_best : the mean over boxes of the best ratio
     avg_iou : the mean over boxes of the best IoU of sizes (the measure of YOLO9000)
-    n_boxes : how many boxes; the sum of the weights, rounded, where there are weights
+    n_boxes : number of boxes; with weights their sum, rounded
     """
 
     bpr: float
@@ -88,11 +101,11 @@ class AnchorScore(Result):
 
     @property
     def is_good(self) -> bool:
-        """Is BPR above 0.98? YOLOv5 keeps such anchors as they are."""
+        """Return True if BPR is above 0.98: YOLOv5 keeps such anchors."""
         return self.bpr > GOOD_BPR
 
     def to_dict(self) -> dict[str, Any]:
-        """The fields, by name."""
+        """Return the fields by name, for JSON."""
         return asdict(self)
 
     def _table_rows(self) -> list[Row]:
@@ -114,29 +127,31 @@ class AnchorScore(Result):
 
 @dataclass(frozen=True)
 class AnchorUse:
-    """What one anchor does for a set of boxes, as shares in [0, 1].
+    """Hold which shares of the boxes one anchor matches and fits best, in [0, 1].
 
     matched : the share of boxes with a ratio > 1 / thr to this anchor
-    nearest : the share of boxes that no other anchor fits better (the first of equals), and that match it
+    nearest : the share of boxes that match this anchor and that no other anchor fits better; of equally good anchors
+        the first counts
     """
 
     matched: float
     nearest: float
 
 
-def score(boxes_wh: Array, anchors: Array, thr: float = 4.0, *, weights: Optional[Array] = None) -> AnchorScore:
-    """How well anchors fit boxes: BPR, AAT, fitness, mean best ratio and average IoU.
+def score(boxes_wh: Any, anchors: Any, thr: float = 4.0, *, weights: Optional[Any] = None) -> AnchorScore:
+    """Measure how well anchors fit boxes: BPR, anchors above threshold, fitness, mean best ratio and average IoU.
 
     Parameters
     ----------
-    boxes_wh : (N, 2) float, pixels, N >= 1, sides >= 0; taken as float32. A box with a zero side matches nothing.
-    anchors : (K, 2) float, pixels, sides > 0; taken as float32
+    boxes_wh : (N, 2) float, pixels, N >= 1, sides >= 0; taken as float32: an array, a nested list, BoxSizes or
+        SizeCounts. A box with a side of 0 matches nothing.
+    anchors : (K, 2) float, pixels, sides > 0, array or nested list; taken as float32
     thr : ratio limit, 1 < thr <= 65536; a match needs a ratio > 1 / thr, strictly
-    weights : (N,) >= 0, how often each box counts; whole numbers are exact
+    weights : (N,) >= 0, how often each box counts; integers are exact. Not for SizeCounts, which has counts.
 
     Returns
     -------
-    AnchorScore, the same bits on every backend and device and for every order of the boxes.
+    AnchorScore, bit-identical on every backend and device and for every order of the boxes.
 
     Raises
     ------
@@ -150,30 +165,51 @@ def score(boxes_wh: Array, anchors: Array, thr: float = 4.0, *, weights: Optiona
     --------
     >>> score(np.asarray([[10., 20.], [100., 100.]]), np.asarray([[10., 10.], [10., 20.]])).bpr
     0.5
+    >>> score([[10, 20], [100, 100]], [[10, 20]], weights=[3, 1]).bpr
+    0.75
     """
-    namespace_of(boxes_wh=boxes_wh, anchors=anchors)
-    check_shape_wh(boxes_wh=boxes_wh, anchors=anchors)
+    boxes_wh, weights = take_sizes(boxes_wh, weights)
+    anchors = take_anchors(anchors, boxes_wh)
     check_sizes(zero=True, boxes_wh=boxes_wh)
     check_sizes(anchors=anchors)
+    return SizeTable(boxes_wh, weights).score(anchors, check_thr(thr))
+
+
+def take_anchors(anchors: Any, boxes_wh: Array) -> Array:
+    """Return anchors, an array or a nested list, as an array (K, 2) of the framework and device of `boxes_wh`.
+
+    Raises ShapeError for another shape of either, BadValueError for no anchors, and BackendMixError for an array of
+    another framework or on another device.
+    """
+    if isinstance(anchors, (list, tuple)):
+        xp = namespace_of(boxes_wh)
+        anchors = xp.from_numpy(take_array(anchors=anchors), device=xp.device_of(boxes_wh))
+    namespace_of(boxes_wh=boxes_wh, anchors=anchors)
+    check_shape_wh(boxes_wh=boxes_wh, anchors=anchors)
     if anchors.shape[0] == 0:
         raise BadValueError("anchors must have at least one row, got none.")
-    return SizeTable(boxes_wh, weights).score(anchors, thr)
+    return anchors
 
 
 class SizeTable:
-    """Box sizes laid out for scoring one set of anchors after another.
+    """Hold box sizes in a layout that is fast to score against one set of anchors after another.
 
-    Columns of widths and heights in blocks that stay in the cache, and a loop over the anchors: no (N, K, 2) array is
-    made. Takes 8 bytes a box beside the boxes (16 with weights).
+    Widths and heights are columns, in blocks that stay in the cache. Methods loop over the anchors, so no (N, K, 2)
+    array is made. A table needs 8 bytes per box (16 with weights) in addition to the boxes.
+
+    Its methods do not check their arguments: `anchors` (K, 2), NumPy or of the framework of the boxes, must have passed
+    `check_sizes`, and `thr` must have passed `check_thr`.
 
     Parameters
     ----------
     boxes_wh : (N, 2) float, pixels, N >= 1, finite and >= 0 (not checked here)
     weights : (N,) >= 0, as in `score`
+    counts : (N,) int64, the result of `check_weights`, if the weights were checked before
     """
 
-    def __init__(self, boxes_wh: Array, weights: Optional[Array] = None) -> None:
-        counts = check_weights(weights, boxes_wh.shape[0])
+    def __init__(self, boxes_wh: Array, weights: Optional[Array] = None, *, counts: Optional[HostArray] = None) -> None:
+        if counts is None:
+            counts = check_weights(weights, boxes_wh.shape[0])
         if boxes_wh.shape[0] == 0:
             raise BadValueError("boxes_wh must have at least one row to be scored, got none.")
         self._like = boxes_wh
@@ -185,20 +221,17 @@ class SizeTable:
             columns.append(xp.from_numpy(counts, device=self.device))
         self._total = int(boxes_wh.shape[0] if counts is None else counts.sum())
         self.n_boxes = self._total if weights is None else round(math.fsum(namespace_of(weights).to_numpy(weights)))
-        size = _BLOCK_ON_HOST if xp.in_host_memory(boxes_wh) else _BLOCK_ON_DEVICE
+        size = COLUMNS_IN_CACHE if xp.in_host_memory(boxes_wh) else _BLOCK_ON_DEVICE
         self._blocks = [
             (*(column[first : first + size] for column in columns), *([None] if counts is None else []))
             for first in range(0, boxes_wh.shape[0], size)
         ]
 
     def fitness(self, anchors: Array, thr: float, objective: str = "ratio") -> float:
-        """What a fit makes large: AnchorScore.fitness for "ratio", avg_iou for "iou"; without the rest of the score.
-
-        `anchors` may be NumPy or like the boxes.
-        """
+        """Return what a fit maximises: AnchorScore.fitness for "ratio", avg_iou for "iou"; faster than `score`."""
         xp, limit = self._xp, ratio_limit(thr)
         closeness = side_ratio if objective == "ratio" else size_iou
-        anchors = self._here(anchors)
+        anchors = self._convert(anchors)
         total = 0
         with np.errstate(divide="ignore", over="ignore"):
             for w, h, weight in self._blocks:
@@ -208,13 +241,13 @@ class SizeTable:
                     best = close if best is None else xp.maximum(best, close)
                 if objective == "ratio":
                     best = best * xp.astype(best > limit, xp.float32)
-                total += _units(xp, best, weight)
+                total += _sum_units(xp, best, weight)
         return self._mean(total)
 
     def score(self, anchors: Array, thr: float) -> AnchorScore:
-        """All of AnchorScore. `anchors` may be NumPy or like the boxes."""
+        """Return all figures of AnchorScore for a set of anchors."""
         xp, limit = self._xp, ratio_limit(thr)
-        anchors = self._here(anchors)
+        anchors = self._convert(anchors)
         recalled = above = kept = best_sum = iou_sum = 0
         with np.errstate(divide="ignore", over="ignore"):
             for w, h, weight in self._blocks:
@@ -229,11 +262,11 @@ class SizeTable:
                     best_iou = iou if best_iou is None else xp.maximum(best_iou, iou)
                     matches = match if matches is None else matches + match
                 is_recalled = best > limit
-                recalled += _count(xp, xp.astype(is_recalled, xp.int64), weight)
-                above += _count(xp, matches, weight)
-                kept += _units(xp, best * xp.astype(is_recalled, xp.float32), weight)
-                best_sum += _units(xp, best, weight)
-                iou_sum += _units(xp, best_iou, weight)
+                recalled += _sum_counts(xp, xp.astype(is_recalled, xp.int64), weight)
+                above += _sum_counts(xp, matches, weight)
+                kept += _sum_units(xp, best * xp.astype(is_recalled, xp.float32), weight)
+                best_sum += _sum_units(xp, best, weight)
+                iou_sum += _sum_units(xp, best_iou, weight)
         return AnchorScore(
             bpr=recalled / self._total,
             aat=above / self._total,
@@ -244,38 +277,39 @@ class SizeTable:
         )
 
     def use(self, anchors: Array, thr: float) -> list[AnchorUse]:
-        """What each anchor does: the share of boxes that match it, and the share it fits best."""
+        """Return for each anchor the share of boxes that match it, and the share that it fits best."""
         xp, limit = self._xp, ratio_limit(thr)
-        anchors = self._here(anchors)
+        anchors = self._convert(anchors)
         matched, nearest = [0] * anchors.shape[0], [0] * anchors.shape[0]
         with np.errstate(divide="ignore", over="ignore"):
             for w, h, weight in self._blocks:
-                best = xp.zeros_like(w) + limit  # an anchor below the limit is nobody's nearest
-                owner = xp.zeros_like(w) - 1
+                best = xp.zeros_like(w) + limit  # an anchor below the limit is not the nearest of any box
+                assigned = xp.zeros_like(w) - 1
                 for j, (anchor_w, anchor_h) in enumerate(_rows(anchors)):
                     ratio = side_ratio(xp, w, h, anchor_w, anchor_h)
-                    owner = xp.where(ratio > best, xp.full_like(owner, float(j)), owner)
+                    assigned = xp.where(ratio > best, xp.full_like(assigned, float(j)), assigned)
                     best = xp.maximum(best, ratio)
-                    matched[j] += _count(xp, xp.astype(ratio > limit, xp.int64), weight)
+                    matched[j] += _sum_counts(xp, xp.astype(ratio > limit, xp.int64), weight)
                 for j in range(len(nearest)):
-                    nearest[j] += _count(xp, xp.astype(owner == float(j), xp.int64), weight)
+                    nearest[j] += _sum_counts(xp, xp.astype(assigned == float(j), xp.int64), weight)
         return [AnchorUse(m / self._total, n / self._total) for m, n in zip(matched, nearest)]
 
-    def _here(self, anchors: Array) -> Array:
-        """The anchors as float32, where the columns lie."""
+    def _convert(self, anchors: Array) -> Array:
+        """Return the anchors as float32, in the framework and on the device of the columns."""
         if namespace_of(anchors).name != self._xp.name:
             (anchors,) = on_host(anchors)
             anchors = self._xp.from_numpy(namespace_of(anchors).to_numpy(anchors), device=self.device)
         return as_float(anchors, self._xp.float32)
 
     def _mean(self, units: int) -> float:
-        return units / (self._total << 40)  # Python divides whole numbers with one correct rounding
+        return units / (self._total << 40)  # Python divides integers and rounds once, correctly
 
 
 def side_ratio(xp: Namespace, w: Array, h: Array, anchor_w: Array, anchor_h: Array) -> Array:
-    """The ratio of `size_ratio`, from columns that broadcast. For the loops of this library: nothing is checked.
+    """Return the ratio of `size_ratio` for columns that broadcast; nothing is checked.
 
-    min over sides of min(r, 1 / r), with a division fewer: 1 / r falls with r, so the smaller 1 / r is 1 / max(r).
+    The ratio is the minimum over both sides of min(r, 1 / r). One division is saved: 1 / r falls with r, so the smaller
+    1 / r is 1 / max(r).
     """
     ratio_w = w / anchor_w  # by an array: torch on CUDA turns `/ python_scalar` into a product with 1 / x
     ratio_h = h / anchor_h
@@ -283,18 +317,18 @@ def side_ratio(xp: Namespace, w: Array, h: Array, anchor_w: Array, anchor_h: Arr
 
 
 def ratio_limit(thr: float) -> float:
-    """1 / thr as a float32 value in a Python float, which every framework compares in float32."""
-    return float(np.float32(1 / check_thr(thr)))
+    """Return 1 / thr rounded to float32, as a Python float: every framework compares it in float32."""
+    return float(np.float32(1 / float(thr)))
 
 
 def _rows(anchors: Array) -> Iterator[tuple[Array, Array]]:
-    """Width and height of each anchor, as arrays of one entry."""
+    """Yield width and height of each anchor, as arrays of one entry."""
     for j in range(anchors.shape[0]):
         yield anchors[j : j + 1, 0], anchors[j : j + 1, 1]
 
 
-def _units(xp: Namespace, values: Array, weight: Optional[Array]) -> int:
-    """Sum of float32 values in [0, 1], in units of 2^-40. The product is exact and the cast cuts below a unit."""
+def _sum_units(xp: Namespace, values: Array, weight: Optional[Array]) -> int:
+    """Return the sum of float32 values in [0, 1], in units of 2^-40: the product is exact, and the cast truncates."""
     units = xp.astype(values * _UNITS, xp.int64)
     if weight is None:
         return int(xp.sum(units))
@@ -303,5 +337,5 @@ def _units(xp: Namespace, values: Array, weight: Optional[Array]) -> int:
     return int(xp.sum(high * weight)) * _LOW + int(xp.sum(low * weight))
 
 
-def _count(xp: Namespace, values: Array, weight: Optional[Array]) -> int:
+def _sum_counts(xp: Namespace, values: Array, weight: Optional[Array]) -> int:
     return int(xp.sum(values if weight is None else values * weight))

@@ -246,8 +246,19 @@ def _backend_name(array: Array) -> str:
     kinds = [f"{module}.{type_name}" for module, type_name, _ in FRAMEWORKS.values()]
     raise ArrayTypeError(
         f"{array_type.__module__}.{array_type.__qualname__} is not a supported array type; "
-        f"expected {', '.join(kinds[:-1])} or {kinds[-1]}."
+        f"expected {', '.join(kinds[:-1])} or {kinds[-1]}.{_how_to_convert(array)}"
     )
+
+
+def _how_to_convert(x: Any) -> str:
+    """Say how to get a NumPy array out of an object, for the error about it; nothing if no way is known."""
+    if hasattr(x, "to_numpy"):  # a table of pandas, Polars or Arrow; it may have a column called wh
+        return " Pass x.to_numpy()."
+    if hasattr(x, "wh"):
+        return " Pass its box sizes, x.wh."
+    if any(hasattr(x, name) for name in ("__array__", "__array_interface__", "__dlpack__")):
+        return " Pass np.asarray(x)."
+    return ""
 
 
 def _installed(name: str) -> bool:

@@ -59,7 +59,9 @@ def test_box_iou_pairs_meets_the_recordings(backend, kind):
 
 def test_box_iou_pairs_of_corners_meets_the_recordings(backend):
     corners = [boxes.cxcywh_to_xyxy(backend.array(RECORDED[name])) for name in ("box1", "box2")]
-    result = boxes.box_iou_pairs(*corners, kind="ciou", form="xyxy")
+    result = boxes.box_iou_pairs(*corners, kind="ciou", format="xyxy")
+    by_earlier_name = boxes.box_iou_pairs(*corners, kind="ciou", form="xyxy")
+    assert np.array_equal(backend.host(result), backend.host(by_earlier_name))
     np.testing.assert_allclose(backend.host(result), RECORDED["ciou_xyxy"], rtol=2e-6, atol=1e-7)
 
 

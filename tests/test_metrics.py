@@ -196,7 +196,7 @@ def test_a_score_reads_as_a_line_and_as_a_table():
         (np.zeros((0, 2)), BadValueError, "at least one row"),
         ([[1, np.nan]], BadValueError, "1 of 1 rows with a side that is not a finite number"),
         ([[1, np.inf]], BadValueError, "not a finite number"),
-        ([[1, 1e20]], BadValueError, "no number of pixels, beyond 1e-15 to 1e\\+15"),
+        ([[1, 1e20]], BadValueError, r"a side outside \[1e-15, 1e\+15\] pixels"),
         (
             [[3, 4], [1, -2], [-1, 1]],
             BadValueError,

@@ -134,7 +134,7 @@ def test_gt_creator_is_called_as_in_the_tutorials():
 
 def test_gt_creator_names_the_list_that_it_cannot_read():
     good = [0.375, 0.0, 0.875, 0.5, 3]
-    with pytest.raises(ShapeError, match=r"label_lists\[1\] must be numbers, in rows of one length"):
+    with pytest.raises(ShapeError, match=r"label_lists\[1\] must be numbers, in rows of equal length"):
         yolov2.gt_creator(64, 32, [[good], [good, good[:4]]], [[1, 1]])
     with pytest.raises(ShapeError, match=r"label_lists\[0\] must have shape \(n, 5\)"):
         yolov2.gt_creator(64, 32, [[good[:4]]], [[1, 1]])

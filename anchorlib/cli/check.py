@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from anchorlib.arrays import check_thr
 from anchorlib.cli.common import (
     GOOD,
     POOR,
@@ -44,10 +45,11 @@ def add_to(commands: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     """Read anchors and boxes, score them and print the report; return the exit code."""
     check_report_file(options.report)
+    thr = check_thr(options.thr)
     layers = read_anchors(options.anchors)
     boxes = read(options)
     table = SizeTable(on_backend(boxes.wh, options))
-    report = make_report(options, boxes, table, layers, table.score(np.concatenate(layers), options.thr))
+    report = make_report(options, boxes, table, layers, table.score(np.concatenate(layers), thr))
     print_report(report, options)
     write_fit_report(report, options)
     return GOOD if report.score.is_good else POOR

@@ -1,4 +1,4 @@
-"""How the fit grows with the number of anchors: the curve that YOLO9000 chose its five anchors by."""
+"""Fit more and more anchors: the curve from which YOLO9000 chose its five anchors."""
 
 from __future__ import annotations
 
@@ -9,19 +9,20 @@ from typing import Any, Optional
 
 from tqdm import tqdm
 
-from anchorlib.arrays import Array, is_integer
+from anchorlib.arrays import is_integer, take_sizes
 from anchorlib.errors import BadValueError
-from anchorlib.fitting import AnchorFit, fit_anchors
+from anchorlib.fitting.anchor_fit import AnchorFit
+from anchorlib.fitting.fit import fit_anchors
 from anchorlib.results import Result, Row
 
 
 @dataclass(frozen=True, repr=False)
 class Curve(Result):
-    """Fits of more and more anchors to the same boxes.
+    """Hold the fits of more and more anchors to the same boxes.
 
     fits : one AnchorFit for each number of anchors, ascending
-    objective : what each of them made large, "ratio" or "iou"
-    left_out : the numbers of anchors that were asked for and are more than there are distinct sizes
+    objective : what each fit maximised: "ratio" for fitness, "iou" for average IoU
+    left_out : requested numbers of anchors that are greater than the number of distinct sizes
     """
 
     fits: tuple[AnchorFit, ...]
@@ -30,16 +31,16 @@ class Curve(Result):
 
     @property
     def ks(self) -> list[int]:
-        """The numbers of anchors."""
+        """Return the number of anchors of each fit."""
         return [len(fit.anchors) for fit in self.fits]
 
     @property
     def knee(self) -> Optional[int]:
-        """The number of anchors at the knee of the average IoU; see `find_knee`."""
+        """Return the number of anchors at the knee of the average IoU; see `find_knee`."""
         return find_knee(self.ks, [fit.score.avg_iou for fit in self.fits])
 
     def to_dict(self) -> dict[str, Any]:
-        """The knee, and each fit with its number of anchors `k`."""
+        """Return the knee, and each fit with its number of anchors `k`, for JSON."""
         return {
             "objective": self.objective,
             "knee": self.knee,
@@ -60,22 +61,24 @@ class Curve(Result):
 
 
 def fit_curve(
-    boxes_wh: Array,
+    boxes_wh: Any,
     ks: Sequence[int] = range(1, 13),
     *,
     thr: float = 4.0,
     objective: str = "ratio",
     seed: int = 0,
+    weights: Optional[Any] = None,
     progress: bool = False,
 ) -> Curve:
-    """How average IoU, fitness and BPR grow with the number of anchors, each number fitted by the direct search.
+    """Fit each number of anchors by the direct search, to see how average IoU, fitness and BPR grow.
 
     Parameters
     ----------
-    boxes_wh : (N, 2) float, pixels, as in `fit_anchors`
-    ks : numbers of anchors, each >= 1. Those above the number of distinct sizes are left out, and named in the result.
-    thr, objective, seed : as in `fit_anchors`
-    progress : show a progress bar on standard error, for what takes over two seconds
+    boxes_wh : (N, 2) float, pixels: an array, a nested list, BoxSizes or SizeCounts, as in `fit_anchors`
+    ks : numbers of anchors, each >= 1. Numbers above the number of distinct sizes are left out; `Curve.left_out` has
+        them.
+    thr, objective, seed, weights : as in `fit_anchors`
+    progress : show a progress bar on standard error if the fits take over two seconds
 
     Returns
     -------
@@ -83,12 +86,12 @@ def fit_curve(
 
     Raises
     ------
-    BadValueError : no number of anchors, one below 1, or boxes that cannot be fitted at all
+    BadValueError : no number of anchors, a number below 1, or boxes that cannot be fitted
     ShapeError, BackendMixError, ArrayTypeError
 
     Source
     ------
-    Figure 2 of "YOLO9000: Better, Faster, Stronger", there by k-means with 1 - IoU.
+    Figure 2 of "YOLO9000: Better, Faster, Stronger", which uses k-means with the distance 1 - IoU.
 
     Examples
     --------
@@ -99,24 +102,25 @@ def fit_curve(
     ([0.47, 0.91, 0.95, 1.0], (5,))
     """
     if not isinstance(ks, Iterable) or not (wanted := list(ks)) or not all(is_integer(k, 1) for k in wanted):
-        raise BadValueError(f"ks must be numbers of anchors, each a whole number >= 1, got {reprlib.repr(ks)}.")
+        raise BadValueError(f"ks must be numbers of anchors, each an integer >= 1, got {reprlib.repr(ks)}.")
     wanted = sorted({int(k) for k in wanted})
+    boxes_wh, weights = take_sizes(boxes_wh, weights)
     fits: list[AnchorFit] = []
     for k in tqdm(wanted, desc="fitting", delay=2, leave=False, disable=not progress):
         try:
-            fits.append(fit_anchors(boxes_wh, k, thr=thr, objective=objective, seed=seed))
+            fits.append(fit_anchors(boxes_wh, k, thr=thr, objective=objective, seed=seed, weights=weights))
         except BadValueError:
-            if not fits:  # not a matter of k
+            if not fits:  # the smallest number fails: the cause is not the number of anchors
                 raise
             break
     return Curve(tuple(fits), objective, tuple(wanted[len(fits) :]))
 
 
 def find_knee(ks: Sequence[int], values: Sequence[float]) -> Optional[int]:
-    """Where a growing curve bends: the point farthest above the straight line from its first point to its last.
+    """Return the k at which a growing curve bends: its point farthest above the line from its first to its last point.
 
-    Which point that is does not depend on the units of either axis; it does on the first and the last k. None with
-    fewer than three points, or where no point lies above the line.
+    The knee does not depend on the units of either axis, but it does depend on the first and the last k. The result is
+    None for fewer than three points, or if no point is above the line.
 
     Source
     ------

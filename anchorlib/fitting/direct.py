@@ -1,17 +1,18 @@
-"""The direct optimiser: from box sizes to anchors without a random walk.
+"""Find anchors for box sizes by a direct search: a facility-location problem, solved from coarse to fine.
 
-In the logarithms of width and height the side ratio of a box and an anchor falls with the larger of their two
-distances, so the best anchors are the best places for n facilities whose customers are the boxes. What is done:
+In logarithms of width and height, the side ratio of a box and an anchor falls with the larger of their two distances.
+So the best anchors are the best locations for n facilities whose customers are the boxes. The steps are:
 
-1. The boxes are counted in cells of a logarithmic grid (grid.py); after this the cost hardly depends on them.
-2. On a few hundred cells, from a greedy start and from random ones: while any exchange of a chosen cell for
-   another is a gain, the best of all exchanges is made (exchange.py).
-3. The best of these climb the true objective, one anchor at a time, on finer and finer cells (ascent.py).
-4. The last climb is on the boxes themselves, unless they are so many that the cells are as good. The result is
-   compared on the boxes with the anchors that were to be improved.
+1. Count the boxes in cells of a logarithmic grid (grid.py). From here on the cost hardly depends on their number.
+2. Choose n of a few hundred cells, greedily and at random. While any swap of a chosen cell for another one is a gain,
+   make the best of all swaps (interchange.py).
+3. Improve the best of these solutions on the true objective, one anchor at a time, on finer and finer cells
+   (local_search.py).
+4. Improve the best one on the boxes themselves, unless there are so many that cells are equally good. Compare the
+   result, on the boxes, with `start`.
 
-All sums are exact, and no logarithm or power is taken, so one seed gives one answer on every machine. That it is
-the best of all is not proven.
+All sums are exact, and no logarithm or power is computed, so one seed gives bit-identical anchors on every machine. It
+is not proven that the result is the optimum.
 """
 
 from __future__ import annotations
@@ -26,21 +27,21 @@ import numpy as np
 from anchorlib.arrays import HostArray
 from anchorlib.errors import BadValueError
 from anchorlib.fitting.grid import Resolutions
-from anchorlib.fitting.interchange import Places
-from anchorlib.fitting.local_search import Ascent, Bounds, IouObjective, Objective, RatioObjective
+from anchorlib.fitting.interchange import Candidates
+from anchorlib.fitting.local_search import Bounds, IouObjective, LocalSearch, Objective, RatioObjective
 from anchorlib.fitting.order import sort_by_area
 from anchorlib.metrics import SizeTable
 from anchorlib.size_histogram import WeightedSizes, as_columns, merge_equal
 
-_COARSE = 600  # cells to choose among; the work of an exchange grows with the square
-_RANDOM_STARTS = 12  # on _COARSE cells, and more on fewer
+_COARSE = 600  # cells to choose from; the work of a swap grows with the square of this number
+_RANDOM_STARTS = 12  # on _COARSE cells; more if there are fewer cells
 _MOST_STARTS = 16
 _KEPT_STARTS = 12
 
 
 @dataclass(frozen=True)
 class _Stage:
-    """A climb of several solutions on at most so many cells; `keep` of them go on."""
+    """Describe one stage: local search of several solutions on at most `cells` cells; the best `keep` go on."""
 
     cells: int
     octaves: tuple[float, ...]
@@ -56,17 +57,19 @@ _STAGES = (
     _Stage(cells=2**19, octaves=(1 / 64,), sweeps=3, small=2.0**-19, keep=1),
 )
 _BOX_OCTAVES = (1 / 128, 1 / 512, 1 / 2048)
-_BOX_SWEEPS = 12  # at most, of each
+_BOX_SWEEPS = 12  # at most, for each step size
 _BOX_SMALL = 2.0**-24
-_MOST_BOXES = 2**33  # a larger sum of counts is one of weights, which are scaled to 2^34 and more
-_BOX_WORK = 2**22  # boxes times anchors times sweeps, 0.1 s; beyond it the cells are as good as the boxes
-_FEW = 3  # up to so many anchors the limit cuts off many boxes, which makes many peaks of about one height
+_MOST_BOXES = 2**33  # a larger sum of counts comes from weights, which are scaled to 2^34 and more
+_BOX_WORK = 2**22  # boxes times anchors times sweeps, 0.1 s; with more work the cells are as good as the boxes
+_FEW = 3  # up to this many anchors, many boxes are outside the limit, so there are many peaks of almost equal height
 _FEW_KEPT = 4
-_FEW_SIZES = 2**17  # with more distinct sizes few anchors look around on cells: ten seconds less, 1e-5 of fitness
-_FEW_WORK = 2**18  # sizes that are climbed for few anchors, over all the peaks: a second or so
+_FEW_SIZES = (
+    2**17
+)  # with more distinct sizes, few anchors are searched on cells: saves ten seconds, costs 1e-5 of fitness
+_FEW_WORK = 2**18  # sizes times solutions that are searched for few anchors: about a second
 _SCANS = ((1 / 128, 32), (1 / 1024, 48))  # octaves and steps
-_WANDERINGS = 60  # of a single anchor
-_SCAN_ROUNDS = 2  # at most, of each
+_PERTURBATION_ROUNDS = 60  # if a single anchor may move
+_SCAN_ROUNDS = 2  # at most, for each scan
 
 
 def search(
@@ -81,25 +84,27 @@ def search(
     fixed: Optional[HostArray] = None,
     min_side: Optional[HostArray] = None,
     time_budget: Optional[float] = None,
+    table: Optional[SizeTable] = None,
 ) -> HostArray:
-    """The n anchors that fit the boxes best, as far as is known.
+    """Find the n anchors that fit the boxes best, starting from coarse cells.
 
     Parameters
     ----------
     boxes_wh : (N, 2) float32 NumPy, pixels, every side > 0 (not checked here)
-    n : how many anchors, the fixed ones included
+    n : number of anchors, including the fixed ones
     thr : ratio limit, > 1
-    objective : "ratio", the mean best ratio where that is > 1 / thr, or "iou", the mean best IoU
+    objective : "ratio" to maximise fitness, "iou" to maximise average IoU
     weights : (N,) int64, how often each box counts, with a sum below 2^36
     seed : for the random starts
-    start : (n, 2) anchors to improve; the result is never worse than these, if they keep to `min_side`
-    fixed : (m, 2), m < n, anchors that stay as they are; rows of `start`, where there is one
+    start : (n, 2) anchors to improve; the result is never worse than these unless they violate `min_side`
+    fixed : (m, 2), m < n, anchors that do not change; they must be rows of `start` if both are given
     min_side : the least side of each anchor in the order of area, (n,) or one for all; not for fixed anchors
-    time_budget : seconds after which the best so far is returned, which depends on the machine's speed
+    time_budget : seconds after which the best anchors so far are returned, which then depend on the machine's speed
+    table : the same boxes as a SizeTable, to compare with `start`; built here if not given
 
     Returns
     -------
-    (n, 2) float32, sorted by area. The same bits for every order of the boxes, number of threads and machine.
+    (n, 2) float32, sorted by area; bit-identical for every order of the boxes, number of threads and machine.
 
     Raises
     ------
@@ -107,7 +112,7 @@ def search(
 
     Source
     ------
-    Best-improvement exchange for facility location (Teitz and Bart 1968, Whitaker 1983); the rest is ours.
+    Best-improvement interchange for facility location (Teitz and Bart 1968, Whitaker 1983); everything else is ours.
 
     Examples
     --------
@@ -129,32 +134,32 @@ def search(
     grid = Resolutions(boxes, max(_COARSE, n))
     if grid.n_distinct is not None and grid.n_distinct < n_free:
         raise BadValueError(f"n={n_free} needs at least {n_free} distinct box sizes, got {grid.n_distinct}.")
-    found = _starts(grid, n_free, fixed, measure, bounds, seed, deadline)
+    found = _find_starts(grid, n_free, fixed, measure, bounds, seed, deadline)
     if start is not None:
         found.insert(0, start)
     found = [bounds.lift(anchors) for anchors in found]
     for stage in _STAGES:
         keep = max(stage.keep, _FEW_KEPT) if n <= _FEW else stage.keep
-        found = _climbed(found, grid.at_most(max(stage.cells, n)), stage, measure, bounds, deadline)[:keep]
-    best = _polished(found, grid, boxes, total, measure, bounds, seed, deadline)
+        found = _improve_all(found, grid.at_most(max(stage.cells, n)), stage, measure, bounds, deadline)[:keep]
+    best = _refine(found, grid, boxes, total, measure, bounds, seed, deadline)
     if start is not None and bounds.allow(start):
-        table = SizeTable(boxes_wh, weights)
+        table = table or SizeTable(boxes_wh, weights)
         if table.fitness(start, thr, objective) >= table.fitness(best, thr, objective):
             best = start
     return sort_by_area(best)
 
 
 def _free_first(start: HostArray, fixed: HostArray) -> HostArray:
-    """The rows of `start` with the fixed anchors last."""
+    """Return the rows of `start` with the fixed anchors last."""
     free = start.tolist()
     for anchor in fixed.tolist():
         if anchor not in free:
-            raise BadValueError(f"start must have the fixed anchors among its rows, got none that is {anchor}.")
+            raise BadValueError(f"start must contain the fixed anchors, but no row equals {anchor}.")
         free.remove(anchor)
     return np.concatenate([np.array(free, dtype=np.float32).reshape(-1, 2), fixed])
 
 
-def _starts(
+def _find_starts(
     grid: Resolutions,
     n_free: int,
     fixed: HostArray,
@@ -163,24 +168,24 @@ def _starts(
     seed: int,
     deadline: float,
 ) -> list[HostArray]:
-    """Solutions on the coarse cells that no exchange makes better, best first."""
+    """Return solutions on the coarse cells that no swap improves, best first."""
     least = np.float32(0) if bounds.min_side is None else bounds.min_side.min()
-    places = Places(grid, fixed, least, objective)
+    candidates = Candidates(grid, fixed, least, objective)
     rng = np.random.default_rng(seed)
-    n_random = min(_MOST_STARTS, int(_RANDOM_STARTS * (_COARSE / len(places.anchors)) ** 2))
-    solutions = dict([places.exchanged(places.greedy(n_free), deadline)])
+    n_random = min(_MOST_STARTS, int(_RANDOM_STARTS * (_COARSE / len(candidates.anchors)) ** 2))
+    solutions = dict([candidates.improve_by_swaps(candidates.choose_greedily(n_free), deadline)])
     for _ in range(n_random):
         if time.monotonic() > deadline:
             break
-        chosen, total = places.exchanged(places.drawn(n_free, rng), deadline)
+        chosen, total = candidates.improve_by_swaps(candidates.draw(n_free, rng), deadline)
         solutions[chosen] = total
     best_first = sorted(solutions, key=lambda chosen: -solutions[chosen])
     if n_free <= _FEW:
-        best_first += places.beside(best_first[0], _KEPT_STARTS)
-    return [np.concatenate([places.anchors[list(chosen)], fixed]) for chosen in best_first[:_KEPT_STARTS]]
+        best_first += candidates.find_neighbours(best_first[0], _KEPT_STARTS)
+    return [np.concatenate([candidates.anchors[list(chosen)], fixed]) for chosen in best_first[:_KEPT_STARTS]]
 
 
-def _climbed(
+def _improve_all(
     found: list[HostArray],
     sizes: WeightedSizes,
     stage: _Stage,
@@ -188,19 +193,19 @@ def _climbed(
     bounds: Bounds,
     deadline: float,
 ) -> list[HostArray]:
-    """The best solutions after their climb on these sizes, best first."""
-    climbed: list[tuple[float, HostArray]] = []
+    """Return the solutions after local search on these sizes, best first."""
+    improved: list[tuple[float, HostArray]] = []
     for anchors in found:
-        if climbed and time.monotonic() > deadline:
+        if improved and time.monotonic() > deadline:
             break
-        ascent = Ascent(sizes, anchors, objective, bounds, deadline)
-        ascent.climb(stage.octaves, stage.sweeps, stage.small)
-        climbed.append((ascent.total(), ascent.anchors))
-    climbed.sort(key=lambda one: -one[0])
-    return [anchors for _, anchors in climbed]
+        local = LocalSearch(sizes, anchors, objective, bounds, deadline)
+        local.climb(stage.octaves, stage.sweeps, stage.small)
+        improved.append((local.total(), local.anchors))
+    improved.sort(key=lambda one: -one[0])
+    return [anchors for _, anchors in improved]
 
 
-def _polished(
+def _refine(
     found: list[HostArray],
     grid: Resolutions,
     boxes: WeightedSizes,
@@ -210,27 +215,27 @@ def _polished(
     seed: int,
     deadline: float,
 ) -> HostArray:
-    """The best of the solutions after a last climb on the boxes, as far as their number allows.
+    """Return the best of the solutions after local search on the boxes, as far as the number of boxes allows.
 
-    Their number is the sum of their counts, so that boxes joined by size are fitted as they are one by one; a sum that
-    no data set has comes of weights that are no counts.
+    That number is the sum of the counts, so that merged boxes give the same anchors as single boxes. A sum that no data
+    set reaches comes from weights, which are not counts.
     """
     best = found[0]
     if (len(best) <= _FEW or bounds.movable.sum() == 1) and time.monotonic() <= deadline:
         sizes = merge_equal(boxes)
         if len(sizes) <= _FEW_SIZES:
-            return _searched_closely(found, sizes, objective, bounds, seed, deadline)
-        closer = _searched_closely(found, grid.at_most(_STAGES[-1].cells), objective, bounds, seed, deadline)
-        best = max(closer, best, key=lambda anchors: Ascent(sizes, anchors, objective, bounds, deadline).total())
-    octaves, sweeps = _last_climb(total if total < _MOST_BOXES else len(boxes), len(best))
+            return _search_closely(found, sizes, objective, bounds, seed, deadline)
+        closer = _search_closely(found, grid.at_most(_STAGES[-1].cells), objective, bounds, seed, deadline)
+        best = max(closer, best, key=lambda anchors: LocalSearch(sizes, anchors, objective, bounds, deadline).total())
+    octaves, sweeps = _plan_last_climb(total if total < _MOST_BOXES else len(boxes), len(best))
     if not octaves or time.monotonic() > deadline:
         return best
-    ascent = Ascent(boxes, best, objective, bounds, deadline)
-    ascent.climb(octaves, sweeps, _BOX_SMALL)
-    return ascent.anchors
+    local = LocalSearch(boxes, best, objective, bounds, deadline)
+    local.climb(octaves, sweeps, _BOX_SMALL)
+    return local.anchors
 
 
-def _searched_closely(
+def _search_closely(
     found: list[HostArray],
     sizes: WeightedSizes,
     objective: Objective,
@@ -238,33 +243,33 @@ def _searched_closely(
     seed: int,
     deadline: float,
 ) -> HostArray:
-    """The best of the solutions where few anchors have many peaks to choose from: they climb, look far, and wander."""
+    """Return the best of the solutions for few anchors, which have many peaks: climb, scan widely, and perturb."""
     best, best_total = found[0], -1.0
-    octaves, sweeps = _last_climb(len(sizes), len(best))
+    octaves, sweeps = _plan_last_climb(len(sizes), len(best))
     for anchors in found[: max(1, _FEW_WORK // len(sizes))]:
         if time.monotonic() > deadline:
             break
-        ascent = Ascent(sizes, anchors, objective, bounds, deadline)
-        ascent.climb(octaves, sweeps, _BOX_SMALL)
+        local = LocalSearch(sizes, anchors, objective, bounds, deadline)
+        local.climb(octaves, sweeps, _BOX_SMALL)
         if len(anchors) <= _FEW:
             for octave, steps in _SCANS:
                 for _ in range(_SCAN_ROUNDS):
-                    gain = ascent.scan(octave, steps)
-                    ascent.climb(octaves, sweeps, _BOX_SMALL)
+                    gain = local.scan(octave, steps)
+                    local.climb(octaves, sweeps, _BOX_SMALL)
                     if not gain:
                         break
-        total = ascent.total()
+        total = local.total()
         if total > best_total:
-            best, best_total = ascent.anchors, total
+            best, best_total = local.anchors, total
     if bounds.movable.sum() == 1:
-        ascent = Ascent(sizes, best, objective, bounds, deadline)
-        ascent.wander(np.random.default_rng(seed), _WANDERINGS)
-        best = ascent.anchors
+        local = LocalSearch(sizes, best, objective, bounds, deadline)
+        local.perturb(np.random.default_rng(seed), _PERTURBATION_ROUNDS)
+        best = local.anchors
     return best
 
 
-def _last_climb(n_sizes: int, n: int) -> tuple[tuple[float, ...], int]:
-    """Octaves, and sweeps of each, as many as the number of sizes and anchors allows; none where they are very many."""
+def _plan_last_climb(n_sizes: int, n: int) -> tuple[tuple[float, ...], int]:
+    """Return step sizes and sweeps for the last local search; none if there are very many sizes and anchors."""
     rounds = _BOX_WORK // (n_sizes * n)
     octaves = _BOX_OCTAVES[:rounds]
     return octaves, min(_BOX_SWEEPS, rounds // max(1, len(octaves)))

@@ -1,4 +1,4 @@
-"""The sizes in fewer and fewer cells, for a search that goes from coarse to fine."""
+"""Gather sizes in fewer and fewer cells, for a search that goes from coarse to fine."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import numpy as np
 from anchorlib.arrays import HostArray
 from anchorlib.size_histogram import WeightedSizes, bin_in_cells, find_ends, make_key, merge_equal
 
-_MOST_CELLS = 2**19  # of the dense histogram, 4 MB: beside a pass over 1e6 boxes it does not count
+_MOST_CELLS = 2**19  # of the dense histogram, 4 MB: its time is small compared with one pass over 1e6 boxes
 
 
 class Resolutions:
-    """The same sizes in fewer and fewer cells, from a fine grid of bounded size to at most `coarse` cells.
+    """Hold sizes at several resolutions, from a fine grid of bounded size to at most `coarse` cells.
 
-    Where even the fine grid has no more cells than that, the distinct sizes themselves stand for cells: all of
-    them, or every k-th.
+    If the fine grid has at most `coarse` cells, the distinct sizes are used instead of cells: all of them, or every
+    k-th.
     """
 
     def __init__(self, sizes: WeightedSizes, coarse: int) -> None:
@@ -25,7 +25,7 @@ class Resolutions:
         cells = bin_in_cells(sizes, shift, shift)
         self._levels = [(cells, shift, shift)]
         self._distinct = merge_equal(sizes) if len(cells) <= coarse else None
-        while len(cells) > coarse:  # neighbours are joined in height and in width by turns
+        while len(cells) > coarse:  # neighbours are merged in height and in width, in turn
             _, shift_w, shift_h = self._levels[-1]
             shift_w, shift_h = (shift_w, shift_h + 1) if shift_w == shift_h else (shift_w + 1, shift_h)
             cells = bin_in_cells(cells, shift_w, shift_h)
@@ -34,29 +34,29 @@ class Resolutions:
 
     @property
     def n_distinct(self) -> Optional[int]:
-        """How many distinct sizes there are, or None: more than `coarse`."""
+        """The number of distinct sizes, or None if the sizes are in cells."""
         return None if self._distinct is None else len(self._distinct)
 
     def at_most(self, most: int) -> WeightedSizes:
-        """The finest cells that are at most so many (not fewer than `coarse`)."""
+        """Return the finest resolution with at most `most` cells; `most` must be at least `coarse`."""
         if self._distinct is None:
             return next(cells for cells, _, _ in self._levels if len(cells) <= most)
         return self._distinct.take(slice(None, None, -(-len(self._distinct) // most)))
 
     def parts_of_coarse(self, most: int) -> tuple[WeightedSizes, HostArray]:
-        """At most so many finer cells, in the order of the coarse cells, and where each coarse cell's begin."""
+        """Return at most `most` finer cells, in the order of the coarse cells, and where each coarse cell begins."""
         if self._distinct is not None:
             return self.coarse, np.arange(len(self.coarse))
         _, shift_w, shift_h = self._levels[-1]
         finer = self.at_most(most)
         key = make_key(finer, shift_w, shift_h)
         order = np.argsort(key, kind="stable")
-        # Cells are made in the order of their keys.
+        # The coarse cells are in the order of their keys.
         return finer.take(order), np.searchsorted(key[order], make_key(self.coarse, shift_w, shift_h))
 
 
 def _finest_shift(sizes: WeightedSizes) -> int:
-    """How many low bits to drop so that the dense histogram is not too large."""
+    """Return how many low bits to drop so that the dense histogram is not too large."""
     shift = 1
     while math.prod(high - low + 1 for low, high in find_ends(sizes, shift, shift)) > _MOST_CELLS:
         shift += 1

@@ -1,7 +1,8 @@
-"""k-means on box sizes: three distances, two inits, two updates, and always as many anchors as asked for.
+"""Cluster box sizes by k-means: three distances, two inits, two updates, and always as many anchors as asked for.
 
-One seed, one answer: the boxes are first brought into one order (distinct sizes, sorted, with counts), assignments
-are made by operations that round alike everywhere, and cluster means are quotients of whole numbers.
+One seed gives bit-identical anchors everywhere: equal boxes are merged and sorted first, so the order of the boxes does
+not matter; assignments use operations that every framework rounds in the same way; and the mean of a cluster is a
+quotient of integers.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Any, Callable, NamedTuple, Optional
 import numpy as np
 
 from anchorlib.arrays import (
+    COLUMNS_IN_CACHE,
     Array,
     HostArray,
     Namespace,
@@ -21,6 +23,7 @@ from anchorlib.arrays import (
     check_shape_wh,
     check_sizes,
     check_weights,
+    take_sizes,
     to_framework,
 )
 from anchorlib.backends import namespace_of, on_host
@@ -34,15 +37,14 @@ DISTANCES = ("euclidean", "iou", "ratio")
 UPDATES = ("mean", "median")
 INITS = ("random", "k-means++")
 
-_MAX_ROUNDS = 300  # medians and 1 - IoU can move in circles; whitened means settle long before
-_BLOCK = 2**14  # columns of a block stay in the cache
+_MAX_ROUNDS = 300  # medians and 1 - IoU can repeat without end; means of Euclidean distances converge long before
 
 
 class KMeansStep(NamedTuple):
-    """Where the centres are, and whose each size is, before the centres move; host arrays.
+    """Hold the centres and the cluster of each size, after an assignment and before the centres move; host arrays.
 
     sizes : (U, 2) float32, pixels, the distinct sizes
-    counts : (U,) int64, how often each occurs
+    counts : (U,) int64, how often each size occurs
     centres : (n, 2) float32, pixels, in the order of the clusters
     owner : (U,) int64, the cluster of each size
     """
@@ -54,40 +56,43 @@ class KMeansStep(NamedTuple):
 
 
 def kmeans(
-    boxes_wh: Array,
+    boxes_wh: Any,
     n: int,
     *,
     distance: str = "euclidean",
     update: str = "mean",
     init: str = "random",
     seed: int = 0,
-    weights: Optional[Array] = None,
+    weights: Optional[Any] = None,
     on_step: Optional[Callable[[KMeansStep], object]] = None,
 ) -> Array:
-    """Anchors by k-means on the box sizes.
+    """Fit anchors to box sizes by k-means.
 
     Parameters
     ----------
-    boxes_wh : (N, 2) float, pixels, every side > 0; taken as float32, in any order
-    n : how many anchors, at most the number of distinct sizes
+    boxes_wh : (N, 2) float, pixels, every side > 0; taken as float32, in any order: an array, a nested list, BoxSizes
+        or SizeCounts
+    n : number of anchors, at most the number of distinct sizes
     distance : "euclidean" on sizes divided by their standard deviation (YOLOv5's autoanchor), "iou" for 1 - IoU
-        (YOLO9000) or "ratio" for the logarithm of the worse side ratio, which is what BPR looks at
+        (YOLO9000) or "ratio" for the logarithm of the worse side ratio, from which BPR is counted
     update : "mean" (of logarithms for "ratio") or "median" of each side
-    init : "random" draws n distinct sizes, by how often each occurs; "k-means++" draws each next centre far from
-        the others
+    init : "random" draws n distinct sizes, with probabilities in proportion to their counts; "k-means++" prefers a next
+        centre that is far from the others
     seed : for numpy.random.default_rng
-    weights : (N,) >= 0, how often each box counts
-    on_step : called with a KMeansStep after each assignment; the last one is of the result, unless it moves in circles
+    weights : (N,) >= 0, how often each box counts; not for SizeCounts, whose counts are the weights
+    on_step : called with a KMeansStep after each assignment; the last call describes the result, unless 300 iterations
+        were reached without convergence
 
     Returns
     -------
-    (n, 2), dtype, device and framework of `boxes_wh` (float32 for integers), sorted by area. Never fewer than n: a
-    cluster that loses its last box starts again at the box that lies farthest from its centre.
+    (n, 2), dtype, device and framework of `boxes_wh` (float32 for integers), sorted by area. There are always n: a
+    cluster that loses its last box starts again at the box that is farthest from its centre.
 
     Raises
     ------
-    BadValueError : sides <= 0, NaN, n < 1, or n greater than the number of distinct sizes
-    ShapeError, BackendMixError, ArrayTypeError; ValueError for an unknown distance, update or init
+    BadValueError : sides <= 0, NaN, n < 1, n greater than the number of distinct sizes, or an unknown distance, update
+        or init
+    ShapeError, BackendMixError, ArrayTypeError
 
     Source
     ------
@@ -99,32 +104,57 @@ def kmeans(
     array([[11. , 10. ],
            [90.5, 50. ]])
     """
-    check_one_of("distance", distance, DISTANCES)
-    check_one_of("update", update, UPDATES)
-    check_one_of("init", init, INITS)
+    check_kmeans_options(distance, update, init)
     check_integer("seed", seed, 0)
-    like = as_float(boxes_wh)
     check_integer("n", n, 1)
+    boxes_wh, weights = take_sizes(boxes_wh, weights)
     check_shape_wh(boxes_wh=boxes_wh)
     check_sizes(boxes_wh=boxes_wh)
     counts = check_weights(weights, boxes_wh.shape[0])
+    like = as_float(boxes_wh)
     (view,) = on_host(like)
-    xp = namespace_of(view)
-    once = merge_equal(as_columns(xp.to_numpy(as_float(view, xp.float32)), counts))  # on the host, whatever the device
-    once = once.take(np.flatnonzero(once.count))
-    sizes, counts = np.stack([once.w, once.h], axis=1), once.count.astype(np.int64)
+    options = {"distance": distance, "update": update, "init": init}
+    return to_framework(cluster(view, counts, n, seed=seed, on_step=on_step, **options), like)
+
+
+def check_kmeans_options(distance: str, update: str, init: str) -> None:
+    """Refuse an unknown distance, update or init of `kmeans`."""
+    check_one_of("distance", distance, DISTANCES)
+    check_one_of("update", update, UPDATES)
+    check_one_of("init", init, INITS)
+
+
+def cluster(
+    boxes_wh: Array,
+    counts: Optional[HostArray],
+    n: int,
+    *,
+    distance: str,
+    update: str,
+    init: str,
+    seed: int,
+    on_step: Optional[Callable[[KMeansStep], object]] = None,
+) -> HostArray:
+    """Return the anchors of `kmeans` in host memory, (n, 2) float32 sorted by area, from checked arguments.
+
+    `boxes_wh` is (N, 2) float of any framework; `counts` is the result of `check_weights`. Raises BadValueError for n
+    greater than the number of distinct sizes.
+    """
+    xp = namespace_of(boxes_wh)
+    merged = merge_equal(as_columns(xp.to_numpy(as_float(boxes_wh, xp.float32)), counts))  # in host memory
+    merged = merged.take(np.flatnonzero(merged.count))
+    sizes, counts = np.stack([merged.w, merged.h], axis=1), merged.count.astype(np.int64)
     if n > len(sizes):
         raise BadValueError(f"n={n} needs at least {n} distinct box sizes, got {len(sizes)}.")
 
-    space = _Space(xp, sizes, counts, distance, xp.device_of(view))
+    space = _Space(xp, sizes, counts, distance, xp.device_of(boxes_wh))
     rng = np.random.default_rng(seed)
     rows = _draw_random(rng, counts, n) if init == "random" else _draw_far_apart(rng, space, n)
-    centres = _lloyd(space, sizes[rows], update, on_step)
-    return to_framework(sort_by_area(centres), like)
+    return sort_by_area(_iterate(space, sizes[rows], update, on_step))
 
 
 class _Space:
-    """The sizes as a space in which boxes have a nearest centre, in blocks of columns on one device."""
+    """Hold the sizes as columns on one device, and measure their distances to centres block by block."""
 
     def __init__(self, xp: Namespace, sizes: HostArray, counts: HostArray, distance: str, device: str) -> None:
         self.xp, self.distance, self.device = xp, distance, device
@@ -133,19 +163,19 @@ class _Space:
         self._columns = [
             xp.from_numpy(np.ascontiguousarray(column), device=device) for column in (sizes / self.scale).T
         ]
-        # What means are taken of, as whole numbers times counts: every sum stays below 2^62, exact in any order.
+        # Means are computed from integers times counts: every sum stays below 2^62, so it is exact in any order.
         values = np.log(sizes.astype(np.float64)) if distance == "ratio" else sizes.astype(np.float64)
         self._bits = 61 - math.frexp(float(counts.sum()))[1] - math.frexp(float(np.abs(values).max()))[1]
         units = np.rint(np.ldexp(values, self._bits)).astype(np.int64) * counts[:, None]
         self._sums = [xp.from_numpy(np.ascontiguousarray(column), device=device) for column in (*units.T, counts)]
 
     def distances(self, centre: HostArray) -> HostArray:
-        """From every size to one centre: (U,) float32; squared for the Euclidean one, 1 - ratio for the ratio."""
+        """Return the distance of all sizes to one centre, (U,) float32: squared if Euclidean, 1 - ratio for "ratio"."""
         here = self._centres(centre[None])
         return np.concatenate([self.xp.to_numpy(self._far(w, h, here[:1])) for w, h in self._blocks(self._columns)])
 
     def assign(self, centres: HostArray) -> tuple[Array, Array]:
-        """The nearest centre of every size, the first of equals: (U,) int64, and how far it is: (U,) float32."""
+        """Return the nearest centre of every size, (U,) int64, the first of equally near ones, and its distance."""
         xp, here = self.xp, self._centres(centres)
         owners, distances = [], []
         for w, h in self._blocks(self._columns):
@@ -160,7 +190,7 @@ class _Space:
         return xp.concat(owners), xp.concat(distances)
 
     def totals(self, owner: Array, n: int, rows: Optional[Array] = None) -> HostArray:
-        """Per cluster: the sums of both columns in units, and the count: (n, 3) int64; of all sizes or of some rows."""
+        """Return the sums of both columns in units, and the count, of each cluster: (n, 3) int64; `rows` may select."""
         xp = self.xp
         columns = self._sums if rows is None else [xp.take(column, rows, axis=0) for column in self._sums]
         totals = np.zeros((n, 3), np.int64)
@@ -171,7 +201,7 @@ class _Space:
         return totals
 
     def mean(self, totals: HostArray) -> HostArray:
-        """The mean of a cluster, (2,) float32, from its row of `totals`."""
+        """Return the mean of a cluster, (2,) float32, from its row of `totals`."""
         values = [math.ldexp(int(total) / int(totals[2]), -self._bits) for total in totals[:2]]
         return np.asarray([math.exp(v) for v in values] if self.distance == "ratio" else values, np.float32)
 
@@ -179,7 +209,7 @@ class _Space:
         return self.xp.from_numpy(centres.astype(np.float32) / self.scale, device=self.device)
 
     def _far(self, w: Array, h: Array, centre: Array) -> Array:
-        """From a block of sizes to one centre (1, 2)."""
+        """Return the distance of each size of a block to one centre (1, 2)."""
         centre_w, centre_h = centre[:, 0], centre[:, 1]
         if self.distance == "iou":
             return 1 - size_iou(self.xp, w, h, centre_w, centre_h)
@@ -189,25 +219,25 @@ class _Space:
         return dw * dw + dh * dh
 
     def _blocks(self, columns: list[Array]) -> Any:
-        size = _BLOCK if self.xp.in_host_memory(columns[0]) else len(self.sizes)
+        size = COLUMNS_IN_CACHE if self.xp.in_host_memory(columns[0]) else len(self.sizes)
         length = int(columns[0].shape[0])
         return (tuple(column[i : i + size] for column in columns) for i in range(0, length, size))
 
 
-def _lloyd(
+def _iterate(
     space: _Space, centres: HostArray, update: str, on_step: Optional[Callable[[KMeansStep], object]]
 ) -> HostArray:
-    """Assign and move until nothing changes; a cluster left empty starts again at the farthest size."""
+    """Assign sizes and move centres (Lloyd) until nothing changes; an empty cluster restarts at the farthest size."""
     xp, n = space.xp, len(centres)
     medians = _Medians(space) if update == "median" else None
     before, totals = None, np.zeros((n, 3), np.int64)
     for _ in range(_MAX_ROUNDS):
         owner, far = space.assign(centres)
-        if on_step is not None:  # copies: who is told may do with them what it likes
+        if on_step is not None:  # copies, because the caller may write to them
             on_step(KMeansStep(space.sizes.copy(), space.counts.copy(), centres.copy(), xp.to_numpy(owner).copy()))
         if before is None:
             totals = space.totals(owner, n)
-        else:  # whole numbers: what came and what left, and the sums are those of all
+        else:  # sums are integers, so adding the sizes that joined and subtracting those that left is exact
             moved = xp.nonzero(owner != before)[0]
             if moved.shape[0] == 0 and totals[:, 2].all():
                 break
@@ -217,22 +247,20 @@ def _lloyd(
         owned = totals[:, 2] > 0
         if medians is not None:
             owner_here = xp.to_numpy(owner)
-            centres = np.stack([medians.of(owner_here == j, c) if owned[j] else c for j, c in enumerate(centres)])
+            centres = np.stack([medians.find(owner_here == j, c) if owned[j] else c for j, c in enumerate(centres)])
         else:
             centres = np.stack([space.mean(totals[j]) if owned[j] else c for j, c in enumerate(centres)])
         if not owned.all():
             far_here = np.array(xp.to_numpy(far))
-            for centre in centres[
-                owned
-            ]:  # sizes an ulp apart can be at distance 0 of each other: never the same one twice
+            for centre in centres[owned]:  # sizes one ulp apart can have distance 0: no size may be chosen twice
                 far_here[(space.sizes == centre).all(axis=1)] = -1
-            farthest = np.argsort(-far_here, kind="stable")  # of equals the first
+            farthest = np.argsort(-far_here, kind="stable")  # stable: the first of equally far sizes
             centres[~owned] = space.sizes[farthest[: n - owned.sum()]]
     return centres
 
 
 class _Medians:
-    """Weighted medians of clusters, side by side: each side is put in order once, then counted along."""
+    """Compute weighted medians of clusters: each side is sorted once, then counts are accumulated in that order."""
 
     def __init__(self, space: _Space) -> None:
         self._sides = []
@@ -240,8 +268,8 @@ class _Medians:
             order = np.argsort(space.sizes[:, side], kind="stable")
             self._sides.append((order, space.sizes[order, side], space.counts[order]))
 
-    def of(self, mine: HostArray, centre: HostArray) -> HostArray:
-        """Of the sizes where `mine` is true: the mean of the two middle values of each side, (2,) float32."""
+    def find(self, mine: HostArray, centre: HostArray) -> HostArray:
+        """Return the medians of the sizes for which `mine` is true: the mean of the two middle values, (2,) float32."""
         result = np.empty_like(centre)
         for side, (order, values, counts) in enumerate(self._sides):
             running = np.cumsum(np.where(mine[order], counts, 0))
@@ -256,14 +284,17 @@ def _draw_random(rng: np.random.Generator, counts: HostArray, n: int) -> HostArr
 
 
 def _draw_far_apart(rng: np.random.Generator, space: _Space, n: int) -> list[int]:
-    """k-means++: each next centre with a chance that grows with the (squared, if Euclidean) distance to the others."""
+    """Draw centres by k-means++: the probability of a size is in proportion to its distance to the nearest centre.
+
+    The distance is squared if it is Euclidean.
+    """
     rows = [int(_draw_random(rng, space.counts, 1)[0])]
     nearest = space.distances(space.sizes[rows[0]])
     while len(rows) < n:
         chances = np.cumsum(nearest.astype(np.float64) * space.counts)
         if chances[-1] > 0:
             row = int(np.searchsorted(chances, rng.random() * chances[-1], side="right"))
-        else:  # sizes so close that their distance is 0 in float32: any other will do
+        else:  # all remaining distances are 0 in float32: take any other size
             row = min(set(range(n)) - set(rows))
         rows.append(row)
         nearest = np.minimum(nearest, space.distances(space.sizes[row]))
@@ -271,7 +302,7 @@ def _draw_far_apart(rng: np.random.Generator, space: _Space, n: int) -> list[int
 
 
 def _deviation(sizes: HostArray, counts: HostArray) -> HostArray:
-    """The standard deviation of each side as float32 (2,), 1 where all are equal; from whole numbers, hence exact."""
+    """Return the standard deviation of each side, (2,) float32; 1 if all are equal. Sums of integers make it exact."""
     deviations = []
     n = int(counts.sum())
     bits = min(24, (62 - n.bit_length()) // 2)  # so that squares times counts stay below 2^63

@@ -1,7 +1,7 @@
-"""The two objectives as the direct search sums them, and the ascent that moves one anchor at a time.
+"""Improve anchors by local search: the two objectives, and moves of one anchor at a time.
 
-Values are float32 rounded to so few bits that a sum over all boxes is exact in float64: no order of boxes,
-threads or vector width changes a digit, so comparing two sums is as exact as comparing whole numbers.
+Values are float32, rounded to so few bits that a sum over all boxes is exact in float64. The order of the boxes, the
+number of threads and the vector width do not change a digit, so comparing two sums is as exact as comparing integers.
 """
 
 from __future__ import annotations
@@ -12,44 +12,44 @@ from typing import Optional, Union
 
 import numpy as np
 
-from anchorlib.arrays import Array, HostArray
+from anchorlib.arrays import COLUMNS_IN_CACHE, Array, HostArray
+from anchorlib.boxes import size_iou
 from anchorlib.fitting.order import rank_by_area
+from anchorlib.metrics import side_ratio
 from anchorlib.size_histogram import WeightedSizes, join
 
-_BLOCK = 2**14  # columns of 64 KB, which stay in the cache
-_WANDERERS = 12  # sides drawn at a time; each width is tried with each height
-_CHUNK = 2**12  # nine values an item and more
-_EXACT = 52  # bits of a sum in float64, one to spare
+_PERTURBATIONS = 12  # widths and heights drawn at a time; each width is tried with each height
+_CHUNK = 2**12  # boxes at a time: each has nine values or more
+_EXACT = 52  # bits of a sum in float64: one fewer than the mantissa has
 
 
 class RatioObjective:
-    """Best ratio of a box to an anchor, nothing at or below 1 / thr."""
+    """Measure boxes by their best side ratio, and by 0 if it is at most 1 / thr."""
 
-    steepness = 1  # sides off by a factor f each change a value by at most f ** steepness
+    steepness = 1  # if each side changes by a factor f, a value changes by at most f ** steepness
 
     def __init__(self, thr: float, total: int) -> None:
         self.limit = np.float32(1 / thr)
         self._rounder = _rounder(total)
 
     def raw(self, sizes: WeightedSizes, w: Array, h: Array) -> HostArray:
-        """The ratios themselves, for anchor sides that broadcast against the sizes."""
-        ratio_w, ratio_h = sizes.w / w, sizes.h / h
-        return np.minimum(np.minimum(ratio_w, 1 / ratio_w), np.minimum(ratio_h, 1 / ratio_h))
+        """Return the exact ratios, for anchor sides that broadcast against the sizes."""
+        return side_ratio(np, sizes.w, sizes.h, w, h)
 
     def kept(self, values: HostArray) -> HostArray:
-        """Rounded, and 0 where they do not match."""
+        """Round ratios, and replace those that do not match by 0."""
         rounded = (values + self._rounder) - self._rounder
         rounded *= values > self.limit
         return rounded
 
     def __call__(self, sizes: WeightedSizes, w: Array, h: Array) -> HostArray:
-        """kept(raw(...)), done per side: a third less work for a grid of sides, and the same values."""
+        """Return kept(raw(...)), computed per side: a third less work for a grid of sides, and bit-identical."""
         ratio_w, ratio_h = sizes.w / w, sizes.h / h
         return np.minimum(self.kept(np.minimum(ratio_w, 1 / ratio_w)), self.kept(np.minimum(ratio_h, 1 / ratio_h)))
 
 
 class IouObjective:
-    """Best IoU of a box with an anchor."""
+    """Measure boxes by their best IoU with an anchor."""
 
     steepness = 2
     limit = np.float32(0)
@@ -58,17 +58,15 @@ class IouObjective:
         self._rounder = _rounder(total)
 
     def raw(self, sizes: WeightedSizes, w: Array, h: Array) -> HostArray:
-        """The IoUs themselves, for anchor sides that broadcast against the sizes."""
-        inter = np.minimum(sizes.w, w) * np.minimum(sizes.h, h)
-        union = sizes.w * sizes.h + w * h - inter
-        return np.divide(inter, union, out=union)
+        """Return the exact IoUs, for anchor sides that broadcast against the sizes."""
+        return size_iou(np, sizes.w, sizes.h, w, h)
 
     def kept(self, values: HostArray) -> HostArray:
-        """Rounded."""
+        """Round IoUs so that their sum is exact."""
         return (values + self._rounder) - self._rounder
 
     def __call__(self, sizes: WeightedSizes, w: Array, h: Array) -> HostArray:
-        """kept(raw(...))."""
+        """Return kept(raw(...)): the values that are summed."""
         return self.kept(self.raw(sizes, w, h))
 
 
@@ -76,40 +74,43 @@ Objective = Union[RatioObjective, IouObjective]
 
 
 def _rounder(total: int) -> np.float32:
-    """x + r - r in float32 leaves x in [0, 1] as a multiple of 2^-bits, so that `total` of them sum exactly."""
+    """Return r such that x + r - r in float32 rounds x in [0, 1] to a multiple of 2^-bits.
+
+    There are as many bits as an exact sum of `total` such values allows.
+    """
     bits = min(23, _EXACT - total.bit_length())
     return np.float32(2.0 ** (23 - bits))
 
 
 class Bounds:
-    """What anchors must keep to: which of them may move, and the least sides by rank of area (None: any)."""
+    """Say which anchors may move, and the least sides by rank of area (None: any side)."""
 
     def __init__(self, movable: HostArray, min_side: Optional[HostArray]) -> None:
         self.movable = movable
         self.min_side = min_side
 
     def allow(self, anchors: HostArray) -> bool:
-        """Do all movable anchors keep to the least side of their rank?"""
+        """Return True if all movable anchors have at least the least side of their rank."""
         return self.min_side is None or bool(np.all(anchors >= self._by_rank(anchors)[:, None]))
 
     def least(self, anchors: HostArray, anchor: int) -> np.float32:
-        """The least side of one anchor at its present rank."""
+        """Return the least side of one anchor at its present rank."""
         return np.float32(0) if self.min_side is None else self._by_rank(anchors)[anchor]
 
     def lift(self, anchors: HostArray) -> HostArray:
-        """The anchors with sides raised to what is allowed."""
-        while not self.allow(anchors):  # ends: sides only rise, and only to one of the bounds
+        """Raise the sides of anchors to the least sides of their ranks."""
+        while not self.allow(anchors):  # this ends: sides only grow, and only to one of the bounds
             anchors = np.maximum(anchors, self._by_rank(anchors)[:, None])
         return anchors
 
     def _by_rank(self, anchors: HostArray) -> HostArray:
-        """The least side of each anchor, (n,) float32; 0 for those that do not move."""
+        """Return the least side of each anchor, (n,) float32; 0 for anchors that do not move."""
         assert self.min_side is not None
         return np.where(self.movable, self.min_side[rank_by_area(anchors)], np.float32(0))
 
 
-class Ascent:
-    """Anchors that climb the true objective: boxes change over to other anchors, in and out of the limit."""
+class LocalSearch:
+    """Improve anchors on the true objective: boxes may change their anchor, and may enter or leave the limit."""
 
     def __init__(
         self, sizes: WeightedSizes, anchors: HostArray, objective: Objective, bounds: Bounds, deadline: float
@@ -120,34 +121,36 @@ class Ascent:
         self._deadline = deadline
         self._movable: list[int] = np.flatnonzero(bounds.movable).tolist()
         self._count = float(sizes.count.sum())
-        self._blocks = [(block, objective.raw(block, anchors[:, :1], anchors[:, 1:])) for block in sizes.blocks(_BLOCK)]
+        self._blocks = [
+            (block, objective.raw(block, anchors[:, :1], anchors[:, 1:])) for block in sizes.blocks(COLUMNS_IN_CACHE)
+        ]
 
     def total(self) -> float:
-        """The sum over the boxes."""
+        """Return the sum of the values of all boxes."""
         total = 0.0
         for block, values in self._blocks:
             total += float(self._objective.kept(values.max(axis=0)).astype(np.float64) @ block.count)
         return total
 
     def climb(self, octaves: tuple[float, ...], sweeps: int, small: float) -> None:
-        """One anchor after the other goes to the best of 9 places around it, or to the top of a parabola.
+        """Move one anchor after the other to the best of 9 points around it, or to the vertex of a parabola.
 
-        `octaves` are the step sizes, one after the other, each for at most `sweeps` rounds, or until no anchor
-        gains more than a share `small` of the count.
+        `octaves` are the step sizes, used one after the other. Each takes at most `sweeps` rounds, and ends when no
+        anchor gains more than a share `small` of the count.
         """
         for octave in octaves:
             factor = _power_of_two(octave)
-            settled = 0  # visits in a row that gained next to nothing
+            settled = 0  # anchors in a row that gained less than that
             for anchor in self._movable * sweeps:
                 if settled == len(self._movable) or time.monotonic() > self._deadline:
                     break
                 settled = 0 if self._step(anchor, factor) > small * self._count else settled + 1
 
     def scan(self, octave: float, steps: int) -> float:
-        """Each anchor goes to the best of `steps` places to either side, by width, by height and along the diagonals.
+        """Move each anchor to the best of `steps` points in both directions, by width, by height and by both together.
 
-        This finds what no ascent does: a side just past the point where many boxes of one size come within the
-        limit, as those that fill the image do. Returns what all of it gains.
+        This finds what `climb` does not: a side just past the point at which many boxes of equal size come within the
+        limit, as boxes that fill the image do. Returns the sum of the gains.
         """
         factors = [_power_of_two(octave)]
         while len(factors) < steps:
@@ -170,11 +173,11 @@ class Ascent:
                     gain += float(sums[best] - sums[steps])
         return gain
 
-    def wander(self, rng: np.random.Generator, rounds: int) -> None:
-        """Each anchor to the best of many places around it, drawn at all scales.
+    def perturb(self, rng: np.random.Generator, rounds: int) -> None:
+        """Move each anchor to the best of many random points around it, drawn at all scales.
 
-        A single anchor gains or loses a box at every hair's breadth, and no regular step meets the best of the peaks
-        that this makes.
+        With a single anchor, tiny moves add or lose boxes. This makes many narrow peaks, and regular steps miss the
+        best of them.
         """
         for _ in range(rounds):
             if time.monotonic() > self._deadline:
@@ -182,17 +185,17 @@ class Ascent:
             reach = 2.0 ** -float(rng.integers(5, 14))
             for anchor in self._movable:
                 w, h = self.anchors[anchor].tolist()
-                off_w, off_h = 1 + reach * rng.uniform(-1, 1, (2, _WANDERERS))
+                off_w, off_h = 1 + reach * rng.uniform(-1, 1, (2, _PERTURBATIONS))
                 off_w[0] = off_h[0] = 1
                 near = self._within_reach(anchor, 1 + 2 * reach)
                 sides_w, sides_h = self._sides(anchor, w * off_w), self._sides(anchor, h * off_h)
                 sums = self._sums(anchor, sides_w[:, None], sides_h[None, :], near)
-                row, column = divmod(int(sums.argmax()), _WANDERERS)
+                row, column = divmod(int(sums.argmax()), _PERTURBATIONS)
                 if sums[row, column] > sums[0, 0]:
                     self._move(anchor, sides_w[row], sides_h[column])
 
     def _step(self, anchor: int, factor: float) -> float:
-        """One anchor to the best place within a step in each side; what that gains."""
+        """Move one anchor to the best point within a step in each side; return the gain."""
         w, h = self.anchors[anchor].tolist()
         near = self._within_reach(anchor, factor)
         sides_w = self._sides(anchor, [w / factor, w, w * factor])
@@ -210,13 +213,13 @@ class Ascent:
         return float(sums[row, column] - sums[1, 1])
 
     def _sides(self, anchor: int, sides: Union[list[float], HostArray]) -> HostArray:
-        """As float32, raised to the least side that the anchor may have."""
+        """Return sides as float32, raised to the least side that the anchor may have."""
         return np.maximum(np.array(sides, dtype=np.float32), self._bounds.least(self.anchors, anchor))
 
     def _sums(
         self, anchor: int, sides_w: HostArray, sides_h: HostArray, near: list[tuple[WeightedSizes, HostArray]]
     ) -> HostArray:
-        """What the boxes within reach would have with the anchor at these sides: (A, B), which they broadcast to."""
+        """Return the sum over the boxes within reach for each pair of sides of the anchor: (A, B)."""
         sums = np.zeros(np.broadcast_shapes(sides_w.shape, sides_h.shape))
         for chunk, others in near:
             values = self._objective(chunk, sides_w[..., None], sides_h[..., None])  # (A, B, M)
@@ -225,10 +228,10 @@ class Ascent:
             sums += (flat @ chunk.count).reshape(sums.shape)
         if self._bounds.min_side is not None:
             moved = self.anchors.copy()
-            for place, sides in zip(np.ndindex(*sums.shape), np.broadcast(sides_w, sides_h)):
+            for index, sides in zip(np.ndindex(*sums.shape), np.broadcast(sides_w, sides_h)):
                 moved[anchor] = sides
                 if not self._bounds.allow(moved):
-                    sums[place] = -1  # below all sums
+                    sums[index] = -1  # below all sums
         return sums
 
     def _move(self, anchor: int, w: np.float32, h: np.float32) -> None:
@@ -237,7 +240,7 @@ class Ascent:
             values[anchor] = self._objective.raw(block, w, h)
 
     def _within_reach(self, anchor: int, factor: float) -> list[tuple[WeightedSizes, HostArray]]:
-        """The boxes that the anchor serves, or could with sides up to `factor` off, and what others give them."""
+        """Return the boxes whose best anchor this is or could be after a move by `factor`, and their next value."""
         reach = np.float32(math.prod([factor] * self._objective.steepness) * 1.0001)
         found = []
         for block, values in self._blocks:
@@ -254,13 +257,13 @@ class Ascent:
 
 
 def _vertex(before: float, here: float, after: float) -> float:
-    """Where a parabola through the values at -1, 0 and 1 is largest, within [-1, 1]; 0 if it opens upward."""
+    """Return where a parabola through the values at -1, 0 and 1 is largest, within [-1, 1]; 0 if it opens upward."""
     curve = before - 2 * here + after
     return 0.0 if curve >= 0 else max(-1.0, min(1.0, (before - after) / (2 * curve)))
 
 
 def _power_of_two(octave: float) -> float:
-    """2 ** octave for 1, 1/2, 1/4, ...: by square roots, which are rounded the same everywhere."""
+    """Return 2 ** octave for octave = 1, 1/2, 1/4, ... by square roots, which every machine rounds in the same way."""
     power = 2.0
     while octave < 1:
         power, octave = math.sqrt(power), octave * 2

@@ -1,4 +1,4 @@
-"""The order of anchors by area."""
+"""Sort anchors by area."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from anchorlib.arrays import HostArray
 
 
 def sort_by_area(anchors: HostArray) -> HostArray:
-    """Sorted by area, then width: (K, 2) to (K, 2)."""
+    """Sort anchors by area, then by width: (K, 2) to (K, 2)."""
     return anchors[_order_by_area(anchors)]
 
 
 def rank_by_area(anchors: HostArray) -> HostArray:
-    """The place of each anchor in that order: (K,) int64."""
+    """Return the position of each anchor in the order of `sort_by_area`: (K,) int64."""
     return np.argsort(_order_by_area(anchors))
 
 

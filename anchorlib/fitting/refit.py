@@ -9,7 +9,7 @@ from typing import Any, Optional, Union
 
 import numpy as np
 
-from anchorlib.arrays import Array, HostArray, is_integer
+from anchorlib.arrays import Array, HostArray, is_integer, take_sizes
 from anchorlib.backends import namespace_of
 from anchorlib.errors import BadValueError
 from anchorlib.fitting import AnchorFit, fit_anchors
@@ -152,7 +152,7 @@ def refit(
     +  - [10,20, 90,100]
     """
     file, counts = _open_file(model_file, n, format)
-    boxes_wh, weights = _sizes_of(boxes, weights)
+    boxes_wh, weights = take_sizes(boxes, weights)
     own = np.concatenate(file.layers) if file and file.layers else None
     compared = own if before is None else _on_host(before)
     fixed = None if fixed is None else _on_host(fixed)
@@ -266,16 +266,6 @@ def _divide_counts(file: AnchorFile, given: Optional[list[int]], model_file: _Pa
             f"layer, got {shown}."
         )
     return given
-
-
-def _sizes_of(boxes: Any, weights: Optional[Array]) -> tuple[Array, Optional[Array]]:
-    """Return box sizes as an array, and how often each counts: those of BoxSizes and SizeCounts are on the host."""
-    if isinstance(boxes, (list, tuple)):
-        return np.asarray(boxes, np.float64).reshape(len(boxes), -1), weights
-    wh = getattr(boxes, "wh", None)
-    if wh is None:
-        return boxes, weights
-    return wh, getattr(boxes, "counts", None) if weights is None else weights
 
 
 def _on_host(anchors: Any) -> HostArray:

@@ -90,7 +90,7 @@ def box_pairs(rng: np.random.Generator, form: str = "cxcywh") -> tuple[HostArray
 
 
 def _iou(one: HostArray, two: HostArray, kind: str, form: str, target: Target) -> Answers:
-    return {kind: target.host(box_iou_pairs(target.array(one), target.array(two), kind=kind, form=form))}
+    return {kind: target.host(box_iou_pairs(target.array(one), target.array(two), kind=kind, format=form))}
 
 
 def slow_iou(one: HostArray, two: HostArray, kind: str, form: str = "cxcywh") -> Answers:

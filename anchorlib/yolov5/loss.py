@@ -7,7 +7,7 @@ from typing import Any, Optional
 
 from anchorlib.arrays import Array, as_float, check_shape, check_shape_wh, widen
 from anchorlib.backends import namespace_of
-from anchorlib.boxes import box_iou_pairs
+from anchorlib.boxes import box_iou_pairs, size_iou
 from anchorlib.training.compute_loss import ComputeLoss
 from anchorlib.training.losses import (
     BCEBlurWithLogitsLoss,
@@ -90,8 +90,8 @@ def bbox_iou(
     box1, box2 = as_float(box1), as_float(box2)  # of an integer and a float each framework makes another dtype
     dtype = xp.result_type(box1.dtype, box2.dtype)
     kind = "ciou" if CIoU else "diou" if DIoU else "giou" if GIoU else "iou"
-    form = "cxcywh" if xywh else "xyxy"
-    iou = box_iou_pairs(as_float(box1, dtype), as_float(box2, dtype), kind=kind, form=form, eps=eps)
+    format = "cxcywh" if xywh else "xyxy"
+    iou = box_iou_pairs(as_float(box1, dtype), as_float(box2, dtype), kind=kind, format=format, eps=eps)
     return iou if old_form else xp.expand_dims(iou, axis=1)
 
 
@@ -105,5 +105,4 @@ def wh_iou(wh1: Array, wh2: Array, eps: float = 1e-7) -> Array:
     check_shape_wh(wh1=wh1, wh2=wh2)
     wh1 = as_float(wh1)
     one, two = widen(wh1)[:, None, :], widen(as_float(wh2, wh1.dtype))[None, :, :]
-    inter = xp.minimum(one[..., 0], two[..., 0]) * xp.minimum(one[..., 1], two[..., 1])
-    return as_float(inter / (one[..., 0] * one[..., 1] + two[..., 0] * two[..., 1] - inter + eps), wh1.dtype)
+    return as_float(size_iou(xp, one[..., 0], one[..., 1], two[..., 0], two[..., 1], eps), wh1.dtype)

@@ -175,7 +175,7 @@ def test_a_data_set_in_memory_must_fit_together():
         from_dataset(SimpleNamespace(shapes=[[1, 2], [3, 4]], labels=[[]]))
     with pytest.raises(ShapeError, match=r"labels\[0\] is \(1, 4\)"):
         from_dataset(SimpleNamespace(shapes=[[1, 2]], labels=[np.ones((1, 4))]))
-    with pytest.raises(ShapeError, match=r"labels\[0\] must be numbers, in rows of one length"):
+    with pytest.raises(ShapeError, match=r"labels\[0\] must be numbers, in rows of equal length"):
         from_dataset(SimpleNamespace(shapes=[[1, 2]], labels=[[[0, 0.5, 0.5, 0.1, 0.2], [0]]]))
     with pytest.raises(ShapeError, match="shapes must be numbers"):
         from_dataset(SimpleNamespace(shapes=[[1, "wide"]], labels=[[]]))

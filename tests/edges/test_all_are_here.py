@@ -19,15 +19,15 @@ PLACES = "takes names and numbers"
 
 ELSEWHERE = {
     **dict.fromkeys(
-        ("read_boxes", "edit_anchors", "open_anchors", "read_anchors", "read_checkpoint", "may_be_checkpoint",
+        ("read_boxes", "refit", "edit_anchors", "open_anchors", "read_anchors", "read_checkpoint", "may_be_checkpoint",
          "format_of_new_file", "Checkpoint", "AnchorFile"), READ_FILES,
     ),
     **dict.fromkeys(
-        ("AnchorFit", "AnchorScore", "AnchorCheck", "Curve", "LayerTargets", "BoxSizes", "SizeCounts", "Problem",
-         "BackendInfo"), RESULTS,
+        ("AnchorFit", "Refit", "AnchorScore", "AnchorCheck", "Curve", "LayerTargets", "BoxSizes", "SizeCounts",
+         "Problem", "BackendInfo"), RESULTS,
     ),
     **dict.fromkeys(
-        ("smooth_bce", "smooth_BCE", "available", "load", "Case", "Outcome"),
+        ("smooth_bce", "smooth_BCE", "available", "host_views", "load", "Case", "Outcome"),
         PLACES,
     ),
     **dict.fromkeys(("Target", "find_targets", "select", "verify"), PLACES),

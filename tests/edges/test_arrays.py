@@ -65,9 +65,9 @@ def test_iou_of_boxes_of_300_pixels_is_a_number_in_16_bits(kind, dtype):
     for wrap in (np.asarray, xp.from_numpy):
         one = wrap(np.asarray([[0, 0, 300, 300]], dtype))
         two = wrap(np.asarray([[0, 0, 300, 150]], dtype))
-        found = anchorlib.box_iou_pairs(one, two, kind=kind, form="xyxy")
+        found = anchorlib.box_iou_pairs(one, two, kind=kind, format="xyxy")
         assert found.dtype == one.dtype
-        expected = anchorlib.box_iou_pairs(*[np.asarray(x, np.float64) for x in (one, two)], kind=kind, form="xyxy")
+        expected = anchorlib.box_iou_pairs(*[np.asarray(x, np.float64) for x in (one, two)], kind=kind, format="xyxy")
         assert float(found[0]) == pytest.approx(float(expected[0]), rel=1e-3)
         assert float(anchorlib.wh_iou(one[:, 2:], two[:, 2:])[0, 0]) == pytest.approx(0.5, rel=1e-3)
         assert float(yolov5.wh_iou(one[:, 2:], two[:, 2:])[0, 0]) == pytest.approx(0.5, rel=1e-3)

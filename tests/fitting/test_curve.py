@@ -36,8 +36,8 @@ def test_numbers_above_the_distinct_sizes_are_left_out_and_named():
     ("boxes_wh", "ks", "error", "message"),
     [
         ([[10, 10]], [], BadValueError, "numbers of anchors"),
-        ([[10, 10]], [0, 1], BadValueError, "each a whole number >= 1"),
-        ([[10, 10]], [1, 1.5], BadValueError, "each a whole number >= 1, got [1, 1.5]"),
+        ([[10, 10]], [0, 1], BadValueError, "each an integer >= 1"),
+        ([[10, 10]], [1, 1.5], BadValueError, "each an integer >= 1, got [1, 1.5]"),
         ([[10, 10]], 3, BadValueError, "numbers of anchors"),
         ([[10, 10]], [2], BadValueError, "needs at least 2 distinct"),
         ([[float("nan"), 10]], [1], BadValueError, "not a finite number"),

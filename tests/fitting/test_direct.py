@@ -17,7 +17,7 @@ from anchorlib import evolve, kmeans
 from anchorlib.errors import BadValueError
 from anchorlib.fitting import direct
 from anchorlib.fitting.grid import Resolutions
-from anchorlib.fitting.interchange import Places
+from anchorlib.fitting.interchange import Candidates
 from anchorlib.fitting.local_search import Bounds, IouObjective, RatioObjective
 from anchorlib.metrics import SizeTable
 from anchorlib.size_histogram import as_columns, bin_in_cells, merge_equal
@@ -90,7 +90,7 @@ def test_more_anchors_than_distinct_sizes_are_refused(n):
         direct.search(f32([[1, 2], [3, 4], [5, 6], [1, 2]]), n)
 
 
-def test_sizes_that_lie_close_beside_a_far_one_are_told_apart():
+def test_sizes_that_are_close_together_and_far_from_another_are_told_apart():
     # All but one fall in one cell of the grid; there are more distinct sizes than coarse cells.
     rng = np.random.default_rng(0)
     boxes_wh = np.concatenate([f32(100 + rng.random((3000, 2)) / 16), f32([[1e-3, 1e5]])])
@@ -167,7 +167,7 @@ def test_anchors_that_cannot_be_made_better_are_kept_bit_for_bit(objective):
 
 
 @pytest.mark.parametrize("objective", ["ratio", "iou"])
-def test_anchors_a_little_beside_the_best_are_made_better(objective):
+def test_anchors_a_little_off_the_best_are_improved(objective):
     boxes_wh = coco_like(2000, seed=3)
     start = direct.search(boxes_wh, 5, objective=objective) * np.float32(1.02)
     better = direct.search(boxes_wh, 5, objective=objective, start=start)
@@ -221,17 +221,17 @@ def test_fixed_anchors_stay_bit_for_bit_and_the_others_make_up_for_them(objectiv
 
 
 @pytest.mark.parametrize("n", [1, 5])
-def test_a_single_anchor_that_may_move_wanders(monkeypatch, n):
+def test_a_single_anchor_that_may_move_is_perturbed(monkeypatch, n):
     boxes_wh = coco_like(5000, seed=3)
     fixed = f32([[20, 20], [50, 60], [100, 90], [400, 300]])[: n - 1]
     found = direct.search(boxes_wh, n, fixed=fixed)
     assert np.array_equal(direct.search(boxes_wh, n, fixed=fixed), found)
-    monkeypatch.setattr(direct, "_WANDERINGS", 0)
+    monkeypatch.setattr(direct, "_PERTURBATION_ROUNDS", 0)
     assert fitness(boxes_wh, found) > fitness(boxes_wh, direct.search(boxes_wh, n, fixed=fixed))
 
 
 def test_a_start_must_have_the_fixed_anchors_among_its_rows():
-    with pytest.raises(BadValueError, match="start must have the fixed anchors"):
+    with pytest.raises(BadValueError, match="start must contain the fixed anchors"):
         direct.search(coco_like(500), 3, start=f32([[9, 9], [50, 50], [99, 99]]), fixed=f32([[10, 9]]))
 
 
@@ -346,7 +346,7 @@ def test_cells_that_mislead_few_anchors_are_not_believed(monkeypatch):
     boxes_wh = coco_like(3000, seed=11)
     monkeypatch.setattr(direct, "_FEW_SIZES", 1000)
     expected = fitness(boxes_wh, direct.search(boxes_wh, 2))
-    monkeypatch.setattr(direct, "_searched_closely", lambda found, *_: f32([[1, 1], [1, 1]]))
+    monkeypatch.setattr(direct, "_search_closely", lambda found, *_: f32([[1, 1], [1, 1]]))
     assert fitness(boxes_wh, direct.search(boxes_wh, 2)) > 0.99 * expected
 
 
@@ -444,33 +444,35 @@ def test_values_are_multiples_of_a_unit_that_sums_exactly(make):
     assert np.abs(values - objective.raw(boxes, f32([[50.0]]), f32([[40.0]])))[values > 0].max() < 2.0**-15
 
 
-def test_after_the_exchanges_none_is_a_gain():
+def test_after_the_swaps_no_swap_is_a_gain():
     boxes_wh = coco_like(3000, seed=3)
     fixed = f32([[30, 200]])
-    places = Places(Resolutions(as_columns(boxes_wh, None), 60), fixed, np.float32(0), RatioObjective(4.0, 3000))
+    candidates = Candidates(
+        Resolutions(as_columns(boxes_wh, None), 60), fixed, np.float32(0), RatioObjective(4.0, 3000)
+    )
 
     def worth(chosen):
-        return np.maximum(places.worth[list(chosen)].max(axis=0), places.floor).sum()
+        return np.maximum(candidates.values[list(chosen)].max(axis=0), candidates.floor).sum()
 
-    for start in (places.greedy(3), [0, 1, 2], [5, 5, 5]):
-        chosen, total = places.exchanged(start, deadline=np.inf)
+    for start in (candidates.choose_greedily(3), [0, 1, 2], [5, 5, 5]):
+        chosen, total = candidates.improve_by_swaps(start, deadline=np.inf)
         assert total == worth(chosen)
         assert total >= worth(start)
-        for goes, place in product(range(3), range(len(places.anchors))):
+        for goes, place in product(range(3), range(len(candidates.anchors))):
             assert worth([*chosen[:goes], *chosen[goes + 1 :], place]) <= total
 
 
-def test_the_solutions_beside_one_are_the_best_single_exchanges():
+def test_the_neighbours_of_a_solution_are_the_best_single_swaps():
     boxes_wh = coco_like(1000, seed=3)
-    places = Places(
+    candidates = Candidates(
         Resolutions(as_columns(boxes_wh, None), 20), f32([[30, 200]]), np.float32(0), RatioObjective(4.0, 1000)
     )
 
     def worth(chosen):
-        return np.maximum(places.worth[list(chosen)].max(axis=0), places.floor).sum()
+        return np.maximum(candidates.values[list(chosen)].max(axis=0), candidates.floor).sum()
 
-    every = [worth(pair) for other in (2, 7) for pair in product([other], range(len(places.anchors)))]
-    assert [worth(pair) for pair in places.beside((2, 7), 12)] == sorted(every, reverse=True)[:12]
+    every = [worth(pair) for other in (2, 7) for pair in product([other], range(len(candidates.anchors)))]
+    assert [worth(pair) for pair in candidates.find_neighbours((2, 7), 12)] == sorted(every, reverse=True)[:12]
 
 
 def test_distinct_sizes_carry_their_counts():

@@ -1,13 +1,23 @@
+import sys
+from collections import Counter
+
 import numpy as np
 import pytest
 
-from anchorlib import fit_anchors, score
+from anchorlib import evolve, fit_anchors, fit_curve, kmeans, read_boxes, score, size_ratio
 from anchorlib.errors import ArrayTypeError, BadValueError, ShapeError
 from anchorlib.fitting import METHODS
+from anchorlib.metrics import SizeTable
+
+ANCHORS = np.asarray([[10, 20], [30, 30], [80, 60], [200, 150]], np.float32)
 
 
 def sizes(n, seed=0):
     return np.exp(np.random.default_rng(seed).normal(3.5, 1.0, (n, 2))).astype(np.float32)
+
+
+def size_ratio_to_anchors(boxes_wh):
+    return size_ratio(boxes_wh, ANCHORS)
 
 
 def hexes(anchors):
@@ -83,7 +93,7 @@ def test_dtype_and_device_are_kept(backend, dtype):
         (sizes(20), {"method": "magic"}, ValueError, "method must be one of"),
         (sizes(20), {"objective": "recall"}, ValueError, "objective must be one of ratio, iou"),
         (sizes(20), {"thr": 0.25}, BadValueError, "pass 4"),
-        (sizes(20), {"n": 0}, BadValueError, "n must be at least 1"),
+        (sizes(20), {"n": 0}, BadValueError, "n must be an integer >= 1"),
     ],
 )
 def test_what_cannot_be_fitted_is_an_error(backend, boxes_wh, options, error, message):
@@ -141,10 +151,10 @@ def test_a_time_budget_ends_the_search_with_anchors_that_can_be_used():
         ({"fixed": np.ones((9, 2))}, "fixed must leave at least one of n=9 anchors to fit, got 9"),
         ({"min_side": [1, 2]}, "min_side must be one number or one for each of 1 layers"),
         ({"min_side": float("nan")}, "min_side must be finite"),
-        ({"n": []}, "n must be at least 1"),
-        ({"n": [3, 0]}, "n must be at least 1"),
-        ({"n": 3.0}, "n must be at least 1, a whole number"),
-        ({"n": True}, "n must be at least 1, a whole number"),
+        ({"n": []}, "n must be an integer >= 1"),
+        ({"n": [3, 0]}, "n must be an integer >= 1"),
+        ({"n": 3.0}, "n must be an integer >= 1"),
+        ({"n": True}, "n must be an integer >= 1"),
         ({"seed": -1}, "seed must be an integer >= 0, got -1"),
         ({"init": "k-means++"}, "init has no meaning for method 'direct'; leave it out, or use evolve"),
         ({"method": "evolve", "start": np.ones((9, 2)), "update": "mean"}, "update has no meaning"),
@@ -166,14 +176,105 @@ def test_a_number_may_come_as_text(options):
     assert (hexes(found.anchors), found.score) == (hexes(expected.anchors), expected.score)
 
 
+# --- what may be given -----------------------------------------------------------------------------------------
+
+
 @pytest.mark.parametrize("name", ["start", "fixed"])
-def test_anchors_in_lists_are_no_arrays(name):
-    with pytest.raises(ArrayTypeError, match="list is not a supported array type"):
-        fit_anchors(sizes(50), 1, **{name: [[10.0, 20.0]]})
+def test_given_anchors_may_be_nested_lists(backend, name):
+    given, boxes_wh = [[10.0, 20.0]], backend.array(sizes(50))
+    found, expected = (fit_anchors(boxes_wh, 2 - (name == "start"), **{name: x}) for x in (given, np.asarray(given)))
+    assert hexes(backend.host(found.anchors)) == hexes(backend.host(expected.anchors))
+    with pytest.raises(ShapeError, match=f"{name} must be numbers, in rows of equal length"):
+        fit_anchors(boxes_wh, 2, **{name: [[1.0], [2.0, 3.0]]})
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_nested_list_is_fitted_like_the_float64_array(method):
+    rows = sizes(60).tolist()
+    options = {"method": method, "generations": 20, "weights": list(range(60))}
+    found, expected = (fit_anchors(boxes, 3, **options) for boxes in (rows, np.asarray(rows, np.float64)))
+    assert found.anchors.dtype == np.float64
+    assert (hexes(found.anchors), found.score) == (hexes(expected.anchors), expected.score)
+
+
+def box_sizes():
+    return read_boxes("tests/data/taco/annotations.json")
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda boxes, **options: fit_anchors(boxes, 4, **options).anchors,
+        lambda boxes, **options: kmeans(boxes, 4, **options),
+        lambda boxes, **options: evolve(boxes, ANCHORS, generations=20, **options),
+        lambda boxes, **options: fit_curve(boxes, [4], **options).fits[0].anchors,
+        lambda boxes, **options: [[getattr(score(boxes, ANCHORS, **options), name) for name in ("bpr", "avg_iou")]],
+    ],
+    ids=["fit_anchors", "kmeans", "evolve", "fit_curve", "score"],
+)
+def test_box_sizes_and_size_counts_are_fitted_like_their_arrays(function):
+    boxes = box_sizes()
+    weights = np.arange(len(boxes)) % 3
+    counts = boxes.compress()
+    expected = hexes(function(boxes.wh))
+    assert hexes(function(boxes)) == expected
+    assert hexes(function(counts)) == expected
+    assert hexes(function(counts.wh, weights=counts.counts)) == expected
+    assert hexes(function(boxes, weights=weights)) == hexes(function(boxes.wh, weights=weights)) != expected
+    with pytest.raises(BadValueError, match="weights must not be given with sizes that have counts"):
+        function(counts, weights=np.ones(len(counts)))
+
+
+class Table:
+    """Stand for a pandas or Polars table: columns, and a method that converts it."""
+
+    def to_numpy(self):
+        raise AssertionError("a message is wanted, not a conversion")
+
+
+class Image:
+    """Stand for a PIL image or a JAX array: NumPy can convert it."""
+
+    __array_interface__ = property(lambda self: np.zeros((2, 2)).__array_interface__)
+
+
+@pytest.mark.parametrize("function", [fit_anchors, lambda boxes: score(boxes, ANCHORS), size_ratio_to_anchors])
+@pytest.mark.parametrize(
+    ("boxes", "advice"),
+    [(Table(), r"x\.to_numpy\(\)"), (Image(), r"np\.asarray\(x\)"), ("boxes.npy", "expected numpy.ndarray")],
+)
+def test_an_array_of_another_kind_gets_a_message_that_says_what_to_do(function, boxes, advice):
+    with pytest.raises(ArrayTypeError, match=f"{type(boxes).__name__} is not a supported array type.*{advice}"):
+        function(boxes)
+
+
+def test_functions_on_arrays_say_how_to_take_the_array_out_of_box_sizes():
+    with pytest.raises(ArrayTypeError, match=r"BoxSizes is not a supported array type.*x\.wh"):
+        size_ratio_to_anchors(box_sizes())
+
+
+# --- checks apart from work ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("options", [{}, {"start": ANCHORS}, {"method": "kmeans"}, {"method": "evolve"}], ids=str)
+def test_a_fit_checks_its_limit_and_its_weights_once_and_builds_one_table(monkeypatch, options):
+    calls = Counter()
+
+    def count(name):
+        for module in [module for name_, module in sys.modules.items() if name_.startswith("anchorlib.")]:
+            if real := vars(module).get(name):
+                monkeypatch.setattr(module, name, lambda *a, real=real, **k: calls.update([name]) or real(*a, **k))
+
+    for name in ("check_thr", "check_weights"):
+        count(name)
+    build = SizeTable.__init__
+    monkeypatch.setattr(SizeTable, "__init__", lambda *a, **k: calls.update(["SizeTable"]) or build(*a, **k))
+    fit_anchors(sizes(200), 4, weights=np.arange(200) + 1, generations=10, **options)
+    assert calls == {"check_thr": 1, "check_weights": 1, "SizeTable": 1}
 
 
 @pytest.mark.parametrize("zero", [0.0, -0.0])
 def test_a_zero_side_in_16_bits_is_left_out_of_the_fit(zero):
-    """Beside a least side that float16 rounds to 0 it was no zero, and the grid of sizes had negative dimensions."""
+    """MIN_SIDE is 0 in float16: a side of 0 was kept, and the grid of sizes had negative dimensions."""
     boxes_wh = np.asarray([[zero, 2], [2, 2], [8, 8]], np.float16)
     assert fit_anchors(boxes_wh, 2).anchors.tolist() == [[2, 2], [8, 8]]

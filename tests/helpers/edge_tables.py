@@ -42,7 +42,7 @@ def host(array):
 
 
 def pairs(kind, form):
-    return lambda a, b: anchorlib.box_iou_pairs(a, b, kind=kind, form=form)
+    return lambda a, b: anchorlib.box_iou_pairs(a, b, kind=kind, format=form)
 
 
 def tuple_of_layers(targets, *sides):
