@@ -29,9 +29,10 @@ from ._errors import (
     DeviceError,
     UnknownBackendError,
 )
-from ._spec import FRAMEWORKS
+from ._spec import EXTRAS, FRAMEWORKS
 
 __all__ = [
+    "EXTRAS",
     "FRAMEWORKS",
     "AnchorlibError",
     "ArrayTypeError",
@@ -82,7 +83,7 @@ def load(name: str) -> Namespace:
     except Exception as error:  # a broken wheel raises anything: OSError for a library, AttributeError under NumPy 2
         others = [other for other in FRAMEWORKS if other != name and _installed(other)]
         raise BackendMissingError(
-            f"backend {name!r} did not import: {error}. {FRAMEWORKS[name][2]}, or use {', '.join(others)}."
+            f"backend {name!r} did not import: {error}. {FRAMEWORKS[name].install}, or use {', '.join(others)}."
         ) from error
 
 
@@ -239,11 +240,11 @@ def _backend_name(array: Array) -> str:
         return _BACKEND_OF_TYPE[array_type]
     for base in array_type.__mro__:  # a Parameter or a user's subclass is an array of its base's framework
         root = base.__module__.partition(".")[0]
-        for name, (module, type_name, _) in FRAMEWORKS.items():
-            if root == module and base.__name__ == type_name:
+        for name, framework in FRAMEWORKS.items():
+            if root == framework.module and base.__name__ == framework.array_type:
                 _BACKEND_OF_TYPE[array_type] = name
                 return name
-    kinds = [f"{module}.{type_name}" for module, type_name, _ in FRAMEWORKS.values()]
+    kinds = [f"{framework.module}.{framework.array_type}" for framework in FRAMEWORKS.values()]
     raise ArrayTypeError(
         f"{array_type.__module__}.{array_type.__qualname__} is not a supported array type; "
         f"expected {', '.join(kinds[:-1])} or {kinds[-1]}.{_how_to_convert(array)}"
@@ -263,6 +264,6 @@ def _how_to_convert(x: Any) -> str:
 
 def _installed(name: str) -> bool:
     try:
-        return importlib.util.find_spec(FRAMEWORKS[name][0]) is not None
+        return importlib.util.find_spec(FRAMEWORKS[name].module) is not None
     except (ImportError, ValueError):  # ValueError: in sys.modules without a spec
         return False

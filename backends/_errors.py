@@ -10,7 +10,7 @@ class BackendError(AnchorlibError):
 
 
 class ArrayTypeError(BackendError, TypeError):
-    """The argument is not an array of a known framework, or its framework cannot hold this dtype."""
+    """The argument is not an array of a known framework, or the framework cannot hold its dtype."""
 
 
 class BackendMixError(BackendError, TypeError):

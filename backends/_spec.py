@@ -1,21 +1,61 @@
-"""What an adaptor answers to: the frameworks there are, and the names that algorithm code may call on `xp`.
+"""The frameworks that are known, and the names that an adaptor must define for them.
 
-Names and keywords are those of the Python array API standard; EXTRAS are what it lacks. To add a backend: a row in
-FRAMEWORKS, a file `_name.py` that defines every name below, and a row in the tests' table of environments.
+An adaptor is the module that `namespace_of` returns, called `xp` in the code. Its names fall into three groups:
+
+- the core, `CORE`: the names of the Python array API standard that the library's own algorithms call;
+- the extras, `EXTRAS`: what the algorithms need and the standard lacks;
+- everything else of `STANDARD`, for users' own array-API code. A backend may do without it; numpy, torch and oneflow
+  have all of it, and the official array API suite (ci/array-api) tests it.
+
+To add a backend, add a row to FRAMEWORKS and a file `_NAME.py` that defines the core and the extras. If the framework
+follows the standard, `from FRAMEWORK import *` and the extras are enough. If an extra has no counterpart in the
+framework, the file can call the one of `_numpy.py` on the arrays' values. `pytest --backends NAME tests/backends` and
+`anchorlib verify --backends NAME` then compare the backend with NumPy.
+
+Arrays for which `in_host_memory` is True run as NumPy views, except in losses. Everywhere else the algorithms run on
+the framework's own arrays, and expect of them what the standard only allows: `device=` takes the short strings of
+`devices()`, an index may have fewer entries than the array has axes, a slice may end beyond the array, and an array
+of integers or of bool is an index.
 """
 
-#: backend name -> (module of its array type, name of its array type, how to install it)
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+
+class Framework(NamedTuple):
+    """What is known about a framework before it is imported.
+
+    module, array_type : top-level module and class name of its arrays
+    install : how to install it, for an error message
+    devices : device -> "yes", "no", or what it needs
+    limits : function -> (the dtypes that it does not take although the standard requires it; why)
+    has_gradient : True if it differentiates
+    """
+
+    module: str
+    array_type: str
+    install: str
+    devices: Mapping[str, str]
+    limits: Mapping[str, tuple[tuple[str, ...], str]] = {}
+    has_gradient: bool = True
+
+
+#: backend name -> its framework; the only place that registers a backend
 FRAMEWORKS = {
-    "numpy": ("numpy", "ndarray", "pip install numpy"),
-    "torch": ("torch", "Tensor", "pip install 'anchorlib[torch]'"),
-    "oneflow": (
+    "numpy": Framework("numpy", "ndarray", "pip install numpy", {"cpu": "yes", "cuda": "no"}, has_gradient=False),
+    "torch": Framework("torch", "Tensor", "pip install 'anchorlib[torch]'", {"cpu": "yes", "cuda": "yes"}),
+    "oneflow": Framework(
         "oneflow",
         "Tensor",
         "pip install 'anchorlib[oneflow]' (CPython 3.9 or 3.10 on Linux x86-64)",
+        {"cpu": "yes", "cuda": "compute capability 6.0 to 8.9: the wheel has no code for newer cards"},
+        {"pow": (("int32", "int64"), "OneFlow gives float32")},
     ),
 }
 
-#: What the standard has, and algorithm code uses.
+#: Names of the standard -> what they mean. Keywords and answers are the standard's.
 STANDARD = {
     # dtypes and constants
     "bool": "truth values",
@@ -109,7 +149,19 @@ STANDARD = {
     "permute_dims": "axes in another order",
 }
 
-#: What the standard lacks.
+#: The dtypes that each backend computes with.
+DTYPES = ("bool", "int32", "int64", "float32", "float64")
+
+#: The names of the standard that the library's algorithms call, and the dtypes. tests/backends/test_spec.py reads them
+#: from the source, and fails if a name is missing here or no longer called.
+CORE = frozenset(DTYPES) | frozenset((
+    "abs", "all", "arange", "argmax", "argsort", "asarray", "astype", "atan", "broadcast_to", "clip", "concat", "empty",
+    "exp", "expand_dims", "finfo", "floor", "floor_divide", "full", "full_like", "inf", "isdtype", "log", "max",
+    "maximum", "mean", "min", "minimum", "nonzero", "ones_like", "permute_dims", "pow", "reshape", "result_type",
+    "searchsorted", "stack", "sum", "take", "trunc", "where", "zeros", "zeros_like",
+))  # fmt: skip
+
+#: What the algorithms need and the standard lacks.
 EXTRAS = {
     "sigmoid": "1 / (1 + exp(-x))",
     "bce_with_logits": "bce_with_logits(logits, target, pos_weight=None): binary cross-entropy, no reduction",
@@ -137,12 +189,9 @@ EXTRAS = {
 
 NAMES = {**STANDARD, **EXTRAS}
 
-#: The dtypes that each backend computes with.
-DTYPES = dict.fromkeys(FRAMEWORKS, ("bool", "int32", "int64", "float32", "float64"))
-
 #: The standard's kinds of dtypes.
 KINDS = {
-    "any": ("bool", "int32", "int64", "float32", "float64"),
+    "any": DTYPES,
     "numeric": ("int32", "int64", "float32", "float64"),
     "floating": ("float32", "float64"),
     "boolean": ("bool",),
@@ -160,20 +209,4 @@ TAKES = {
     **dict.fromkeys(("isfinite", "isinf", "isnan", "less", "less_equal", "greater", "greater_equal"), "numeric"),
     **dict.fromkeys(("min", "max", "sum", "prod", "argmin", "argmax", "cumulative_sum"), "numeric"),
     **dict.fromkeys(("argsort", "sort", "searchsorted"), "numeric"),
-}
-
-#: Backend -> function -> (the dtypes that it does not take, though the standard has it take them; why).
-LIMITS: "dict[str, dict[str, tuple[tuple[str, ...], str]]]" = {
-    "numpy": {},
-    "torch": {},
-    "oneflow": {
-        "pow": (("int32", "int64"), "OneFlow gives float32"),
-    },
-}
-
-#: Backend -> the devices that it runs on.
-DEVICES = {
-    "numpy": {"cpu": "yes", "cuda": "no"},
-    "torch": {"cpu": "yes", "cuda": "yes"},
-    "oneflow": {"cpu": "yes", "cuda": "compute capability 6.0 to 8.9: the wheel has no code for newer cards"},
 }

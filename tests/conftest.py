@@ -15,10 +15,9 @@ import pytest
 from helpers import chromium
 
 from anchorlib import backends
-from anchorlib.backends import host_views
+from anchorlib.backends import FRAMEWORKS, host_views
 from anchorlib.verify import Target
 
-ALL = ("numpy", "torch", "oneflow")
 #: An extra that tests need -> whether it is here, with what it needs beside Python.
 EXTRAS = {
     "dask": lambda: importlib.util.find_spec("distributed") is not None,
@@ -38,7 +37,7 @@ def _asked_for(config):
     asked = config.getoption("--backends")
     if asked:
         return [entry.strip() for entry in asked.split(",")]
-    found = [name for name in ALL if importlib.util.find_spec(name)]
+    found = [name for name, framework in FRAMEWORKS.items() if importlib.util.find_spec(framework.module)]
     if "torch" in found and len(backends.load("torch").devices()) > 1:
         found.append("torch:cuda")
     return found
@@ -73,7 +72,7 @@ def pytest_generate_tests(metafunc):
     if "backend" in metafunc.fixturenames:
         metafunc.parametrize("backend", asked, scope="session", indirect=True)
     if "grad_backend" in metafunc.fixturenames:
-        grad = [entry for entry in asked if entry.partition(":")[0] != "numpy"]
+        grad = [entry for entry in asked if FRAMEWORKS[entry.partition(":")[0]].has_gradient]
         metafunc.parametrize("grad_backend", grad, scope="session", indirect=True)
 
 

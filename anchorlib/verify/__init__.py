@@ -75,5 +75,5 @@ def verify(cases: Sequence[Case], targets: Sequence[Target]) -> Iterator[Outcome
     """
     for case in cases:
         for target in targets:
-            if target.has_gradient or not case.needs_gradient:
+            if case.runs_on(target):
                 yield Outcome(case, target, case.check(target))

@@ -25,7 +25,8 @@ class Case:
     expected : the answers of the reference
     rtol : 0 where the answers must be the same bits, else the tolerance, as `differences` takes it
     compare : in place of `differences`; (found, expected) to lines
-    needs_gradient : runs only where there is a gradient
+    needs_gradient : it runs only on frameworks that differentiate
+    is_numpys : the expected answers are NumPy's own, so it does not run on NumPy
     """
 
     subject: str
@@ -36,6 +37,13 @@ class Case:
     rtol: float = 0.0
     compare: Optional[Callable[[Answers, Answers], list[str]]] = None
     needs_gradient: bool = False
+    is_numpys: bool = False
+
+    def runs_on(self, target: Target) -> bool:
+        """Return True if the case has something to compare on this target."""
+        if self.is_numpys and target.name == "numpy":
+            return False
+        return target.has_gradient or not self.needs_gradient
 
     def check(self, target: Target) -> list[str]:
         """Run the case on a target and compare: return a line for each difference."""

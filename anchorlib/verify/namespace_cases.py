@@ -1,7 +1,8 @@
-"""The functions of a namespace, one by one, against NumPy's own."""
+"""Compare the functions of a namespace with NumPy's: one case for each name."""
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from anchorlib.arrays import HostArray
+from anchorlib.backends import EXTRAS
 from anchorlib.verify.cases import Case, Cases
 from anchorlib.verify.targets import Target
 
@@ -47,28 +49,41 @@ Row = tuple[str, Callable[..., Any], Callable[..., Any], Arguments, float]  # la
 
 
 def cases(seed: int) -> list[Case]:
-    """A case for each function and dtype."""
+    """Return a case for each name: its calls with several dtypes, axes and values, against NumPy's own function."""
     made = Cases("functions", seed)
+    rng = made.rng()
+    calls: dict[str, list[Row]] = {}
     for make in (_entry_by_entry, _reductions, _order, _shapes, _rows, _losses):
-        for label, ours, numpys, arguments, rtol in make(made.rng()):
-            _add(made, label, ours, numpys, arguments, rtol)
+        for row in make(rng):
+            calls.setdefault(row[0].split()[0], []).append(row)
+    for name, rows in calls.items():
+        (rtol,) = {row[-1] for row in rows}  # one tolerance for all calls of a name
+        run, expected = functools.partial(_found, rows), functools.partial(_expected, rows)
+        made.add(name, run, expected, rtol=rtol, is_numpys=name not in EXTRAS)
     return made.made
 
 
-def _add(made: Cases, label: str, ours: Any, numpys: Any, arguments: Arguments, rtol: float) -> None:
-    def run(target: Target) -> dict[str, HostArray]:
-        return _named(ours(target.xp, *(_given(target, value) for value in arguments)), target.host)
+def _found(rows: list[Row], target: Target) -> dict[str, HostArray]:
+    answers: dict[str, HostArray] = {}
+    for label, ours, _, arguments, _ in rows:
+        answers.update(_label(label, ours(target.xp, *(_given(target, value) for value in arguments)), target.host))
+    return answers
 
-    made.add(label, run, lambda: _named(numpys(*arguments), np.asarray), rtol=rtol)
+
+def _expected(rows: list[Row]) -> dict[str, HostArray]:
+    answers: dict[str, HostArray] = {}
+    for label, _, numpys, arguments, _ in rows:
+        answers.update(_label(label, numpys(*arguments), np.asarray))
+    return answers
 
 
 def _given(target: Target, value: Any) -> Any:
     return target.array(value) if isinstance(value, np.ndarray) else value
 
 
-def _named(result: Any, host: Callable[[Any], HostArray]) -> dict[str, HostArray]:
+def _label(label: str, result: Any, host: Callable[[Any], HostArray]) -> dict[str, HostArray]:
     parts = result if isinstance(result, (tuple, list)) else [result]
-    return {f"result {i}" if len(parts) > 1 else "result": host(part) for i, part in enumerate(parts)}
+    return {f"{label} {i}" if len(parts) > 1 else label: host(part) for i, part in enumerate(parts)}
 
 
 def _method(name: str, **options: Any) -> Callable[..., Any]:

@@ -42,7 +42,7 @@ def _items(session: pytest.Session, config: pytest.Config) -> Iterator[pytest.It
         cases = select(config.getoption("--parity-seed"), candidates=candidates)
         for target in find_targets(config.getoption("--backends"), config.getoption("--devices"), own=not candidates):
             for case in cases:
-                if target.has_gradient or not case.needs_gradient:
+                if case.runs_on(target):
                     name = f"{case.subject}[{target}-{case.number}-{case.label}]"
                     yield ParityItem.from_parent(
                         session, name=name, nodeid=f"anchorlib.verify::{name}", case=case, target=target

@@ -9,7 +9,7 @@ from typing import Any, Optional
 import numpy as np
 
 from anchorlib.arrays import Array, HostArray
-from anchorlib.backends import available, host_views, load, namespace_of
+from anchorlib.backends import FRAMEWORKS, available, host_views, load, namespace_of
 from anchorlib.errors import BadValueError, DeviceError
 
 DEVICES = ("cpu", "cuda")
@@ -40,12 +40,12 @@ class Target:
     @property
     def has_gradient(self) -> bool:
         """Return True if the framework differentiates."""
-        return hasattr(self.xp.zeros((1,)), "requires_grad")
+        return FRAMEWORKS[self.name].has_gradient
 
     @property
     def has_views(self) -> bool:
         """Return True if its arrays have NumPy views that may be used."""
-        return bool(self.views and self.xp.in_host_memory(self.xp.zeros((1,), device=self.device)))
+        return bool(self.views and self.xp.in_host_memory(self.xp.from_numpy(np.zeros(1), device=self.device)))
 
     def array(self, values: Any, dtype: Any = None) -> Array:
         """Make an input array here. NumPy arrays are read-only; `inputs_written` checks the others."""

@@ -25,8 +25,10 @@ class Ranks:
 
     def __init__(self) -> None:
         self.rank, self.number = 0, 1
-        for name, (module, _, _) in FRAMEWORKS.items():
-            if module not in sys.modules or self.number > 1:  # a framework that nobody has imported has no group
+        for name, framework in FRAMEWORKS.items():
+            if (
+                framework.module not in sys.modules or self.number > 1
+            ):  # a framework that nobody has imported has no group
                 continue
             with contextlib.suppress(BackendMissingError):  # OneFlow in torch's place has its own name too
                 self._xp = load(name)
