@@ -1,7 +1,6 @@
-"""Anchors in files."""
+"""Read and write the anchors in model files and checkpoints."""
 
 from anchorlib.modelfiles.anchor_files import (
-    FORMATS,
     AnchorFile,
     edit_anchors,
     format_anchors,
@@ -12,6 +11,7 @@ from anchorlib.modelfiles.anchor_files import (
     write_anchors,
 )
 from anchorlib.modelfiles.checkpoint.reader import Checkpoint, may_be_checkpoint, read_checkpoint
+from anchorlib.modelfiles.formats.registry import FORMATS
 
 __all__ = [
     "FORMATS",

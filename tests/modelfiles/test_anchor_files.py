@@ -8,7 +8,9 @@ from anchorlib import atomic
 from anchorlib.errors import BadValueError, ModelError
 from anchorlib.modelfiles import (
     FORMATS,
+    edit_anchors,
     format_anchors,
+    format_of_new_file,
     open_anchors,
     read_anchors,
     split_layers,
@@ -43,21 +45,21 @@ def test_a_darknet_file_has_the_largest_stride_first_and_its_masks():
     assert text.count("num = 9") == 3
 
 
-@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize("format", FORMATS)
 @pytest.mark.parametrize("layers", [COCO, COCO[:1], [COCO[0], COCO[1][:2]]], ids=["3x3", "1x3", "3+2"])
-def test_anchors_written_and_read_again_are_the_same_bits(tmp_path, form, layers):
+def test_anchors_written_and_read_again_are_bit_identical(tmp_path, format, layers):
     odd = [layer * np.float32(1.2345678) for layer in layers]
-    path = tmp_path / f"anchors{SUFFIXES[form]}"
-    diff = write_anchors(path, odd, form if form == "paddle" else None)
+    path = tmp_path / f"anchors{SUFFIXES[format]}"
+    diff = write_anchors(path, odd, format if format == "paddle" else None)
     assert diff.count("\n+") == 1 + path.read_text().count("\n")  # and the name
-    assert open_anchors(path).form == form
+    assert open_anchors(path).format == format
     assert as_lists(read_anchors(path)) == as_lists(odd)
 
 
 def test_a_format_can_be_named_where_the_suffix_says_nothing(tmp_path):
     write_anchors(tmp_path / "anchors", COCO, "json")
-    assert open_anchors(tmp_path / "anchors", "json").form == "json"
-    with pytest.raises(ModelError, match="anchors are read from, and written to, .yaml, .yml, .cfg, .py, .json files"):
+    assert open_anchors(tmp_path / "anchors", "json").format == "json"
+    with pytest.raises(ModelError, match="unknown suffix .*Use .yaml, .yml, .cfg, .py, .json, or pass format="):
         write_anchors(tmp_path / "anchors.doc", COCO)
     with pytest.raises(ValueError, match="format must be one of yolo, darknet, mmdet, paddle, json, got 'xml'"):
         format_anchors(COCO, "xml")
@@ -66,7 +68,7 @@ def test_a_format_can_be_named_where_the_suffix_says_nothing(tmp_path):
 def test_a_file_that_is_there_stays_as_it_is(tmp_path):
     path = tmp_path / "model.yaml"
     path.write_text("nc: 80\n")
-    with pytest.raises(ModelError, match="exists already and is left as it is"):
+    with pytest.raises(ModelError, match="exists already and is not changed"):
         write_anchors(path, COCO)
     assert path.read_text() == "nc: 80\n"
 
@@ -105,19 +107,19 @@ def test_a_list_without_layers_is_one_layer(tmp_path):
         ("a.yaml", "anchors: [[10, -13]]\n", "finite and > 0"),
         ("a.yaml", "anchors: [[10, .nan]]\n", "finite and > 0"),
         ("a.yaml", "anchors: [[ten, 13]]\n", "pairs of numbers"),
-        ("a.yaml", "anchors: !!python/object/apply:os.getcwd []\n", "is no yolo file"),
-        ("a.yaml", "anchors: [[1, 2}\n", "is no yolo file"),
-        ("a.json", "{", "is no json file"),
-        ("a.json", "[" * 10_000, "is no json file"),
+        ("a.yaml", "anchors: !!python/object/apply:os.getcwd []\n", "is not a yolo file"),
+        ("a.yaml", "anchors: [[1, 2}\n", "is not a yolo file"),
+        ("a.json", "{", "is not a json file"),
+        ("a.json", "[" * 10_000, "is not a json file"),
         ("a.cfg", "[net]\nwidth=416\n", "there is no line 'anchors = ...'"),
         ("a.cfg", "[yolo]\nmask = 0,7\nanchors = 1,2, 3,4\n", "beyond the 2 there are"),
-        ("a.cfg", "[yolo]\nanchors = 1,2, x,4\n", "is no darknet file"),
+        ("a.cfg", "[yolo]\nanchors = 1,2, x,4\n", "is not a darknet file"),
         ("a.yaml", "Head: {anchors: [[1, 2]], anchor_masks: []}\n", "anchor_masks names no layer"),
         ("a.yaml", "Head: {anchors: [1, 2], anchor_masks: 0}\n", "anchor_masks names no layer"),
         ("a.py", "model = 3\n", "there is no base_sizes"),
-        ("a.py", "anchors = make()\n", "is no mmdet file"),
-        ("a.py", "def\n", "is no mmdet file"),
-        ("a.txt", "10,13", "anchors are read from, and written to, .yaml, .yml, .cfg, .py, .json files"),
+        ("a.py", "anchors = make()\n", "is not a mmdet file"),
+        ("a.py", "def\n", "is not a mmdet file"),
+        ("a.txt", "10,13", "unknown suffix .*Use .yaml, .yml, .cfg, .py, .json, or pass format="),
     ],
 )
 def test_a_file_without_usable_anchors_is_a_model_error(tmp_path, name, content, message):
@@ -130,7 +132,7 @@ def test_a_file_without_usable_anchors_is_a_model_error(tmp_path, name, content,
 def test_bytes_that_are_no_text_and_files_too_large_are_model_errors(tmp_path):
     path = tmp_path / "a.yaml"
     path.write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(ModelError, match="is no yolo file"):
+    with pytest.raises(ModelError, match="is not a yolo file"):
         read_anchors(path)
     with open(path, "wb") as file:
         file.truncate(2**31)  # sparse
@@ -171,3 +173,20 @@ def test_an_atomic_write_keeps_the_mode_and_follows_a_symlink(tmp_path):
     assert link.is_symlink()
     assert path.read_bytes() == b"new"
     assert path.stat().st_mode & 0o777 == 0o640
+
+
+def test_form_is_another_name_of_format(tmp_path):
+    text = format_anchors(COCO, form="json")
+    assert text == format_anchors(COCO, "json")
+    path = tmp_path / "anchors"
+    write_anchors(path, COCO, form="json")
+    assert path.read_text() == text
+    file = open_anchors(path, form="json")
+    assert file.form == file.format == "json"
+    edit_anchors(path, COCO * np.float32(2), form="json")
+    assert as_lists(open_anchors(path, "json").layers) == as_lists(COCO * 2)
+    assert format_of_new_file(tmp_path / "new", form="darknet") == "darknet"
+    with pytest.raises(TypeError, match="multiple values for argument 'format'"):
+        format_anchors(COCO, "json", form="json")
+    with pytest.raises(TypeError, match="format and form are two names of one argument"):
+        format_anchors(COCO, format="json", form="yolo")

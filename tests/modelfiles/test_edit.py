@@ -22,7 +22,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anchorlib.errors import ModelError
-from anchorlib.modelfiles import anchor_files, edit_anchors, open_anchors, read_anchors
+from anchorlib.modelfiles import edit_anchors, open_anchors, read_anchors
+from anchorlib.modelfiles.formats import darknet, registry
 
 NUMBER = re.compile(r"(?<![\w.])[\d.]+(?![\w.])")
 
@@ -225,12 +226,12 @@ def test_yolov5s_files_are_read_by_layers(tmp_path, name):
     path = write(tmp_path, "m.yaml", YOLOV5[name])
     n_layers = {"p2": 4, "p34": 2, "p6": 4, "p7": 5}.get(name, 4 if name.endswith("6") else 3)
     file = open_anchors(path)
-    assert (file.form, file.counts) == ("yolo", [3] * n_layers)
+    assert (file.format, file.counts) == ("yolo", [3] * n_layers)
     if name.startswith("v5"):
         assert as_lists(file.layers) == as_lists(example(n_layers, 3))
     else:
         assert file.layers is None
-        with pytest.raises(ModelError, match="holds the number of anchors, and none of them"):
+        with pytest.raises(ModelError, match="holds only the number of anchors"):
             read_anchors(path)
 
 
@@ -348,7 +349,7 @@ def test_any_darknet_file_holds_what_is_put_in(tmp_path_factory, masks, order, u
 
 THREE = yolo_yaml(example(3, 3))
 REFUSED = {
-    "another number of layers": ("m.yaml", THREE, [3, 3], "has 3 layers and its model takes no other number; got 2"),
+    "another number of layers": ("m.yaml", THREE, [3, 3], "has 3 anchor layers, got 2; the number of layers"),
     "uneven layers": ("m.yaml", THREE, [3, 3, 2], r"as many anchors on each layer, got \[3, 3, 2\]"),
     "uneven layers of mmyolo": ("m.py", mmyolo_config(example(2, 2)), [2, 1], "as many anchors on each layer"),
     "a name": ("m.yaml", "anchors: &a [[1,2]]\nb: *a\n", [1], "line 1 has &a in its anchors; write them out first"),
@@ -359,7 +360,7 @@ REFUSED = {
     "merged": ("m.yaml", "b: &b {anchors: [[1,2]]}\n<<: *b\n", [1], "there is no list 'anchors'"),
     "a number without a head": ("m.yaml", "anchors: 3\n", [3], "no head that says how many layers"),
     "an Aux head": ("m.yaml", YOLOV5["v7-w6"].replace("anchors:", "anchors: 3\nx:"), [3] * 8, "no head that says"),
-    "comments between": ("m.yaml", "anchors:\n - - [1,2] # a\n   - [3,4]\n", [1], "stand between its 2 anchors"),
+    "comments between": ("m.yaml", "anchors:\n - - [1,2] # a\n   - [3,4]\n", [1], "comments between its 2 anchors"),
     "not one document": ("m.yaml", "anchors: [[1,2]]\n---\nb: 1\n", [1], "expected a single document"),
     "another number for a mask": ("m.cfg", DARKNET["v3"], [4, 4, 4], r"the filters= of the layer before it are made"),
     "another number for a region": ("m.cfg", DARKNET["v2"], [4], r"\[region\] of line 12 has 5 anchors"),
@@ -389,26 +390,86 @@ def test_a_file_that_cannot_be_edited_for_sure_stays_as_it_was(tmp_path, name):
     assert os.listdir(tmp_path) == [file]
 
 
+@pytest.mark.parametrize("name", REFUSED)
+def test_wrong_counts_are_refused_before_there_are_anchors(tmp_path, name):
+    """Check what a fit asks before it starts: the counts are refused with the same words as the edit."""
+    file, text, counts, message = REFUSED[name]
+    path = write(tmp_path, file, text)
+    with pytest.raises(ModelError, match=message) as error:
+        open_anchors(path).check_counts(counts)
+    assert str(path) in str(error.value)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_counts_that_an_edit_takes_are_not_refused(tmp_path, name):
+    file, text = ALL[name]
+    path = write(tmp_path, file, text)
+    file_before = open_anchors(path)
+    more = [count + 1 for count in file_before.counts]
+    for counts in (file_before.counts, more, more[:-1] + file_before.counts[-1:]):
+        try:
+            edit_anchors(path, other(counts), dry_run=True)
+        except ModelError as error:
+            with pytest.raises(ModelError, match=re.escape(str(error))):
+                file_before.check_counts(counts)
+        else:
+            file_before.check_counts(counts)
+
+
+def test_counts_of_a_file_with_the_largest_first_are_given_the_smallest_first(tmp_path):
+    path = write(tmp_path, "m.cfg", darknet_cfg(np.concatenate(example(1, 5)), [[2, 3, 4], [0, 1]]))
+    file = open_anchors(path)
+    assert file.counts == [2, 3]
+    file.check_counts([2, 3])
+    with pytest.raises(ModelError, match=r"\[yolo\] of line \d+ has 3 anchors.*it cannot take 2"):
+        file.check_counts([3, 2])
+
+
+@pytest.mark.parametrize("name", ["yolo v5s", "yolo p6", "darknet v3", "mmdet", "mmyolo", "paddle", "json"])
+def test_an_edit_parses_the_old_text_once_and_the_new_text_once(tmp_path, monkeypatch, name):
+    file, text = ALL[name]
+    path = write(tmp_path, file, text)
+    counts = open_anchors(path).counts
+    parsed = []
+
+    def count_calls(owner, name):
+        real = getattr(owner, name)
+
+        def counted(*args, **options):
+            parsed.append(next(arg for arg in args if isinstance(arg, str)))
+            return real(*args, **options)
+
+        monkeypatch.setattr(owner, name, counted)
+
+    count_calls(yaml.reader.Reader, "__init__")  # each pass of PyYAML over a text, also one over its tokens only
+    count_calls(ast, "parse")
+    count_calls(json, "loads")
+    count_calls(darknet, "_parse")
+    edit_anchors(path, other(counts))
+    monkeypatch.undo()
+    assert parsed == [text, path.read_text()]
+
+
 @pytest.mark.parametrize("fault", ["elsewhere", "another number", "heights first"])
 @pytest.mark.parametrize("name", ["yolo v5s", "darknet v3", "mmdet", "mmyolo", "paddle", "json"])
 def test_an_edit_that_goes_wrong_is_seen_and_not_written(tmp_path, monkeypatch, name, fault):
     """What is written is read before; here the edits are made wrong to see that."""
     file, text = ALL[name]
     path = write(tmp_path, file, text)
-    module = anchor_files._FORMATS[open_anchors(path).form]
-    right = module.edits
+    document = registry.DOCUMENTS[open_anchors(path).format]
+    right = document.find_edits
 
-    def wrong(readable, layers):
+    def wrong(self, layers):
         if fault == "heights first":
-            return right(readable, [[pair[::-1] for pair in layer] for layer in layers])
-        edits = right(readable, layers)
+            return right(self, [[pair[::-1] for pair in layer] for layer in layers])
+        edits = list(right(self, layers))
         if fault == "another number":
             return edits and [(*edits[0][:2], "7.5"), *edits[1:]]
-        word = re.search(r"nc: 7|classes=4|type='|\[8, 1|bn|nc\" *: 3", readable)
+        word = re.search(r"nc: 7|classes=4|type='|\[8, 1|bn|nc\" *: 3", self.text)
         return edits and [*edits, (word.end(), word.end(), "1")]
 
-    monkeypatch.setattr(module, "edits", wrong)
-    with pytest.raises(ModelError, match="would not be read back as they are meant; write them by hand"):
+    monkeypatch.setattr(document, "find_edits", wrong)
+    with pytest.raises(ModelError, match="would not be read back as they are; write them by hand"):
         edit_anchors(path, other(open_anchors(path).counts))
     assert path.read_bytes() == text.encode()
 

@@ -1,1 +1,1 @@
-"""Model file formats: one module per format."""
+"""Model file formats: one module for each format, with a subclass of `document.Document`."""

@@ -1,55 +1,65 @@
-"""JSON: {"anchors": [...]} or the list alone, in layers or as one list of pairs."""
+"""JSON: {"anchors": [...]} or only the list, in layers or as one list of pairs."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from anchorlib.modelfiles.formats.text_edit import Edit, Found, Node, Span, Texts, edits_of, pairs_of, values_of
+from anchorlib.modelfiles.formats.document import Document
+from anchorlib.modelfiles.formats.text_edit import (
+    Edit,
+    Node,
+    TextRange,
+    Texts,
+    find_pairs,
+    get_values,
+    make_layer_edits,
+)
 
 _SPACE = re.compile(r"[ \t\r\n]*")
 _DECODER = json.JSONDecoder()
 
 
-def new(layers: Sequence[Texts]) -> str:
-    """The text of a new file."""
-    rows = [", ".join(f"[{w}, {h}]" for w, h in layer) for layer in layers]
-    return '{"anchors": [\n' + ",\n".join(f"  [{row}]" for row in rows) + "\n]}\n"
+class JsonDocument(Document):
+    """Hold a JSON file with anchors."""
+
+    format = "json"
+    suffixes = (".json",)
+
+    def __init__(self, source: str) -> None:
+        super().__init__(source)
+        self._range = _find_list(self.text)
+        anchors = _read_node(self.text, self._range)
+        first = (anchors.items or [anchors])[0]
+        in_layers = first.items and first.items[0].items is not None
+        nodes = (anchors.items if in_layers else None) or [anchors]  # one list of pairs is one layer
+        self._items = [find_pairs(layer) for layer in nodes]
+        self.layers = [get_values(items) for items in self._items]
+        self.counts = [len(layer) for layer in self.layers]
+
+    @staticmethod
+    def new_text(layers: Sequence[Texts]) -> str:
+        """Return the text of a new file."""
+        rows = [", ".join(f"[{w}, {h}]" for w, h in layer) for layer in layers]
+        return '{"anchors": [\n' + ",\n".join(f"  [{row}]" for row in rows) + "\n]}\n"
+
+    def find_edits(self, layers: Sequence[Texts]) -> Iterable[Edit]:
+        """Return the changes that make these the file's anchors."""
+        return make_layer_edits(self.text, self._items, layers)
+
+    def outline(self) -> Any:
+        """Return the text before and after the list."""
+        return self.text[: self._range[0]], self.text[self._range[1] :]
 
 
-def find(text: str) -> Found:
-    """The anchors of the file."""
-    layers = [values_of(pairs_of(layer)) for layer in _layers(text)]
-    return Found(layers, [len(layer) for layer in layers])
-
-
-def edits(text: str, layers: Sequence[Texts]) -> list[Edit]:
-    """What makes these layers the file's."""
-    return [edit for layer, own in zip(_layers(text), layers) for edit in edits_of(text, pairs_of(layer), own)]
-
-
-def rest(text: str) -> Any:
-    """All that an edit must leave as it is."""
-    start, end = _place(text)
-    return text[:start], text[end:]
-
-
-def _layers(text: str) -> list[Node]:
-    """One list of pairs is one layer."""
-    anchors = _node(text, _place(text))
-    first = (anchors.items or [anchors])[0]
-    in_layers = first.items and first.items[0].items is not None
-    return (anchors.items if in_layers else None) or [anchors]
-
-
-def _place(text: str) -> Span:
-    """Where the list is."""
+def _find_list(text: str) -> TextRange:
+    """Return the range of the list of anchors."""
     content = json.loads(text)
     if isinstance(content, list):
-        return _skip(text, 0), len(text.rstrip(" \t\r\n"))
-    found = [span for key, span in _entries(text) if key == "anchors"] if isinstance(content, dict) else []
+        return _skip_space(text, 0), len(text.rstrip(" \t\r\n"))
+    found = [value for key, value in _iterate_entries(text) if key == "anchors"] if isinstance(content, dict) else []
     if len(found) > 1:
         raise ValueError(f"there are {len(found)} keys 'anchors'")
     if not found or text[found[0][0]] != "[":
@@ -57,28 +67,28 @@ def _place(text: str) -> Span:
     return found[0]
 
 
-def _entries(text: str) -> Iterator[tuple[str, Span]]:
-    """The keys of an object that is known to be JSON, and where their values are: its reader says where each ends."""
-    at = _skip(text, _skip(text, 0) + 1)
+def _iterate_entries(text: str) -> Iterator[tuple[str, TextRange]]:
+    """Iterate over the keys of an object, which is known to be valid JSON, and the ranges of their values."""
+    at = _skip_space(text, _skip_space(text, 0) + 1)
     while text[at] != "}":
         key, at = _DECODER.raw_decode(text, at)
-        start = _skip(text, _skip(text, at) + 1)
+        start = _skip_space(text, _skip_space(text, at) + 1)
         _, end = _DECODER.raw_decode(text, start)
         yield key, (start, end)
-        at = _skip(text, end)
+        at = _skip_space(text, end)
         if text[at] == ",":
-            at = _skip(text, at + 1)
+            at = _skip_space(text, at + 1)
 
 
-def _skip(text: str, at: int) -> int:
+def _skip_space(text: str, at: int) -> int:
     match = _SPACE.match(text, at)
     return match.end() if match else at
 
 
-def _node(text: str, span: Span) -> Node:
-    """Lists and numbers; what is neither is refused."""
-    open_lists: list[tuple[int, list[Node]]] = [(span[0], [])]
-    for match in re.compile(r'[\[\]]|"|[^\[\]",\s]+').finditer(text, *span):
+def _read_node(text: str, where: TextRange) -> Node:
+    """Read nested lists of numbers; ValueError for any other value."""
+    open_lists: list[tuple[int, list[Node]]] = [(where[0], [])]
+    for match in re.compile(r'[\[\]]|"|[^\[\]",\s]+').finditer(text, *where):
         start, end = match.span()
         if match[0] == "[":
             open_lists.append((start, []))
@@ -86,11 +96,11 @@ def _node(text: str, span: Span) -> Node:
             first, items = open_lists.pop()
             open_lists[-1][1].append(Node(first, end, items=items))
         else:
-            open_lists[-1][1].append(Node(start, end, _number(match[0])))
+            open_lists[-1][1].append(Node(start, end, _read_number(match[0])))
     return open_lists[0][1][0]
 
 
-def _number(text: str) -> float:
+def _read_number(text: str) -> float:
     try:
         return float(text)
     except ValueError:

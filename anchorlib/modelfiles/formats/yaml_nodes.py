@@ -1,29 +1,56 @@
-"""YAML read as places in its text, without making objects: for the formats that are YAML."""
+"""Read YAML as nodes with positions, without making objects: for the formats that are YAML."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Optional
+from typing import Any, NamedTuple, Optional
 
 import yaml
 
 from anchorlib.modelfiles.formats.text_edit import Node
 
-_CONSTRUCT = yaml.constructor.SafeConstructor()
-_MOST_NUMBERS = 10_000  # aliases of YAML make endless lists of lists of a kilobyte
+_MOST_NUMBERS = 10_000  # a kilobyte of YAML aliases can stand for an endless list of lists
 _SEQUENCE = yaml.resolver.BaseResolver.DEFAULT_SEQUENCE_TAG
+_NAMES = (yaml.tokens.AnchorToken, yaml.tokens.AliasToken, yaml.tokens.TagToken)
 
 
-def compose(text: str) -> yaml.Node:
-    """The root of the text's nodes. Tags that are not YAML's own stay names; nothing is made of them."""
-    root = yaml.compose(text, Loader=yaml.SafeLoader)
+class Tree(NamedTuple):
+    """Hold a text, its root node, and its tokens for names: &anchor, *alias and !tag."""
+
+    text: str
+    root: yaml.Node
+    names: list[yaml.Token]
+
+
+class _Loader(yaml.SafeLoader):
+    """Compose nodes and keep the tokens for names, which nodes do not show."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.names: list[yaml.Token] = []
+
+    def get_token(self) -> Any:
+        """Return the next token, and keep it if it is a name."""
+        token = super().get_token()  # type: ignore[no-untyped-call]
+        if isinstance(token, _NAMES):
+            self.names.append(token)
+        return token
+
+
+def compose(text: str) -> Tree:
+    """Parse a text to its nodes. Tags other than YAML's own remain names; no object is made from them."""
+    loader = _Loader(text)
+    try:
+        root = loader.get_single_node()
+    finally:
+        loader.dispose()
     if root is None:
         raise ValueError("it is empty")
-    return root
+    return Tree(text, root, loader.names)
 
 
-def entry(mapping: yaml.Node, key: str) -> Optional[yaml.Node]:
-    """What stands under a key of a mapping."""
+def find_entry(mapping: yaml.Node, key: str) -> Optional[yaml.Node]:
+    """Return the value of a key of a mapping, or None."""
     if not isinstance(mapping, yaml.MappingNode):
         return None
     found = [value for name, value in mapping.value if name.value == key]
@@ -32,25 +59,25 @@ def entry(mapping: yaml.Node, key: str) -> Optional[yaml.Node]:
     return found[0] if found else None
 
 
-def numbers(node: yaml.Node, _left: Optional[Iterator[int]] = None) -> Node:
-    """Lists and numbers as a `Node`; a list in block style ends where its last number ends."""
+def read_numbers(node: yaml.Node, _left: Optional[Iterator[int]] = None) -> Node:
+    """Return lists and numbers as a `Node`; a list in block style ends where its last number ends."""
     left = iter(range(_MOST_NUMBERS)) if _left is None else _left
     if next(left, None) is None:
         raise ValueError(f"there are more than {_MOST_NUMBERS} numbers and lists in its anchors")
     start, end = node.start_mark.index, node.end_mark.index
     if isinstance(node, yaml.SequenceNode) and node.tag == _SEQUENCE:
-        items = [numbers(item, left) for item in node.value]
+        items = [read_numbers(item, left) for item in node.value]
         if items and not node.flow_style:
             start, end = items[0].start, items[-1].end
         return Node(start, end, items=items)
-    value = _CONSTRUCT.construct_object(node) if isinstance(node, yaml.ScalarNode) else None
+    value = yaml.constructor.SafeConstructor().construct_object(node) if isinstance(node, yaml.ScalarNode) else None
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise ValueError(f"anchors must be pairs of numbers, got {str(node.value)[:80]!r}")
     return Node(start, end, float(value))
 
 
-def every_mapping(root: yaml.Node) -> Iterator[yaml.MappingNode]:
-    """All mappings of the text, each once."""
+def iterate_mappings(root: yaml.Node) -> Iterator[yaml.MappingNode]:
+    """Iterate over all mappings of the text, each once."""
     seen: set[int] = set()
     waiting = [root]
     while waiting:
@@ -65,31 +92,27 @@ def every_mapping(root: yaml.Node) -> Iterator[yaml.MappingNode]:
             waiting += reversed(node.value)
 
 
-def check_plain(text: str, *nodes: yaml.Node) -> None:
-    """No anchor (&), alias (*) or tag (!) in the nodes: they would say more, or less, than what is written there."""
-    tokens = [token for token in yaml.scan(text, Loader=yaml.SafeLoader) if isinstance(token, _NAMES)]
-    for token in tokens:
+def check_plain(tree: Tree, *nodes: yaml.Node) -> None:
+    """Raise ValueError if the nodes have an anchor (&), alias (*) or tag (!): an edit would change other values."""
+    for token in tree.names:
         at = token.start_mark.index
         if any(node.start_mark.index <= at < node.end_mark.index for node in nodes):
-            found = text[at : token.end_mark.index]
+            found = tree.text[at : token.end_mark.index]
             raise ValueError(f"line {token.start_mark.line + 1} has {found} in its anchors; write them out first")
 
 
-_NAMES = (yaml.tokens.AnchorToken, yaml.tokens.AliasToken, yaml.tokens.TagToken)
-
-
-def outline(root: yaml.Node, without: list[yaml.Node]) -> Any:
-    """All that the text says but for some nodes, as tuples that can be compared."""
+def make_outline(root: yaml.Node, without: list[yaml.Node]) -> Any:
+    """Return everything that the text says except some nodes, as tuples that can be compared."""
     numbered = {id(node): -1 - i for i, node in enumerate(without)}
 
-    def told(node: yaml.Node) -> Any:
-        if id(node) in numbered:  # a node that is left out, or an alias of one that was told
+    def describe(node: yaml.Node) -> Any:
+        if id(node) in numbered:  # a node that is left out, or an alias of one that was described
             return numbered[id(node)]
         numbered[id(node)] = len(numbered)
         if isinstance(node, yaml.ScalarNode):
             return node.tag, node.value
         if isinstance(node, yaml.MappingNode):
-            return node.tag, [(told(key), told(value)) for key, value in node.value]
-        return node.tag, [told(item) for item in node.value]
+            return node.tag, [(describe(key), describe(value)) for key, value in node.value]
+        return node.tag, [describe(item) for item in node.value]
 
-    return told(root)
+    return describe(root)

@@ -1,0 +1,64 @@
+"""List the formats of model files, and parse a file in one of them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Optional
+
+import yaml
+
+from anchorlib.arrays import check_one_of
+from anchorlib.errors import ModelError
+from anchorlib.files import RefusedFileError, read_regular
+from anchorlib.modelfiles.formats.darknet import DarknetDocument
+from anchorlib.modelfiles.formats.document import Document
+from anchorlib.modelfiles.formats.json import JsonDocument
+from anchorlib.modelfiles.formats.mmdet import MmdetDocument
+from anchorlib.modelfiles.formats.paddle import PaddleDocument
+from anchorlib.modelfiles.formats.yolo import YoloDocument
+
+_CLASSES: tuple[type[Document], ...] = (
+    YoloDocument,
+    DarknetDocument,
+    MmdetDocument,
+    PaddleDocument,
+    JsonDocument,
+)
+DOCUMENTS = {document.format: document for document in _CLASSES}
+FORMATS = tuple(DOCUMENTS)
+SUFFIXES = {suffix: document.format for document in _CLASSES for suffix in document.suffixes}
+
+_MAX_BYTES = 16 * 2**20  # a model file is a few kilobytes
+
+#: What a parser raises. TypeError, LookupError, AttributeError: PyYAML's constructors, and lists of another structure.
+#: MemoryError: Python's parser, for a million minus signs.
+UNREADABLE = (
+    ValueError, SyntaxError, OverflowError, RecursionError, TypeError, LookupError, AttributeError, MemoryError,
+    yaml.YAMLError,
+)  # fmt: skip
+
+
+def choose_format(path: Path, format: Optional[str]) -> str:
+    """Return the format that is given or that the suffix selects; ModelError for an unknown suffix."""
+    if format is not None:
+        check_one_of("format", format, FORMATS)
+    format = format or SUFFIXES.get(path.suffix.lower())
+    if format is None:
+        raise ModelError(
+            f"{path}: unknown suffix {path.suffix!r}. Use {', '.join(SUFFIXES)}, or pass format= (--format). "
+            "Checkpoints can be read, but not written."
+        )
+    return format
+
+
+def parse_file(path: Path, format: str) -> Document:
+    """Read and parse a file. Bytes that are not UTF-8 (in a comment) become surrogates and are written back."""
+    try:
+        text = read_regular(os.fspath(path), _MAX_BYTES).decode("utf-8", "surrogateescape")
+    except RefusedFileError as error:
+        raise ModelError(f"{path}: expected a file of anchors, got {error}.") from error
+    try:
+        return DOCUMENTS[format].parse(text)
+    except UNREADABLE as error:
+        raise ModelError(f"{path} is not a {format} file with anchors: {error}") from error
