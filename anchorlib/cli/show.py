@@ -45,9 +45,9 @@ def run(options: argparse.Namespace) -> int:
     file = open_anchors(options.file)
     if options.json:
         anchors = None if file.layers is None else [layer.tolist() for layer in file.layers]
-        print(json.dumps({"path": options.file, "format": file.form, "anchors": anchors, "counts": file.counts}))
+        print(json.dumps({"path": options.file, "format": file.format, "anchors": anchors, "counts": file.counts}))
         return GOOD
-    print(f"{options.file}: {file.form}, {counted(len(file.counts), 'layer')}")
+    print(f"{options.file}: {file.format}, {counted(len(file.counts), 'layer')}")
     if file.layers is None:
         print(f"  {file.counts[0]} anchors per layer, not yet fitted: anchorlib fit DATA --out {options.file}")
     for layer in file.layers or ():

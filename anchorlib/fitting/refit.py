@@ -238,8 +238,7 @@ def _open_file(
     file = open_anchors(model_file, format)
     counts = _divide_counts(file, given, model_file)
     # Counts that the file cannot take are reported before the work of a fit is done.
-    stand_ins = np.arange(1, 2 * sum(counts) + 1, dtype=np.float32).reshape(-1, 2)
-    edit_anchors(model_file, split_layers(stand_ins, counts), format, dry_run=True)
+    file.check_counts(counts)
     return file, counts
 
 

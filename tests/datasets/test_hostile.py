@@ -135,7 +135,7 @@ def test_tags_run_nothing(tmp_path, monkeypatch, tag):
     with pytest.raises(DatasetError, match="not a YAML file that is safe to read: could not determine a constructor"):
         read_boxes(path)
     (tmp_path / "model.yaml").write_text(f"anchors: {tag}\n")
-    with pytest.raises(ModelError, match="no yolo file with anchors"):
+    with pytest.raises(ModelError, match="not a yolo file with anchors"):
         read_anchors(tmp_path / "model.yaml")
     assert not (tmp_path / "pwned").exists()
 

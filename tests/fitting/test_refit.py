@@ -116,7 +116,7 @@ def test_wrong_counts_are_refused_before_the_fit(tmp_path, boxes, monkeypatch):
     for n, error, message in (
         (5, BadValueError, "n must be a multiple of 2, or one number for each layer, got 5"),
         ([1, 2, 3], BadValueError, "got \\[1, 2, 3\\]"),
-        ([1, 2], ModelError, "left as it is"),
+        ([1, 2], ModelError, "is not changed"),
     ):
         with pytest.raises(error, match=message):
             refit(path, boxes, n)

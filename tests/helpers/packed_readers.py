@@ -134,7 +134,7 @@ def _checkpoint(name: str, place: str, *recordings: str, packed: bool = False) -
     entry = Path(place).parts[0]
 
     def read(folder: Path, number: int) -> list[str]:
-        found = read_checkpoint(folder / entry, calls=("refuse", "report")[number % 2])
+        found = read_checkpoint(folder / entry, calls=("raise", "report")[number % 2])
         assert len(found.anchors) == len(found.strides) > 0
         for layer in found.anchors:
             assert layer.ndim == 2

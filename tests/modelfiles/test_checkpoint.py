@@ -388,7 +388,7 @@ def test_other_zip_files_and_folders_are_model_errors(tmp_path):
         read_checkpoint(tmp_path)
     with pytest.raises(FileNotFoundError):
         read_checkpoint(tmp_path / "none.pt")
-    with pytest.raises(ValueError, match="calls must be one of refuse, report"):
+    with pytest.raises(ValueError, match="calls must be one of report, raise"):
         read_checkpoint(tmp_path, calls="run")
 
 

@@ -213,12 +213,15 @@ def test_the_attacks_are_real(tmp_path, name):
     assert marker.exists()
 
 
-def test_an_attack_beside_good_anchors_is_refused_or_reported(tmp_path):
+def test_an_attack_next_to_good_anchors_is_refused_or_reported(tmp_path):
     content = (RECORDINGS / "oneflow_file").read_bytes()
     path = tmp_path / "best.pt"
     path.write_bytes(content[:-1] + text("bad") + b"cos\nsystem\n(" + text("touch run") + b"tRs.")
     with pytest.raises(UnsafeCheckpointError, match="would run os.system when it is loaded"):
         read_anchors(path)
+    for calls in ("raise", "refuse"):  # two names of one value
+        with pytest.raises(UnsafeCheckpointError, match="would run os.system when it is loaded"):
+            read_checkpoint(path, calls=calls)
     found = read_checkpoint(path, calls="report")
     assert found.refused == ("os.system",)
     assert found.anchors[0].tolist() == [[10, 13], [16, 30], [33, 23]]

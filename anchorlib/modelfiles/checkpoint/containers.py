@@ -18,15 +18,15 @@ from typing import Any, BinaryIO, Callable, Optional
 
 from anchorlib.arrays import HostArray
 from anchorlib.modelfiles.checkpoint.pickle_policy import Made, Name
-from anchorlib.modelfiles.checkpoint.pickle_reader import Damaged, Pickle, printable
+from anchorlib.modelfiles.checkpoint.pickle_reader import Damaged, Pickle, make_printable
 from anchorlib.modelfiles.checkpoint.tensors import (
+    ByteRange,
     OneFlowTensors,
-    Span,
     TorchTensors,
-    itemsize,
-    oneflow_array,
-    read_span,
-    storage_of,
+    get_itemsize,
+    parse_storage_id,
+    read_oneflow_array,
+    read_range,
 )
 
 _MAGIC = 0x1950A86A20F9469CFC6C  # the first pickle of torch's older format
@@ -38,7 +38,7 @@ _MAX_READ = 2**24  # bytes read at once by zipfile: its list of members
 class Contents:
     """What a checkpoint holds: its format, the tree of inert values, and a way to the values of a tensor in it."""
 
-    form: str
+    format: str
     root: Any
     array: Callable[[Any], Optional[HostArray]]  # None where the value is no tensor, or one too large for anchors
 
@@ -70,8 +70,8 @@ def open_contents(path: Path, refused: dict[str, None]) -> Contents:
         if isinstance(first, int) and first == _MAGIC:
             return _open_torch_legacy(path, file, refused)
     if isinstance(first, dict) and "data" in first and first.get("protocol_version") is not None:
-        return Contents("OneFlow file", first["data"], oneflow_array)
-    return Contents("pickle", first, oneflow_array)
+        return Contents("OneFlow file", first["data"], read_oneflow_array)
+    return Contents("pickle", first, read_oneflow_array)
 
 
 # PyTorch
@@ -82,7 +82,7 @@ def _open_zip(path: Path, refused: dict[str, None]) -> Contents:
         with _ShortReads(path) as raw, zipfile.ZipFile(raw) as archive:
             members = archive.infolist()
     except (zipfile.BadZipFile, NotImplementedError, ValueError, OverflowError, OSError, struct.error) as error:
-        raise Damaged(f"its zip directory is damaged ({printable(str(error))})") from error
+        raise Damaged(f"its zip directory is damaged ({make_printable(str(error))})") from error
     names = {member.filename for member in members}
     if len(names) < len(members):
         raise Damaged("two members of the zip file have one name")
@@ -94,15 +94,15 @@ def _open_zip(path: Path, refused: dict[str, None]) -> Contents:
         raise Damaged("it is TorchScript, which keeps code in place of the model: give the checkpoint it was made of")
     with open(path, "rb") as file:
         size = path.stat().st_size
-        spans = {
-            member.filename[len(prefix) :]: _span_of_member(file, member, size)
+        ranges = {
+            member.filename[len(prefix) :]: _find_member(file, member, size)
             for member in members
             if member.filename.startswith((pickles[0], f"{prefix}byteorder", f"{prefix}data/"))
         }
-        data = read_span(file, spans["data.pkl"], _MAX_PICKLE)
-        order = read_span(file, spans.get("byteorder", Span(0, 0)), _MAX_PICKLE)
+        data = read_range(file, ranges["data.pkl"], _MAX_PICKLE)
+        order = read_range(file, ranges.get("byteorder", ByteRange(0, 0)), _MAX_PICKLE)
     root = Pickle(io.BytesIO(data), refused).read()
-    storages = {name[len("data/") :]: span for name, span in spans.items() if name.startswith("data/")}
+    storages = {name[len("data/") :]: where for name, where in ranges.items() if name.startswith("data/")}
     return Contents("torch zip", root, TorchTensors(path, storages, ">" if order == b"big" else "<").array)
 
 
@@ -115,7 +115,7 @@ class _ShortReads(io.FileIO):
         return super().read(size)
 
 
-def _span_of_member(file: BinaryIO, member: zipfile.ZipInfo, file_size: int) -> Span:
+def _find_member(file: BinaryIO, member: zipfile.ZipInfo, file_size: int) -> ByteRange:
     """Where the bytes of a member lie. torch.save does not compress, so no member is larger than it is in the file."""
     if member.compress_type != zipfile.ZIP_STORED or member.flag_bits & 1:
         raise Damaged("a member of the zip file is compressed or encrypted, which torch.save never does: pack it anew")
@@ -126,10 +126,10 @@ def _span_of_member(file: BinaryIO, member: zipfile.ZipInfo, file_size: int) -> 
     if len(header) < 30 or header[:4] != b"PK\x03\x04":
         raise Damaged("a member of the zip file is not where its directory says")
     lengths = int.from_bytes(header[26:28], "little") + int.from_bytes(header[28:30], "little")
-    span = Span(member.header_offset + 30 + lengths, member.file_size, member.CRC)
-    if member.file_size != member.compress_size or span.start + span.size > file_size:
+    where = ByteRange(member.header_offset + 30 + lengths, member.file_size, member.CRC)
+    if member.file_size != member.compress_size or where.start + where.size > file_size:
         raise Damaged("a member of the zip file ends beyond the file")
-    return span
+    return where
 
 
 def _open_torch_legacy(path: Path, file: BinaryIO, refused: dict[str, None]) -> Contents:
@@ -139,16 +139,16 @@ def _open_torch_legacy(path: Path, file: BinaryIO, refused: dict[str, None]) -> 
         Pickle(file, refused).read()
     root = Pickle(file, refused, ids).read()
     keys = Pickle(file, refused).read()
-    kinds = {key: (letter, count) for key, letter, _, count in map(storage_of, ids) if key is not None}
+    kinds = {key: (letter, count) for key, letter, _, count in map(parse_storage_id, ids) if key is not None}
     file_size, storages = path.stat().st_size, {}
     for key in keys if isinstance(keys, list) else [None]:
         letter, count = kinds.get(key, ("", -1)) if isinstance(key, str) else ("", -1)
         if int.from_bytes(file.read(8), "little") != count:
             raise Damaged("its list of storages is damaged")
-        storages[str(key)] = Span(file.tell(), count * itemsize(letter))
-        if file.tell() + count * itemsize(letter) > file_size:
+        storages[str(key)] = ByteRange(file.tell(), count * get_itemsize(letter))
+        if file.tell() + count * get_itemsize(letter) > file_size:
             raise Damaged("a storage ends beyond the file")
-        file.seek(count * itemsize(letter), 1)
+        file.seek(count * get_itemsize(letter), 1)
     return Contents("torch legacy", root, TorchTensors(path, storages, "<").array)
 
 

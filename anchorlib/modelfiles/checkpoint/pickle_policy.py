@@ -44,17 +44,17 @@ class Skipped:
     """A text or bytes too large to be of interest."""
 
 
-def entries_of(value: Any) -> dict[str, Any]:
+def get_entries(value: Any) -> dict[str, Any]:
     """The entries under text of a dict, or of an object that is one; of anything else none."""
     return value if isinstance(value, dict) else value.entries if isinstance(value, Made) else {}
 
 
-def function_of(value: Any) -> str:
+def get_function_name(value: Any) -> str:
     """The full name of what would have made a value; "" of a value that is there itself."""
     return str(value.of) if isinstance(value, Made) and isinstance(value.of, Name) else ""
 
 
-def attributes_of(value: Any) -> dict[str, Any]:
+def get_attributes(value: Any) -> dict[str, Any]:
     """The attributes of an object; of anything else none."""
     state = value.state if isinstance(value, Made) else None
     parts = state if isinstance(state, tuple) and len(state) == 2 else (state,)  # (attributes, those in slots)
@@ -107,12 +107,12 @@ _VALUES = {
 _HARMLESS = frozenset(f"{module}.{name}" for module, names in _VALUES.items() for name in names.split())
 
 
-def is_a_runner(name: Name) -> bool:
+def can_run_code(name: Name) -> bool:
     """Does this name run things? A dotted name may also reach through a module that imported one: torch.hub, os.system.
 
-    >>> is_a_runner(Name("posix", "system")), is_a_runner(Name("torch.hub", "os.system"))
+    >>> can_run_code(Name("posix", "system")), can_run_code(Name("torch.hub", "os.system"))
     (True, True)
-    >>> is_a_runner(Name("models.yolo", "Detect"))
+    >>> can_run_code(Name("models.yolo", "Detect"))
     False
     """
     top = name.module.split(".")[0]

@@ -17,8 +17,8 @@ from anchorlib.modelfiles.checkpoint.pickle_policy import (
     Name,
     Persistent,
     Skipped,
-    entries_of,
-    is_a_runner,
+    can_run_code,
+    get_entries,
     is_harmless,
 )
 
@@ -162,7 +162,7 @@ class Pickle:
             mentioned = Name(module, name)
         else:
             mentioned = Name("", "a name that is made while loading")
-        if not mentioned.module or is_a_runner(mentioned):
+        if not mentioned.module or can_run_code(mentioned):
             self._refuse(str(mentioned))
         self._push(mentioned)
 
@@ -201,14 +201,14 @@ class Pickle:
     def _set(self, items: list[Any]) -> None:
         target = self._changed()
         if isinstance(target, (dict, Made)):
-            entries_of(target).update(_texts(items))
+            get_entries(target).update(_texts(items))
 
     def _refuse(self, what: str) -> None:
         if len(self._refused) < 20:
-            self._refused[printable(what)] = None
+            self._refused[make_printable(what)] = None
 
 
-def printable(text: str) -> str:
+def make_printable(text: str) -> str:
     """A text out of a file, safe to show: one line, 100 letters at most, no control codes of a terminal."""
     return ascii(text)[1:-1][:100]
 

@@ -14,8 +14,8 @@ from anchorlib.arrays import HostArray, check_one_of
 from anchorlib.errors import ModelError, UnsafeCheckpointError
 from anchorlib.layers import layers_disagree, mean_areas
 from anchorlib.modelfiles.checkpoint.containers import Contents, open_contents
-from anchorlib.modelfiles.checkpoint.pickle_policy import Made, attributes_of, entries_of
-from anchorlib.modelfiles.checkpoint.pickle_reader import Damaged, printable
+from anchorlib.modelfiles.checkpoint.pickle_policy import Made, get_attributes, get_entries
+from anchorlib.modelfiles.checkpoint.pickle_reader import Damaged, make_printable
 
 _PREFERRED = ("ema", "model", "model_state_dict", "state_dict")  # the averaged weights are what the forks load
 _MAX_HEADS = 100
@@ -86,18 +86,20 @@ class Checkpoint:
 
 
 def read_checkpoint(
-    path: Union[str, os.PathLike[str]], *, strides: Optional[Sequence[float]] = None, calls: str = "refuse"
+    path: Union[str, os.PathLike[str]], *, strides: Optional[Sequence[float]] = None, calls: str = "raise"
 ) -> Checkpoint:
-    """The anchors, strides and layer order of a YOLOv5, YOLOv7 or one-yolov5 checkpoint. Nothing in it is run.
+    """Read the anchors, strides and layer order of a YOLOv5, YOLOv7 or one-yolov5 checkpoint. Nothing in it is run.
 
     Parameters
     ----------
-    path : what torch.save or OneFlow's flow.save wrote: a file, or a folder. A whole model, {'model': ..., 'ema': ...}
-        of which the averaged weights are taken as the forks do, or a state_dict. No framework is needed.
-    strides : of the layers in the order of the file, pixels, for a state_dict that keeps none: those of YOLOv5 6.0 and
-        later. Older ones and YOLOv7's have anchor_grid, from which the strides come.
-    calls : a checkpoint is a program. One that asks for calls that are not those of every checkpoint raises
-        UnsafeCheckpointError with "refuse", and is read as far as it goes with "report": see `Checkpoint.refused`.
+    path : a file or folder that torch.save or OneFlow's flow.save wrote: a model, a state_dict, or {'model': ...,
+        'ema': ...}, of which the averaged weights are read, as the forks do. No framework is needed.
+    strides : strides of the layers in the order of the file, pixels, for a state_dict that does not store them: those
+        of YOLOv5 6.0 and later. Older ones and YOLOv7's have anchor_grid, from which the strides are computed.
+    calls : what to do about a checkpoint that would call functions outside the allow-list: "raise" raises
+        UnsafeCheckpointError; "report" reads what it can and lists the calls in `Checkpoint.refused`. `read_boxes`
+        has the same values for `problems`, and also "ignore": an unsafe file is never ignored. "refuse" is accepted as
+        the name of "raise" in earlier versions.
 
     Returns
     -------
@@ -105,8 +107,9 @@ def read_checkpoint(
 
     Raises
     ------
-    UnsafeCheckpointError : it would run what it has no need to, which is named
+    UnsafeCheckpointError : the checkpoint would call a function that it does not need; the message names it
     ModelError : not a checkpoint, a damaged one, or one without anchors such as YOLOv8's; OSError
+    BadValueError : an unknown value of `calls`
 
     Examples
     --------
@@ -117,11 +120,12 @@ def read_checkpoint(
       stride 16   30 x 61  62 x 45  59 x 119
       stride 32   116 x 90  156 x 198  373 x 326
     """
-    check_one_of("calls", calls, ("refuse", "report"))
+    calls = "raise" if calls == "refuse" else calls
+    check_one_of("calls", calls, ("report", "raise"))
     file, refused = Path(path), dict[str, None]()
     try:
         contents = open_contents(file, refused)
-        if not (refused and calls == "refuse"):
+        if not (refused and calls == "raise"):
             with np.errstate(all="ignore"):  # values beyond use are found at the end
                 return _read(file, contents, strides, tuple(refused))
     except Damaged as error:
@@ -132,7 +136,7 @@ def read_checkpoint(
             raise
     raise UnsafeCheckpointError(
         f"{path} would run {', '.join(refused)} when it is loaded. Nothing was run here. Do not load it with its "
-        "framework unless you know who made it; calls='report' reads its anchors all the same."
+        "framework unless you know who made it. calls='report' reads its anchors without running it."
     )
 
 
@@ -167,7 +171,7 @@ def _read(path: Path, contents: Contents, strides: Optional[Sequence[float]], re
         )
     if layers_disagree(mean_areas(list(layers)), found):
         notes.append("the anchors shrink where the strides grow: their layers are in reverse")
-    return Checkpoint(str(path), contents.form, head.where, units, tuple(found), tuple(layers), tuple(notes), refused)
+    return Checkpoint(str(path), contents.format, head.where, units, tuple(found), tuple(layers), tuple(notes), refused)
 
 
 # Finding the module
@@ -185,7 +189,7 @@ class _Head:
 
 def _find_heads(contents: Contents) -> list[_Head]:
     """In the part that the forks load, or else anywhere, in the order of the file."""
-    root = entries_of(contents.root)
+    root = get_entries(contents.root)
     for key in _PREFERRED:
         heads = list(_heads_in(root.get(key), key, contents.array))
         if heads:
@@ -201,11 +205,11 @@ def _heads_in(root: Any, where: str, array: Callable[[Any], Optional[HostArray]]
         if id(value) in seen:
             continue
         seen.add(id(value))
-        own: dict[str, Any] = {**entries_of(value), **attributes_of(value)}
+        own: dict[str, Any] = {**get_entries(value), **get_attributes(value)}
         modules: dict[str, Any] = {}
         if isinstance(value, Made):  # a module: its tensors and its modules are in dicts of their own
-            modules = entries_of(own.pop("_modules", None))
-            own.update({**entries_of(own.pop("_buffers", None)), **entries_of(own.pop("_parameters", None))})
+            modules = get_entries(own.pop("_modules", None))
+            own.update({**get_entries(own.pop("_buffers", None)), **get_entries(own.pop("_parameters", None))})
         keys = [key for key in own if key == "anchors" or key.endswith(".anchors")]
         children = [*own.items(), *modules.items()]
         if isinstance(value, (list, tuple)):
@@ -229,7 +233,7 @@ def _head(own: dict[str, Any], prefix: str, where: str, array: Callable[[Any], O
     strides = np.asarray(stride) if _are_numbers(stride) else array(stride)
     grid = array(own.get(f"{prefix}anchor_grid"))  # newer YOLOv5: a list, which is a cache
     return _Head(
-        printable(where) or "the top level",
+        make_printable(where) or "the top level",
         anchors,
         strides if strides is not None and strides.shape == anchors.shape[:1] else None,
         grid.reshape(anchors.shape) if grid is not None and grid.size == anchors.size else None,

@@ -14,8 +14,8 @@ from typing import Any, BinaryIO, Optional
 import numpy as np
 
 from anchorlib.arrays import HostArray
-from anchorlib.modelfiles.checkpoint.pickle_policy import Made, Name, Persistent, attributes_of, function_of
-from anchorlib.modelfiles.checkpoint.pickle_reader import Damaged, printable
+from anchorlib.modelfiles.checkpoint.pickle_policy import Made, Name, Persistent, get_attributes, get_function_name
+from anchorlib.modelfiles.checkpoint.pickle_reader import Damaged, make_printable
 
 _MAX_STORAGE = 2**24  # bytes; that of anchors has a few hundred
 _MAX_ITEMS = 2**12  # values of a tensor that may be anchors
@@ -45,7 +45,7 @@ _NUMPY_TYPES = ("f2", "f4", "f8", "i8", "i4")
 
 
 @dataclass(frozen=True)
-class Span:
+class ByteRange:
     """Bytes of a file; a checksum over all of them, or 0 where there is none."""
 
     start: int
@@ -53,18 +53,18 @@ class Span:
     crc: int = 0
 
 
-def read_span(file: BinaryIO, span: Span, limit: int) -> bytes:
+def read_range(file: BinaryIO, where: ByteRange, limit: int) -> bytes:
     """All of it, checked where there is a checksum: torch.serialization.set_crc32_options(False) leaves zeros."""
-    if span.size > limit:
-        raise Damaged(f"a part of it that leads to the anchors has {span.size} bytes, more than {limit}")
-    file.seek(span.start)
-    data = file.read(span.size)
-    if len(data) < span.size or (span.crc and zlib.crc32(data) != span.crc):
+    if where.size > limit:
+        raise Damaged(f"a part of it that leads to the anchors has {where.size} bytes, more than {limit}")
+    file.seek(where.start)
+    data = file.read(where.size)
+    if len(data) < where.size or (where.crc and zlib.crc32(data) != where.crc):
         raise Damaged("a part of it that leads to the anchors has another checksum than the file says")
     return data
 
 
-def storage_of(id: Any) -> tuple[Optional[str], str, int, int]:
+def parse_storage_id(id: Any) -> tuple[Optional[str], str, int, int]:
     """Key, dtype, first item and number of items of a persistent id; (None, ...) of one that is no storage."""
     nothing = (None, "", 0, 0)
     if not isinstance(id, tuple) or not 5 <= len(id) <= 6 or id[0] != "storage" or not isinstance(id[1], Name):
@@ -80,13 +80,13 @@ def storage_of(id: Any) -> tuple[Optional[str], str, int, int]:
 class TorchTensors:
     """The tensors of a torch file: a rebuild of a view (offset, shape, strides) of a storage."""
 
-    def __init__(self, path: Path, storages: dict[str, Span], order: str) -> None:
+    def __init__(self, path: Path, storages: dict[str, ByteRange], order: str) -> None:
         self._path, self._storages, self._order = path, storages, order
 
     def array(self, value: Any) -> Optional[HostArray]:
         """Its values, (...) as it is shaped; None of what is no tensor."""
         for _ in range(4):  # a parameter of a tensor with attributes is wrapped twice
-            function, args = function_of(value), _arguments(value)
+            function, args = get_function_name(value), _arguments(value)
             if function.startswith("torch._utils._rebuild_parameter") and args:
                 value = args[0]
             elif function == "torch._tensor._rebuild_from_type_v2" and len(args) == 4:
@@ -99,7 +99,7 @@ class TorchTensors:
 
     def _view(self, storage: Any, offset: Any, shape: Any, strides: Any) -> Optional[HostArray]:
         shape, strides = _as_tuple(shape), _as_tuple(strides)
-        key, letter, first, _ = storage_of(storage.id if isinstance(storage, Persistent) else None)
+        key, letter, first, _ = parse_storage_id(storage.id if isinstance(storage, Persistent) else None)
         if key is None or not _are_sizes((offset, *shape, *strides)) or len(shape) != len(strides):
             raise Damaged("a tensor's description is damaged")
         if not _is_small(shape):
@@ -112,20 +112,20 @@ class TorchTensors:
         for axis, step in enumerate(strides):
             items += (np.arange(shape[axis]) * step).reshape([-1] + [1] * (len(shape) - axis - 1))
         with open(self._path, "rb") as file:
-            flat = _decoded(read_span(file, self._storages[key], _MAX_STORAGE), letter, self._order)
+            flat = _decoded(read_range(file, self._storages[key], _MAX_STORAGE), letter, self._order)
         if items.size and items.max() >= len(flat):
             raise Damaged("a tensor reaches beyond its storage")
         return flat[items]
 
 
 def _decoded(data: bytes, letter: str, order: str) -> HostArray:
-    usable = data[: len(data) - len(data) % itemsize(letter)]
+    usable = data[: len(data) - len(data) % get_itemsize(letter)]
     if letter == "bf16":
         return (np.frombuffer(usable, f"{order}u2").astype(np.uint32) << 16).view(np.float32)
     return np.frombuffer(usable, order + letter).astype(letter)
 
 
-def itemsize(letter: str) -> int:
+def get_itemsize(letter: str) -> int:
     """Bytes of a value."""
     return 2 if letter == "bf16" else np.dtype(letter).itemsize
 
@@ -141,9 +141,9 @@ class OneFlowTensors:
 
     def array(self, value: Any) -> Optional[HostArray]:
         """Its values; None of what is no tensor."""
-        name = attributes_of(value).get("path")
+        name = get_attributes(value).get("path")
         if not _is_oneflow(value) or name is None:
-            return oneflow_array(value)
+            return read_oneflow_array(value)
         if not isinstance(name, str) or not re.fullmatch(r"\w[\w.\-]*", name):
             raise Damaged("a tensor lies outside of the folder")
         return _read_tensor_folder(self._folder / name)
@@ -152,36 +152,36 @@ class OneFlowTensors:
 def _read_tensor_folder(folder: Path) -> Optional[HostArray]:
     """`meta` has shape and type as protobuf text, `out` the values."""
     if not ((folder / "out").is_file() and (folder / "meta").is_file()):
-        raise Damaged(f"{printable(folder.name)} has no meta and out, or a folder, pipe or device in their place")
+        raise Damaged(f"{make_printable(folder.name)} has no meta and out, or a folder, pipe or device in their place")
     if (folder / "meta").stat().st_size > _MAX_META:
-        raise Damaged(f"{printable(folder.name)}/meta is damaged")
+        raise Damaged(f"{make_printable(folder.name)}/meta is damaged")
     meta = (folder / "meta").read_bytes().decode("latin-1")
     shape = tuple(map(int, re.findall(r"\bdim:\s*(\d{1,18})\b", meta)))
     letter = _ONEFLOW_TYPES.get("".join(re.findall(r"\bdata_type:\s*(\w+)", meta)))
     if not _is_small(shape) or letter is None:
         return None
     size = (folder / "out").stat().st_size
-    if size != _count(shape) * itemsize(letter):
-        raise Damaged(f"{printable(folder.name)}/out has {size} bytes, its meta says {shape} {letter}")
+    if size != _count(shape) * get_itemsize(letter):
+        raise Damaged(f"{make_printable(folder.name)}/out has {size} bytes, its meta says {shape} {letter}")
     return _decoded((folder / "out").read_bytes(), letter, "<").reshape(shape)
 
 
 def _is_oneflow(value: Any) -> bool:
-    return function_of(value).split(".")[0] == "oneflow"
+    return get_function_name(value).split(".")[0] == "oneflow"
 
 
-def oneflow_array(value: Any) -> Optional[HostArray]:
+def read_oneflow_array(value: Any) -> Optional[HostArray]:
     """The values of a OneFlow tensor that holds them itself, or of a NumPy array."""
-    return _numpy_array(attributes_of(value).get("data") if _is_oneflow(value) else value)
+    return _numpy_array(get_attributes(value).get("data") if _is_oneflow(value) else value)
 
 
 def _numpy_array(value: Any) -> Optional[HostArray]:
     """A pickled NumPy array: its state is (version, shape, dtype, Fortran order, bytes)."""
-    state = value.state if function_of(value).endswith(".multiarray._reconstruct") else None
+    state = value.state if get_function_name(value).endswith(".multiarray._reconstruct") else None
     if not isinstance(state, tuple) or len(state) != 5:
         return None
     _, shape, dtype, fortran, data = state
-    if function_of(data) == "_codecs.encode":
+    if get_function_name(data) == "_codecs.encode":
         data = next(iter(_arguments(data)), None)  # bytes as older protocols write them
     if isinstance(data, str):
         data = data.encode("latin-1", "replace")
@@ -202,7 +202,7 @@ def _arguments(value: Any) -> tuple[Any, ...]:
 
 def _as_tuple(shape: Any) -> tuple[Any, ...]:
     """A shape is a tuple, or the making of a torch.Size."""
-    if function_of(shape) == "torch.Size":
+    if get_function_name(shape) == "torch.Size":
         shape = next(iter(_arguments(shape)), None)
     return shape if isinstance(shape, tuple) else ("no shape",)
 
