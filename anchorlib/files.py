@@ -7,6 +7,9 @@ import stat
 from collections.abc import Callable
 from typing import Optional
 
+# Without O_NONBLOCK, opening a pipe blocks until another process writes to it.
+_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+
 
 class RefusedFileError(OSError):
     """Say why a path that exists was not read: it is a folder, pipe or device, or the file is too large."""
@@ -20,10 +23,8 @@ def open_regular(
     `on_open` is called with the file's status, also when the file is refused afterwards.
     RefusedFileError, at once, for a folder, a pipe, a device, or more than `limit` bytes; OSError.
     """
-    # Without O_NONBLOCK, opening a pipe blocks until another process writes to it.
-    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
     try:
-        descriptor = os.open(path, flags)
+        descriptor = os.open(path, _FLAGS)
     except ValueError as error:  # a NUL byte, or a character that the file system cannot encode
         raise RefusedFileError(f"not a path: {error}") from error
     info = os.fstat(descriptor)

@@ -6,7 +6,7 @@ import os
 from typing import Optional
 
 from anchorlib.datasets.box_sizes import Problem
-from anchorlib.datasets.formats.yolo import read_image_list, read_images
+from anchorlib.datasets.formats.yolo import label_path, read_image_list, read_images
 from anchorlib.datasets.io.files import first_existing, read_lines, shorten
 from anchorlib.datasets.validation import Labels
 from anchorlib.errors import DatasetError
@@ -30,7 +30,8 @@ def read_darknet(path: str, split: str, progress: bool, workers: int) -> Labels:
     images = [image for place in lists for image in read_image_list(place, [os.path.dirname(place), *roots])]
     images = list(dict.fromkeys(map(os.path.normpath, images)))
     names = _names(path, options, roots, problems)
-    labels = read_images(images, image_folders=IMAGE_FOLDERS, problems=problems, progress=progress, workers=workers)
+    paths = [label_path(image, IMAGE_FOLDERS) for image in images]
+    labels = read_images(images, paths, problems=problems, progress=progress, workers=workers)
     labels.class_names = names
     n_classes = options.get("classes", "")
     is_count = n_classes.isdecimal() and len(n_classes) < 10  # int() refuses thousands of digits

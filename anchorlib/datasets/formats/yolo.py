@@ -63,9 +63,10 @@ def read_yolo(path: str, split: str, progress: bool, workers: int) -> Labels:
     images = list(dict.fromkeys(os.path.normpath(image) for image in images))
     names = _class_names(path, config)
     n_classes = config.get("nc")
+    paths = [label_path(image) for image in images]
     labels = read_images(
         images,
-        _labels_without_image(images, folders),
+        paths + _labels_without_image(paths, folders),
         keypoints=_keypoints(path, config),
         problems=problems,
         progress=progress,
@@ -118,16 +119,18 @@ def read_image_list(path: str, roots: Sequence[str]) -> list[str]:
 
 def read_images(
     images: Sequence[str],
-    orphans: Sequence[str] = (),
+    paths: Sequence[str],
     *,
-    image_folders: Sequence[str] = ("images",),
     keypoints: Optional[tuple[int, int]] = None,
     problems: Sequence[Problem] = (),
     progress: bool = False,
     workers: int = 1,
 ) -> Labels:
-    """Labels and sizes of images. Rows of those without a size, and of `orphans` (label files), are lost."""
-    paths = [label_path(image, image_folders) for image in images] + list(orphans)
+    """Read the labels and sizes of images.
+
+    `paths` are the label files of the images, in the order of `images`, then label files without an image. The rows of
+    label files without an image, and of images without a size, are lost.
+    """
     rows = read_rows(paths, keypoints, progress, workers)
     n_rows = np.bincount(rows.file_index, minlength=len(paths))
     missing = set(rows.missing)
@@ -247,9 +250,9 @@ def _near(wanted: str) -> list[str]:
     return [os.path.normpath(os.path.join(existing, name)) for name in close]
 
 
-def _labels_without_image(images: Sequence[str], folders: Sequence[str]) -> list[str]:
-    """Label files in the label folders of these image folders that belong to no image."""
-    expected = {label_path(image) for image in images}
+def _labels_without_image(paths: Sequence[str], folders: Sequence[str]) -> list[str]:
+    """Return the label files in the label folders of these image folders that are not among `paths`."""
+    expected = set(paths)
     found: list[str] = []
     for folder in folders:
         label_folder = os.path.dirname(label_path(os.path.join(os.path.normpath(folder), "any.jpg")))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Optional
@@ -13,7 +14,7 @@ from anchorlib.datasets.io.files import MEGABYTE, in_order, read_or_error
 from anchorlib.datasets.validation import Fault
 
 BATCH = MEGABYTE  # bytes of text parsed at once: many files, few enough for the processor's cache
-POWERS_OF_TEN = np.asarray([10**power for power in range(17)], np.float64)
+PLAIN = b"0123456789.+-eE \t\n"
 MAX_ROWS = 1_000_000  # of one file; a bound for the memory that a damaged one can cost
 
 
@@ -73,53 +74,45 @@ def read_rows(
 
 
 def parse_rows(contents: Sequence[bytes], first: int = 0, keypoints: Optional[tuple[int, int]] = None) -> Rows:
-    """The rows of files given as bytes, the first of which has the number `first`.
+    """Return the rows of files given as bytes; the first file has the number `first`.
 
-    All files are joined, and rows of five numbers parsed together; every other row is taken by itself.
+    NumPy parses all rows of five plain numbers together. Every other row is parsed on its own.
     """
     contents = [_unix_lines(content) for content in contents]
-    text = b"\n".join(contents) + b"\n"
-    letters = np.frombuffer(text, np.uint8)
-    ends = np.flatnonzero(letters == 10) + 1
-    starts = np.concatenate([[0], ends[:-1]])
+    text = b"\n".join(contents)
+    lines = text.split(b"\n") if contents else []
+    n_lines = np.asarray([content.count(b"\n") + 1 for content in contents], np.int64)
+    file_index = np.repeat(np.arange(len(contents)), n_lines)  # (all lines,)
+    first_lines = np.cumsum(n_lines) - n_lines
+    line = np.arange(len(lines)) - np.repeat(first_lines, n_lines) + 1
 
-    blank = (letters == 32) | ((letters >= 9) & (letters <= 13))
-    edges = np.flatnonzero(blank[1:] != blank[:-1]) + 1  # where a field starts or ends, in turn
-    if not blank[0]:
-        edges = np.concatenate([[0], edges])
-    fields = edges.reshape(-1, 2)  # (fields, 2) start and end; the text ends with a blank, so they come in pairs
-    n_fields = np.diff(np.searchsorted(fields[:, 0], starts), append=len(fields))
-    five = n_fields == 5
-    parsed, good = parse_decimals(letters, fields[np.repeat(five, n_fields)])
-    values = np.full((len(starts), 5), np.nan)
-    values[five] = parsed.reshape(-1, 5)
-    plain = five.copy()
-    plain[five] = good.reshape(-1, 5).all(axis=1)
-    long = five & ~plain  # more digits, a sign, an exponent: float() on all of them, unless one is no number
-    words = b"".join([text[start:end] for start, end in zip(starts[long], ends[long])])
-    try:
-        if b"_" not in words:  # float() takes 1_0 for ten
-            values[long] = np.asarray(list(map(float, words.split()))).reshape(-1, 5)
-            plain |= long
-    except ValueError:
-        pass  # the rows are taken by themselves, to find the one
-
-    kept = n_fields > 0
-    file_starts = np.cumsum([0] + [len(content) + 1 for content in contents])
-    file_index = np.searchsorted(file_starts, starts, side="right") - 1  # (all lines,)
-    first_lines = np.searchsorted(starts, file_starts)
-    line = np.arange(len(starts)) - first_lines[file_index] + 1
+    n_fields = np.fromiter(map(len, map(bytes.split, lines)), np.int64, len(lines))
+    kept, five = n_fields > 0, n_fields == 5
+    rows = text if np.array_equal(kept, five) else b"\n".join([lines[row] for row in np.flatnonzero(five)])
+    values = np.full((len(lines), 5), np.nan)
+    parsed = _parse_plain(rows) if five.any() else None
+    if parsed is not None:
+        values[five] = parsed
 
     faults: dict[int, Fault] = {}
     position = np.cumsum(kept) - 1  # of a line among those that are not empty
-    for row in np.flatnonzero(kept & ~plain):
-        found = parse_row(text[starts[row] : ends[row]], keypoints)
+    for row in np.flatnonzero(kept if parsed is None else kept & ~five):
+        found = parse_row(lines[row], keypoints)
         if isinstance(found, Fault):
             faults[int(position[row])] = found
-            values[row] = np.nan
         else:
             values[row] = found
     return Rows(file_index[kept] + first, line[kept], values[kept], faults, [], {})
+
+
+def _parse_plain(rows: bytes) -> Optional[HostArray]:
+    """Return the values (R, 5) float64 of rows of five numbers; None if a number has unusual characters."""
+    if rows.translate(None, PLAIN):  # NumPy would take some of them for blanks
+        return None
+    try:
+        return np.loadtxt(io.BytesIO(rows), comments=None, ndmin=2)
+    except ValueError:
+        return None
 
 
 def _unix_lines(content: bytes) -> bytes:
@@ -127,30 +120,6 @@ def _unix_lines(content: bytes) -> bytes:
     if content.startswith(b"\xef\xbb\xbf"):
         content = content[3:]
     return content.replace(b"\r\n", b"\n").replace(b"\r", b"\n") if b"\r" in content else content
-
-
-def parse_decimals(letters: HostArray, fields: HostArray) -> tuple[HostArray, HostArray]:
-    """Values (F,) float64 of fields (F, 2) that are decimals such as 12 or 0.375, and (F,) bool: which are.
-
-    Up to 16 letters, so at most 15 digits beside a dot: the digits and the power of ten are whole numbers that
-    float64 holds exactly, and their quotient is rounded once, to the bits of float(). All else is left to it.
-    """
-    start, length = fields[:, 0], fields[:, 1] - fields[:, 0]
-    digits = np.zeros(len(fields), np.int64)
-    n_digits, n_decimals = np.zeros(len(fields), np.int64), np.zeros(len(fields), np.int64)
-    seen_dot, good = np.zeros(len(fields), bool), length <= 16
-    for offset in range(min(int(length.max(initial=0)), 16)):
-        inside = length > offset
-        letter = letters[np.minimum(start + offset, len(letters) - 1)]
-        is_digit = inside & (letter >= 48) & (letter <= 57)
-        is_dot = inside & (letter == 46)
-        good &= ~inside | is_digit | (is_dot & ~seen_dot)
-        digits = np.where(is_digit, digits * 10 + letter - 48, digits)
-        n_digits += is_digit
-        n_decimals += is_digit & seen_dot
-        seen_dot |= is_dot
-    good &= n_digits > 0
-    return digits / POWERS_OF_TEN[n_decimals], good
 
 
 def parse_row(text: bytes, keypoints: Optional[tuple[int, int]] = None) -> tuple[float, ...] | Fault:
