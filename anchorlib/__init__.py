@@ -1,6 +1,6 @@
-"""Anchor boxes for YOLO: measure, fit, assign and train, with the same answer on NumPy, PyTorch and OneFlow.
+"""Measure, fit and assign the anchor boxes of YOLO, with bit-identical results on NumPy, PyTorch and OneFlow.
 
-No framework is imported here: arrays bring their own.
+This import does not import a framework: an array brings its own.
 """
 
 from anchorlib import backends

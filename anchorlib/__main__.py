@@ -1,4 +1,4 @@
-"""python -m anchorlib."""
+"""Run the command line: python -m anchorlib."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""Where a YOLO model keeps its anchors."""
+"""Find the module of a YOLO model that has the anchors."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from anchorlib.errors import ModelError
 
 
 def detect_module(model: Any) -> Any:
-    """The last module of a model, or of the one that DataParallel or DistributedDataParallel wraps; ModelError."""
+    """Return the last module of a model, which may be wrapped by DataParallel or DistributedDataParallel.
+
+    Raises ModelError if the model has no `model[-1]`.
+    """
     inner = getattr(model, "module", model)
     try:
         return inner.model[-1]

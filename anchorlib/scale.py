@@ -1,10 +1,11 @@
-"""More boxes than one machine should read: shards are read and counted on a Dask cluster, and fitted at home.
+"""Fit anchors to more boxes than one machine should read: a Dask cluster reads and counts shards of the data.
 
-A shard becomes its sizes with counts where it is read, counts are merged in a tree on the cluster, and only the last
-of them travels home. A merge is the same bits in any order and however bracketed (`SizeCounts.merge`), so the cluster,
-its workers, their number and their deaths, and the order of the shards change nothing. What it costs: docs/scale.md.
+A worker reads a shard and reduces it to sizes with counts. Counts are merged in a tree on the cluster, and only the
+result of the last merge is sent to this process, which fits the anchors. A merge is bit-identical in any order and
+grouping (`SizeCounts.merge`), so the number of workers, a worker that dies, and the order of the shards change nothing.
+docs/scale.md has the costs.
 
-Dask is needed for a cluster alone (pip install 'anchorlib[dask]'), and is not imported before one is asked for.
+Only a cluster needs Dask (pip install 'anchorlib[dask]'); it is imported when a cluster is used.
 """
 
 from __future__ import annotations
@@ -44,18 +45,18 @@ def fit_from_shards(
     progress: bool = False,
     **options: Any,
 ) -> AnchorFit:
-    """The anchors that fit the boxes of many data sets best: `fit_anchors` on the merged sizes.
+    """Fit anchors to the boxes of many data sets: `fit_anchors` on the merged sizes.
 
     Parameters
     ----------
-    n : how many anchors, or how many of each layer
+    n : number of anchors, or the number for each layer
     options : of `fit_anchors`: thr, method, objective, seed and so on
     shards, client, step, imgsz, split, resize, progress : see `sizes_from_shards`
 
     Returns
     -------
-    AnchorFit, the same bits as of all boxes read into one array, with any cluster and any order of the shards.
-    With a `step` see `SizeCounts.histogram` for what is the same.
+    AnchorFit, bit-identical to a fit of all boxes in one array, with any cluster and any order of the shards. With a
+    `step`, `SizeCounts.histogram` says what is bit-identical.
 
     Raises
     ------
@@ -81,59 +82,62 @@ def sizes_from_shards(
     resize: str = "letterbox",
     progress: bool = False,
 ) -> SizeCounts:
-    """The box sizes of many data sets with counts, read in this process or on a Dask cluster.
+    """Read the box sizes of many data sets, with counts, in this process or on a Dask cluster.
 
     Parameters
     ----------
-    shards : at least one, each a data set as `read_boxes` takes it, a .npz of `SizeCounts.save`, both by a path that
-        the workers can open, or a SizeCounts. A path given twice is an error, since its boxes would count twice.
-    client : None to read in this process, without Dask; a `distributed.Client`; or the address of a scheduler, as
-        'tcp://10.0.0.1:8786'
-    step : None merges equal sizes; a part of an octave, such as 1/64, counts the boxes in cells, which keeps the
-        memory and what is sent within megabytes, whatever the number of boxes: see `SizeCounts.histogram`
-    imgsz, split, resize : of `read_boxes`; saved sizes must have been read with this imgsz and resize
-    progress : show a bar of the shards on a terminal; where a cluster reads, its own dashboard does that
+    shards : one or more. Each is the path of a data set for `read_boxes`, the path of a .npz from `SizeCounts.save`, or
+        a SizeCounts; the workers must be able to open the paths. A repeated path is an error, because its boxes would
+        count twice.
+    client : None to read in this process, without Dask; a `distributed.Client`; or the address of a scheduler, for
+        example 'tcp://10.0.0.1:8786'
+    step : None merges equal sizes. A part of an octave, such as 1/64, counts the boxes in cells (see
+        `SizeCounts.histogram`); memory and transfers are then a few megabytes, for any number of boxes
+    imgsz, split, resize : options of `read_boxes`; saved sizes must have been read with this imgsz and resize
+    progress : show a progress bar of the shards on a terminal; a cluster shows them on its own dashboard
 
     Returns
     -------
-    SizeCounts, the same bits with any cluster and any order of the shards.
+    SizeCounts, bit-identical with any cluster and any order of the shards.
 
     Raises
     ------
-    DatasetError : a shard that cannot be read, with its path; what it did not get to is cancelled
-    BackendMissingError : the address of a scheduler, and no Dask
-    BadValueError : no shards, one given twice, an unknown option, or no client
+    DatasetError : a shard cannot be read; the message has its path, and the remaining shards are cancelled
+    BackendMissingError : `client` is an address, and Dask is not installed
+    BadValueError : no shards, a repeated shard, an unknown option, or a client of another type
 
     Notes
     -----
-    A worker that dies takes its shards along, and Dask gives them to the others. Where one shard kills several workers
-    (it may not fit into their memory) Dask gives up with its KilledWorker, which shows the path.
+    If a worker dies, Dask gives its shards to other workers. If one shard kills several workers (it may not fit in
+    their memory), Dask raises KilledWorker, which shows the path.
 
     Examples
     --------
     >>> sizes_from_shards(["tests/data/bccd", "tests/data/taco/annotations.json"])
     SizeCounts(7589 boxes of 6369 sizes in 1705 images)
     """
-    SizeCounts.of(np.ones((1, 2)), imgsz=imgsz, resize=resize).histogram(1 if step is None else step)  # may refuse
+    SizeCounts.of(np.ones((1, 2)), imgsz=imgsz, resize=resize).histogram(
+        1 if step is None else step
+    )  # checks the options
     shards = _checked(shards)
     read = partial(read_shard, step=step, imgsz=imgsz, split=split, resize=resize)
     if client is None:
         return _merged_in_turn(map(read, with_bar(shards, "reading shards", progress)))
     with _connected(client) as cluster:
-        token = uuid.uuid4().hex  # Dask would take a task of the same name for the same task
+        token = uuid.uuid4().hex  # Dask would treat a task of the same name as the same task
         names = [f"read-{i}-{_name(shard)}-{token}" for i, shard in enumerate(shards)]
         waiting = cluster.map(read, shards, key=names)
-        while len(waiting) > 1:  # what is merged is held by no name here, or the cluster would keep it
+        while len(waiting) > 1:  # no variable refers to merged parts, so the cluster can free them
             firsts = range(0, len(waiting), _MERGED_AT_ONCE)
             waiting = [cluster.submit(SizeCounts.merge, *waiting[i : i + _MERGED_AT_ONCE], pure=False) for i in firsts]
         try:
             return waiting[0].result()
         finally:
-            cluster.cancel(waiting)  # after an error or an interrupt the rest is not wanted
+            cluster.cancel(waiting)  # after an error or an interrupt, stop the remaining tasks
 
 
 def read_shard(shard: Shard, *, step: Optional[float], imgsz: ImageSize, split: str, resize: str) -> SizeCounts:
-    """One shard's sizes with counts; what a worker does. DatasetError with the shard's path."""
+    """Read the sizes of one shard, with counts; a worker calls this. Raises DatasetError with the path of the shard."""
     try:
         if isinstance(shard, SizeCounts):
             sizes = shard
@@ -143,8 +147,8 @@ def read_shard(shard: Shard, *, step: Optional[float], imgsz: ImageSize, split: 
             sizes = read_boxes(shard, imgsz=imgsz, split=split, resize=resize).compress()
         if (sizes.imgsz, sizes.resize) != (check_imgsz(imgsz), resize):
             raise BadValueError(
-                f"its sizes are of imgsz {sizes.imgsz} and resize {sizes.resize}, asked for are "
-                f"{check_imgsz(imgsz)} and {resize}."
+                f"its sizes must have been read with imgsz {check_imgsz(imgsz)} and resize {resize}, got imgsz "
+                f"{sizes.imgsz} and resize {sizes.resize}."
             )
         return sizes if step is None else sizes.histogram(step)
     except (AnchorlibError, OSError) as error:
@@ -157,19 +161,19 @@ def _name(shard: Shard) -> str:
 
 def _checked(shards: Sequence[Shard]) -> list[Shard]:
     if isinstance(shards, (str, os.PathLike, SizeCounts)):
-        raise BadValueError(f"shards must be a list of them, got one: {_name(shards)}.")
+        raise BadValueError(f"shards must be a list, got a single shard: {_name(shards)}. Put it in a list.")
     shards = list(shards)
     if not shards:
-        raise BadValueError("shards must be at least one, got none.")
+        raise BadValueError("shards must have at least one entry, got none.")
     paths = Counter(os.fspath(shard) for shard in shards if not isinstance(shard, SizeCounts))
     for path, times in paths.most_common(1):
         if times > 1:
-            raise BadValueError(f"a shard must be given once, got {path} {times} times.")
+            raise BadValueError(f"each shard must be given only once, got {path} {times} times.")
     return shards
 
 
 def _merged_in_turn(parts: Iterable[SizeCounts]) -> SizeCounts:
-    """One after the other, by a tree: a part waits for another of as many, so that none is merged often."""
+    """Merge parts in a tree: a part waits for another one of as many merges, so that no part is merged often."""
     waiting: list[tuple[int, SizeCounts]] = []
     for part in parts:
         merges = 0
@@ -181,14 +185,14 @@ def _merged_in_turn(parts: Iterable[SizeCounts]) -> SizeCounts:
 
 @contextlib.contextmanager
 def _connected(client: Any) -> Iterator[Any]:
-    """A Dask client: the caller's, or one of our own for an address, closed afterwards."""
+    """Yield a Dask client: the caller's, or a new one for an address, which is closed afterwards."""
     if isinstance(client, str):
         try:
             from distributed import Client
         except ImportError as error:
             raise BackendMissingError(
-                f"a cluster needs Dask, which did not import: {error}. pip install 'anchorlib[dask]', or leave client "
-                "out to read in this process."
+                f"a cluster needs Dask, which did not import: {error}. Run pip install 'anchorlib[dask]', or omit "
+                "client to read in this process."
             ) from error
         with Client(client) as ours:
             yield ours

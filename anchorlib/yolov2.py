@@ -1,4 +1,4 @@
-"""YOLOv2: targets for one layer by the IoU of sizes, and the loss."""
+"""Assign YOLOv2's targets, for one layer by the IoU of sizes, and compute its loss."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ InputSize = Union[int, Sequence[int]]
 
 
 class Yolov2Targets(NamedTuple):
-    """What each anchor of each cell should predict.
+    """Hold what each anchor of each cell should predict.
 
     values : (B, hs * ws * K, 11) float; the row of cell (gj, gi) and anchor k is (gj * ws + gi) * K + k. Columns:
         objectness (1 positive, 0 negative, -1 ignored), class, tx, ty, tw, th, weight (2 - w h; -1 ignored), and the
         box x1, y1, x2, y2 in [0, 1]
-    n_collisions : positives that a later object took the place of
-    n_skipped : objects with a side < 1e-4 of the input, or with their centre outside
+    n_collisions : number of positives that a later object replaced
+    n_skipped : number of objects with a side < 1e-4 of the input, or with their centre outside the image
     """
 
     values: Array
@@ -51,7 +51,7 @@ class Yolov2Targets(NamedTuple):
 def build_targets(
     labels: Sequence[Array], anchors: Array, *, input_size: InputSize, stride: int = 32, ignore_thr: float = 0.5
 ) -> Yolov2Targets:
-    """The anchor that answers for each object, and those that are left alone because they fit well, too.
+    """Assign each object to its best anchor, and mark other anchors that fit well as ignored.
 
     Parameters
     ----------
@@ -59,12 +59,12 @@ def build_targets(
     anchors : (K, 2) float, grid units (pixels / stride)
     input_size : pixels of the square input, or (width, height); multiples of `stride`
     stride : pixels of a cell
-    ignore_thr : an anchor whose size has a greater IoU with the object's, without being the best, is ignored
+    ignore_thr : an anchor that is not the best is ignored if the IoU of its size with the object's is greater than this
 
     Returns
     -------
-    Yolov2Targets, of the framework, dtype and device of the labels. Where two objects want one place, the later wins:
-        its positive or its mark to ignore.
+    Yolov2Targets, of the framework, dtype and device of the labels. If two objects are assigned to one anchor of
+        one cell, the later object wins, whether it makes the anchor positive or ignored.
 
     Raises
     ------
@@ -112,7 +112,7 @@ def build_targets(
 def gt_creator(
     input_size: InputSize, stride: int, label_lists: Sequence[Sequence[Sequence[float]]], anchor_size: Array
 ) -> np.ndarray:
-    """The targets of `build_targets` for lists of labels, as tutorials of YOLOv2 call it.
+    """Build the targets of `build_targets` from lists of labels, with the signature that YOLOv2 tutorials use.
 
     Parameters
     ----------
@@ -144,9 +144,9 @@ def gt_creator(
 
 
 class Yolov2Loss(NamedTuple):
-    """The parts of the loss: each () float, a sum divided by the number of images.
+    """Hold the parts of the loss: each () float, a sum divided by the number of images.
 
-    total : all of them together
+    total : the sum of all parts
     conf, cls, xy, wh, iou : as `loss` describes them
     """
 
@@ -168,7 +168,7 @@ def loss(
     neg_weight: float = 1.0,
     iou: Optional[Array] = None,
 ) -> Yolov2Loss:
-    """How far predictions are from the targets of `build_targets`, with gradient.
+    """Compute the loss of predictions against the targets of `build_targets`, with gradient.
 
     Parameters
     ----------
@@ -176,14 +176,15 @@ def loss(
     cls_logits : (B, R, C) float
     box_logits : (B, R, 4) float: tx and ty before the sigmoid, tw and th
     targets : (B, R, 11) float, `build_targets(..).values`
-    pos_weight, neg_weight : weights of the positives' and the negatives' confidence
-    iou : (B, R) float, the IoU of predicted and wanted box, which SmoothL1 then holds to 1 at the positives
+    pos_weight, neg_weight : weights of the confidence of positives and of negatives
+    iou : (B, R) float, the IoU of predicted and target box; if given, its SmoothL1 distance from 1 at positives is
+        added
 
     Returns
     -------
-    Yolov2Loss, float64 for such `conf_logits` and else float32: confidence (squared error to the objectness), class
-        (cross-entropy), xy (binary cross-entropy), wh (squared error), the last two times the box weight; all but the
-        confidence at positives only. Ignored rows count nowhere.
+    Yolov2Loss, float64 for float64 `conf_logits`, else float32: confidence (squared error to the objectness), class
+        (cross-entropy), xy (binary cross-entropy), wh (squared error). xy and wh are multiplied by the box weight. All
+        parts except the confidence use positives only. Ignored rows do not count.
 
     Raises
     ------
@@ -214,7 +215,7 @@ def loss(
     is_positive, is_negative = (xp.astype(objectness == wanted, targets.dtype) for wanted in (1.0, 0.0))
     error = xp.sigmoid(conf_logits) - is_positive
     conf = xp.sum(error * error * (is_positive * pos_weight + is_negative * neg_weight)) * share
-    conf = as_array(conf, targets.dtype)  # before its zeros are made, which would be float64, too
+    conf = as_array(conf, targets.dtype)  # before zeros_like, which would also be float64
 
     (place,) = xp.nonzero(xp.reshape(objectness == 1.0, (-1,)))
     if not place.shape[0]:
@@ -246,7 +247,7 @@ def _check_classes(classes: HostArray, n_classes: int) -> None:
     if len(bad):
         raise BadValueError(
             f"targets must have classes in [0, {n_classes}), got {classes[bad[0]]:g} in {len(bad)} of {len(classes)} "
-            "positives. Look at the labels, or at the number of classes in cls_logits."
+            "positives. Check the labels, and the number of classes in cls_logits."
         )
 
 
@@ -259,7 +260,7 @@ def _assign(
     n_images: int,
     ignore_thr: float,
 ) -> tuple[Array, int, int]:
-    """The values of Yolov2Targets, and what was counted; `labels` (N, 5) of all images, in order."""
+    """Return the values of Yolov2Targets and both counts; `labels` (N, 5) are those of all images, in order."""
     n_anchors, (ws, hs) = int(anchors.shape[0]), grid
     scale = xp.asarray([float(ws), float(hs)], dtype=labels.dtype, device=xp.device_of(labels))
     centre, size = labels[:, 1:3] * scale, labels[:, 3:5] * scale  # (N, 2), grid units
@@ -304,7 +305,7 @@ def _assign(
 def _positive_values(
     xp: Namespace, labels: Array, centre: Array, cell: Array, size: Array, owner: Array, anchors: Array
 ) -> Array:
-    """(S, 11): the row of each pair of object and anchor, were it positive."""
+    """Return (S, 11): the row that each pair of object and anchor has if it is positive."""
     labels, centre, cell, size = (xp.take(x, owner, axis=0) for x in (labels, centre, cell, size))
     weight = 2 - labels[:, 3:4] * labels[:, 4:5]
     corners = cxcywh_to_xyxy(labels[:, 1:])

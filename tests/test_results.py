@@ -94,7 +94,7 @@ def test_the_dict_of_a_fit_has_anchors_of_all_digits_and_the_score(results):
 
 def test_the_dict_of_targets_has_their_rows(results):
     columns = results["targets"].to_dict()
-    assert set(columns) == {"cls", "box", "image", "anchor", "gj", "gi", "anchor_wh"}
+    assert set(columns) == {"cls", "box", "image", "anchor", "gj", "gi", "anchor_wh", "target"}
     assert set(columns["cls"]) == {1, 2}
     assert {len(column) for column in columns.values()} == {len(columns["cls"])}
 

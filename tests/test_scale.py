@@ -102,9 +102,9 @@ def test_sizes_in_memory_are_shards_too(shards):
 @pytest.mark.parametrize(
     ("shards", "options", "message"),
     [
-        ([], {}, "shards must be at least one"),
-        (BCCD, {}, "shards must be a list of them, got one: tests/data/bccd"),
-        ([BCCD, TACO, BCCD], {}, "must be given once, got tests/data/bccd 2 times"),
+        ([], {}, "shards must have at least one entry"),
+        (BCCD, {}, "shards must be a list, got a single shard: tests/data/bccd"),
+        ([BCCD, TACO, BCCD], {}, "must be given only once, got tests/data/bccd 2 times"),
         (["nowhere"], {"imgsz": 0}, "imgsz must be"),
         (["nowhere"], {"resize": "crop"}, "resize must be"),
         (["nowhere"], {"step": 0.3}, "step must be 1, 1/2"),
@@ -125,7 +125,9 @@ def test_a_shard_that_cannot_be_read_is_named(tmp_path):
 
 
 def test_saved_sizes_of_another_imgsz_are_refused_by_name(shards):
-    with pytest.raises(DatasetError, match=r"0\.npz: its sizes are of imgsz \(640, 640\) and resize letterbox, asked"):
+    with pytest.raises(
+        DatasetError, match=r"0\.npz: its sizes must have been read with imgsz \(320, 320\) and resize l"
+    ):
         sizes_from_shards(shards[0][2:], imgsz=320)
 
 

@@ -1,4 +1,4 @@
-"""Targets and losses: which predictions answer for which object, and how far off they are."""
+"""Assign targets to predictions, and compute the loss of predictions."""
 
 from anchorlib.training.compute_loss import ComputeLoss
 from anchorlib.training.losses import (

@@ -1,4 +1,4 @@
-"""YOLOv5's loss of a batch: boxes, objectness and classes, with gradient."""
+"""Compute YOLOv5's loss of a batch: boxes, objectness and classes, with gradient."""
 
 from __future__ import annotations
 
@@ -35,32 +35,32 @@ class LayerLoss(NamedTuple):
 
 
 class ComputeLoss:
-    """The training loss of a YOLOv5 model.
+    """Compute the training loss of a YOLOv5 model.
 
     Parameters
     ----------
     model : has `hyp`, a dict of cls_pw, obj_pw, fl_gamma, anchor_t, box, obj, cls and perhaps label_smoothing; its
         `model[-1]` (or that of `model.module`) has anchors (L, A, 2) in grid units, stride (L,), na, nl and nc
-    autobalance : weigh the layers' objectness so that all come to what stride 16 gives; reads a value of each layer at
-        each call, for which CUDA has to wait
-    bbox_iou_optim : accepted for one-yolov5, whose fused kernels it asks for; the result is the same
-    validate : look for rows of `targets` with values that are not finite, too; classes and images out of range are
-        refused in any case where the targets are in host memory
-    four_items : the items are (box, obj, cls, total), as YOLOv5 <= 5.0 and YOLOv7 expect them
-    reuse_grad_buffer : keep the memory of the gradients of `p` from one step to the next (torch). The fill of that
-        memory is most of the time of a step with few targets. Hazard: the gradients of one step are overwritten by
-        the next. Not for a retained graph, two losses in one backward, or code that keeps `p[i].grad` or a hook's
-        gradient.
+    autobalance : rescale the objectness weights so that every layer's loss matches that of stride 16. Synchronises with
+        the GPU once per layer.
+    bbox_iou_optim : accepted for one-yolov5, where it selects fused kernels; the result is the same
+    validate : also reject rows with non-finite values. Out-of-range classes and images are always rejected if `targets`
+        is in host memory.
+    four_items : return the items (box, obj, cls, total), as YOLOv5 <= 5.0 and YOLOv7 expect them
+    reuse_grad_buffer : reuse the memory of the gradients of `p` in the next step (torch). With few targets, filling
+        that memory takes most of the time of a step. Danger: each step overwrites the gradients of the step before. Do
+        not use it with a retained graph, with two losses in one backward, or with code that keeps `p[i].grad` or the
+        gradient of a hook.
 
     Attributes
     ----------
-    As forks read and set them: balance (list), ssi (index of stride 16), gr (share of the IoU in the objectness
+    Forks read and set these: balance (list), ssi (index of stride 16), gr (share of the IoU in the objectness
     target), hyp, autobalance, cp, cn (class targets), BCEcls, BCEobj (callables), anchors (the model's own array), na,
-    nc, nl, device; sort_obj_iou (of the class): where rows share a cell, the largest IoU wins and not the last row.
+    nc, nl, device; sort_obj_iou (of the class): if rows share a cell, the largest IoU wins, not the last row.
 
     Raises
     ------
-    ModelError : the model has no such parts
+    ModelError : the model lacks one of these parts
     """
 
     sort_obj_iou = False
@@ -108,11 +108,11 @@ class ComputeLoss:
         self._memory: list[Optional[dict[str, Any]]] = [{} if reuse_grad_buffer else None for _ in range(self.nl)]
 
     def __call__(self, p: Sequence[Array], targets: Array) -> tuple[Array, Array]:
-        """The loss of a batch.
+        """Compute the loss of a batch of predictions.
 
         Parameters
         ----------
-        p : L arrays (B, A, ny, nx, 5 + C) of logits: x, y, w, h, objectness, classes; any floating dtype, and with
+        p : L arrays (B, A, ny, nx, 5 + C) of logits: x, y, w, h, objectness, classes; any floating dtype, with
             at least one image and one cell
         targets : (T, 6) float: image, class, cx, cy, w, h, boxes in [0, 1]; on the device of `p`
 
@@ -166,12 +166,12 @@ class ComputeLoss:
         everything = sum(gained[1:], gained[0])
         items = xp.stack([*gained, everything] if self.four_items else gained)
         total = xp.reshape(everything * int(p[0].shape[0]), (1,))
-        return as_float(total, dtype), xp.detach(as_float(items, dtype))  # NumPy 1 makes float64 of scalars
+        return as_float(total, dtype), xp.detach(as_float(items, dtype))  # NumPy 1 turns scalars into float64
 
     def build_targets(
         self, p: Sequence[Array], targets: Array
     ) -> tuple[list[Array], list[Array], list[tuple[Array, Array, Array, Array]], list[Array]]:
-        """YOLOv5's form of `anchorlib.build_targets`: classes, boxes, (image, anchor, gj, gi) and anchors, by layer."""
+        """Return targets in YOLOv5's layout, by layer: classes, boxes, (image, anchor, gj, gi) and anchors."""
         layers = self._targets(p, targets)
         return (
             [layer.cls for layer in layers],
@@ -181,7 +181,7 @@ class ComputeLoss:
         )
 
     def _targets(self, p: Sequence[Array], targets: Array, *, used: bool = False) -> list[LayerTargets]:
-        """What `build_targets` gives; where it is `used` to index, a number out of range must not get through."""
+        """Return the result of `build_targets`; if it is `used` as indices, refuse images and classes out of range."""
         self._check_predictions(p)
         self._check_rows(p, targets, used=used)
         return build_targets(targets, self.anchors, [layer.shape[2:4] for layer in p], thr=self.hyp["anchor_t"])
@@ -196,20 +196,20 @@ class ComputeLoss:
             wanted = (n_anchors, self._n_columns)
             if len(layer.shape) != 5 or (layer.shape[1], layer.shape[4]) != wanted or 0 in layer.shape:
                 raise ShapeError(
-                    f"p[{i}] must have shape (B, {wanted[0]}, ny, nx, {wanted[1]}), and no side 0, "
+                    f"p[{i}] must have shape (B, {wanted[0]}, ny, nx, {wanted[1]}), with no side of 0, "
                     f"got {tuple(layer.shape)}."
                 )
 
     def _check_rows(self, p: Sequence[Array], targets: Array, *, used: bool) -> None:
         """Check the values of `targets`: where they are `used` to index, a number out of range must not get through."""
-        n_classes = self.nc if self.nc > 1 else None  # the class of a single-class model is not used
+        n_classes = self.nc if self.nc > 1 else None  # a single-class model does not use the class
         if self.validate:
             check_targets(targets, p[0].shape[0], n_classes)
         elif used and namespace_of(targets).in_host_memory(targets):
             check_targets(targets[:, :2], p[0].shape[0], n_classes)
 
     def _class_loss(self, xp: Namespace, logits: Array, cls: Array) -> Array:
-        """The mean over (M, C): the target is `cn` everywhere, and `cp` at the class."""
+        """Return the mean over (M, C): the target is `cp` at the class of a row, and `cn` elsewhere."""
         bce = self.BCEcls
         plain = type(bce) is BCEWithLogitsLoss and bce.reduction == "mean"
         if plain and (bce.pos_weight is None or (isinstance(bce.pos_weight, float) and bce.pos_weight == 1)):
@@ -217,7 +217,7 @@ class ComputeLoss:
         return bce(logits, one_hot(xp, logits, cls, self.cp, self.cn))
 
     def _objectness_targets(self, xp: Namespace, iou: Array, cells: Array, n_cells: int) -> Array:
-        """(n_cells,): the IoU where a row has its cell, else 0."""
+        """Return (n_cells,): the IoU of the row in each cell, and 0 in cells without a row."""
         value, cells = on_host(iou, cells)
         host = namespace_of(value)
         value = host.maximum(value, host.zeros_like(value))
@@ -231,7 +231,7 @@ class ComputeLoss:
 
 
 def _iou(xp: Namespace, logits: Array, layer: LayerTargets) -> Array:
-    """(M,) CIoU of the boxes that `logits` (M, 4) predict and those wanted, in grid units."""
+    """Return (M,) CIoU of the boxes that `logits` (M, 4) predict with the target boxes, in grid units."""
     part = xp.sigmoid(logits)
     size = part[:, 2:] * 2
     boxes = xp.concat([part[:, :2] * 2 - 0.5, size * size * xp.astype(layer.anchor_wh, logits.dtype)], axis=1)

@@ -1,7 +1,7 @@
-"""Binary cross-entropy and what detectors make of it: blurred, focal, quality focal. With gradient where there is one.
+"""Compute binary cross-entropy and the losses that detectors build on it: blurred, focal and quality focal.
 
-Logits of 16 bits and whole numbers are computed with in float32. Another shape than (..., n), or two of them, is a
-ShapeError.
+The losses have a gradient if the framework has one. Integers and 16-bit logits are cast to float32. Arguments of
+different shapes raise ShapeError.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _REDUCTIONS = ("mean", "sum", "none")
 
 
 def smooth_bce(eps: float = 0.1) -> tuple[float, float]:
-    """The class targets (positive, negative) of label smoothing.
+    """Return the class targets (positive, negative) of label smoothing.
 
     >>> smooth_bce(0.1)
     (0.95, 0.05)
@@ -28,7 +28,7 @@ def smooth_bce(eps: float = 0.1) -> tuple[float, float]:
 
 
 class BCEWithLogitsLoss:
-    """Binary cross-entropy of logits.
+    """Compute the binary cross-entropy of logits.
 
     pos_weight : weight of the positive part, a number or an array that broadcasts
     reduction : "mean", "sum" or "none"
@@ -44,7 +44,7 @@ class BCEWithLogitsLoss:
         self.reduction = reduction
 
     def __call__(self, pred: Array, true: Array) -> Array:
-        """The loss of logits `pred` (..., n) against `true` of that shape, in [0, 1]: (), or (..., n) unreduced."""
+        """Return the loss of logits `pred` (..., n) against `true` (..., n) in [0, 1]: (), or (..., n) for "none"."""
         xp, pred, true = _as_floats(pred, true)
         weight = self.pos_weight
         if isinstance(weight, (int, float)):
@@ -53,9 +53,9 @@ class BCEWithLogitsLoss:
 
 
 class BCEBlurWithLogitsLoss:
-    """Binary cross-entropy that forgives what may be a missing label: a confident prediction where the target is 0.
+    """Compute binary cross-entropy with less weight on likely missing labels: confident predictions with target 0.
 
-    alpha : how sharply the weight falls to 0 as the prediction nears 1
+    alpha : the smaller, the closer to 1 a prediction must be for its weight to fall
 
     >>> float(BCEBlurWithLogitsLoss()(np.asarray([9.0]), np.asarray([0.0])).round(4))
     0.0221
@@ -66,7 +66,7 @@ class BCEBlurWithLogitsLoss:
         self.alpha = alpha
 
     def __call__(self, pred: Array, true: Array) -> Array:
-        """The mean over logits `pred` (..., n) against `true` of that shape, in [0, 1]: ()."""
+        """Return the mean loss of logits `pred` (..., n) against `true` (..., n) in [0, 1]: ()."""
         xp, pred, true = _as_floats(pred, true)
         loss = self.loss_fcn(pred, true)
         excess = xp.sigmoid(pred) - true
@@ -74,11 +74,12 @@ class BCEBlurWithLogitsLoss:
 
 
 class FocalLoss:
-    """Another loss, weighted down where the prediction is right already.
+    """Reduce the weight of another loss for predictions that are already right.
 
-    loss_fcn : BCEWithLogitsLoss, or any callable with a `reduction`, which is taken over and set to "none" there
-    gamma : how fast the weight falls
-    alpha : weight of the positives; 1 - alpha that of the negatives
+    loss_fcn : BCEWithLogitsLoss, or any callable with a `reduction`. FocalLoss uses that reduction itself, and sets
+        that of `loss_fcn` to "none".
+    gamma : exponent; the greater, the faster the weight falls
+    alpha : weight of positives; negatives have the weight 1 - alpha
 
     Source: Lin et al., "Focal Loss for Dense Object Detection", 2017.
 
@@ -94,7 +95,7 @@ class FocalLoss:
         self.loss_fcn.reduction = "none"
 
     def __call__(self, pred: Array, true: Array) -> Array:
-        """The loss of logits `pred` (..., n) against `true` of that shape, in [0, 1]: (), or (..., n) unreduced."""
+        """Return the loss of logits `pred` (..., n) against `true` (..., n) in [0, 1]: (), or (..., n) for "none"."""
         xp, pred, true = _as_floats(pred, true)
         loss = self.loss_fcn(pred, true)
         alpha = true * self.alpha + (1 - true) * (1 - self.alpha)
@@ -106,7 +107,7 @@ class FocalLoss:
 
 
 class QFocalLoss(FocalLoss):
-    """Focal loss for targets between 0 and 1: the weight falls with the distance from the target.
+    """Compute the focal loss for targets between 0 and 1: the weight grows with the distance from the target.
 
     Source: Li et al., "Generalized Focal Loss", 2020.
 
@@ -119,13 +120,13 @@ class QFocalLoss(FocalLoss):
 
 
 def one_hot(xp: Namespace, logits: Array, cls: Array, positive: float, negative: float) -> Array:
-    """(M, C) like `logits`: `negative` everywhere, and `positive` at the class of the row, in [0, C).
+    """Return (M, C) like `logits`: `positive` at the class of each row, in [0, C), and `negative` elsewhere.
 
-    A class beyond counts as the nearest there is: on a device nobody waits to refuse it, and it stays in its row.
+    A class outside the range counts as the nearest valid class: refusing it would wait for the device.
     """
     n_rows, n_classes = logits.shape
     device = xp.device_of(logits)
-    # Put, not compared with a row of classes: OneFlow takes 100 times as long for a comparison that broadcasts.
+    # Values are put, not compared with a row of classes: OneFlow takes 100 times as long for a broadcast comparison.
     cls = xp.clip(xp.astype(cls, xp.int64), min=0, max=n_classes - 1)
     place = xp.arange(n_rows, dtype=xp.int64, device=device) * n_classes + cls
     flat = xp.full((n_rows * n_classes,), negative, dtype=logits.dtype, device=device)
@@ -134,9 +135,9 @@ def one_hot(xp: Namespace, logits: Array, cls: Array, positive: float, negative:
 
 
 def class_bce(logits: Array, cls: Array, positive: float, negative: float) -> tuple[Array, Array]:
-    """Mean binary cross-entropy of `logits` (M, C) against `one_hot`, and its gradient. M > 0.
+    """Return the mean binary cross-entropy of `logits` (M, C) against `one_hot`, and its gradient; M > 0.
 
-    In blocks of rows: several arrays of the size of all rows would be made otherwise, which costs more than the sums.
+    It works on blocks of rows: temporary arrays for all rows at once would cost more time than the sums.
     """
     xp = namespace_of(logits)
     block = _ROWS_ON_HOST if xp.in_host_memory(logits) else logits.shape[0]
@@ -152,12 +153,12 @@ def class_bce(logits: Array, cls: Array, positive: float, negative: float) -> tu
 
 
 def as_array(value: Array, dtype: Any) -> Array:
-    """A sum as an array () of `dtype`: NumPy makes a scalar of it, and before version 2 a float64 of its products."""
+    """Return a sum as an array () of `dtype`: a NumPy scalar would turn products into float64 before NumPy 2."""
     return np.asarray(value, dtype=dtype) if isinstance(value, np.generic) else value
 
 
 def _as_floats(pred: Array, true: Array) -> tuple[Namespace, Array, Array]:
-    """The namespace, `pred` as floats of 32 bits or more, and `true`, which must have its shape, in the same dtype."""
+    """Return the namespace, `pred` with at least 32 bits, and `true` in the same dtype; their shapes must be equal."""
     xp = namespace_of(pred=pred, true=true)
     check_shape(tuple(pred.shape) or ("n",), pred=pred, true=true)
     pred = widen(pred)

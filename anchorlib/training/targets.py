@@ -1,13 +1,12 @@
-"""Which predictions answer for which object: YOLOv5's assignment of targets to cells and anchors.
+"""Assign targets to cells and anchors as YOLOv5 does.
 
-All layers are assigned together: a mask (layer, neighbour, anchor, target) says which rows there are, and its entries
-in row-major order are the rows in YOLOv5's order. What decides is exact in float32 (products, divisions, floors,
-comparisons), so every backend and device gives the same bits.
+All layers are assigned together. A mask (layer, neighbour, anchor, target) marks the rows of the result; its marked
+entries in row-major order are the rows in YOLOv5's order. The decisions use only float32 operations that every backend
+and device rounds in the same way (products, divisions, floors, comparisons), so the result is bit-identical.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple, Optional, Union
@@ -17,23 +16,14 @@ import numpy as np
 from anchorlib.arrays import Array, Namespace, check_number, check_shape, check_thr, describe, is_integer
 from anchorlib.backends import namespace_of, on_host
 from anchorlib.errors import BadValueError, ShapeError
-from anchorlib.results import counted, table
+from anchorlib.results import Result, Row, counted
 
 #: Own cell, then left, up, right and down: `offset` times this (x, y) is subtracted from the centre before truncation.
 _STEPS = ((0.0, 0.0), (1.0, 0.0), (0.0, 1.0), (-1.0, 0.0), (0.0, -1.0))
 _COLUMNS = ("image", "class", "cx", "cy", "w", "h")
 
 
-class LayerTargets(NamedTuple):
-    """What one layer's predictions should be: a row for each prediction that answers for an object.
-
-    cls : (M,) int64, class
-    box : (M, 4) float32, centre relative to the cell's corner, and size, in grid units
-    image, anchor, gj, gi : (M,) int64, where the prediction lies: p[image, anchor, gj, gi]
-    anchor_wh : (M, 2) float32, the anchor in grid units
-    target : (M,) int64, the row of `targets` that the object has
-    """
-
+class _Columns(NamedTuple):
     cls: Array
     box: Array
     image: Array
@@ -43,19 +33,28 @@ class LayerTargets(NamedTuple):
     anchor_wh: Array
     target: Array
 
-    def to_dict(self) -> dict[str, Any]:
-        """The columns by name, as lists."""
-        return {name: namespace_of(column).to_numpy(column).tolist() for name, column in self._asdict().items()}
 
-    def to_json(self, indent: Optional[int] = None) -> str:
-        """`to_dict` as JSON."""
-        return json.dumps(self.to_dict(), indent=indent)
+class LayerTargets(_Columns, Result):
+    """Hold the targets of one layer: one row for each prediction that is assigned to an object.
+
+    cls : (M,) int64, class
+    box : (M, 4) float32, centre relative to the cell's corner, and size, in grid units
+    image, anchor, gj, gi : (M,) int64, the indices of the prediction: p[image, anchor, gj, gi]
+    anchor_wh : (M, 2) float32, the anchor in grid units
+    target : (M,) int64, the object's row in `targets`
+    """
+
+    __slots__ = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the columns by name, as lists."""
+        return {name: namespace_of(column).to_numpy(column).tolist() for name, column in self._asdict().items()}
 
     def __repr__(self) -> str:
         return f"LayerTargets({counted(self.cls.shape[0], 'row')}, {namespace_of(self.cls).name})"
 
-    def _repr_html_(self) -> str:
-        return table((name, describe(column)) for name, column in self._asdict().items())
+    def _table_rows(self) -> list[Row]:
+        return [(name, describe(column)) for name, column in self._asdict().items()]
 
 
 def build_targets(
@@ -69,30 +68,33 @@ def build_targets(
     n_images: Optional[int] = None,
     n_classes: Optional[int] = None,
 ) -> list[LayerTargets]:
-    """The predictions that answer for each object, layer by layer.
+    """Assign each target to predictions, layer by layer.
 
-    An anchor answers for an object if no side of the two differs by a factor of `thr` or more. With it answer the
-    object's own cell and those of its neighbours (left or right, up or down) that are nearer than half a cell.
+    An anchor matches a target if neither side differs by a factor of `thr` or more. It is assigned in the target's own
+    cell and in the adjacent cells (one horizontal, one vertical) whose border is less than `offset` cells away.
 
     Parameters
     ----------
     targets : (T, 6) float: image, class, cx, cy, w, h, boxes in [0, 1] of the image; taken as float32. T may be 0.
-    anchors : (L, A, 2) float, grid units (pixels / stride), sides > 0; a list of (A_l, 2) where the numbers differ
+    anchors : (L, A, 2) float, grid units (pixels / stride), sides > 0; a list of (A_l, 2) if the layers have
+        different numbers of anchors
     shapes : L pairs (ny, nx), rows and columns of each layer's grid
     thr : ratio limit > 1, strict (YOLOv5's anchor_t)
     offset : in [0, 1], cells; a neighbour is assigned if its border is less than `offset` away. 0: no neighbours;
         1: all four neighbours in the grid, as for YOLOv7's auxiliary heads
-    validate : refuse rows with an entry that is not finite, an image or class that is not a whole number, is below 0 or
-        is not below `n_images`, `n_classes` (where given). It reads the values: on CUDA that waits for the device.
+    validate : refuse rows with an entry that is not finite, or with an image or class that is not an integer >= 0 and
+        below `n_images` or `n_classes`. It reads the values, so on CUDA it waits for the device.
+    n_images, n_classes : limits for `validate`; no limit if not given
 
     Returns
     -------
-    L LayerTargets, of the framework and on the device of `targets`. Rows: all own cells, then left, up, right, down; in
-    each by anchor, then in the order of `targets`. The same bits on every backend and device.
+    L LayerTargets, of the framework and on the device of `targets`. First come the rows of all own cells, then left,
+    up, right, down; each of these is sorted by anchor, then in the order of `targets`. The rows are bit-identical on
+    every backend and device.
 
     Raises
     ------
-    ShapeError : wrong shapes, no layer, another number of `shapes` than of layers, or a side < 0 in them
+    ShapeError : wrong shapes, no layer, a number of `shapes` that differs from the number of layers, or a grid side < 0
     BadValueError : thr <= 1; offset outside [0, 1]; with `validate`, the first row that cannot be used
     BackendMixError, ArrayTypeError
 
@@ -132,7 +134,7 @@ def build_targets(
     host = namespace_of(targets)
     targets, anchors = (x if x.dtype == host.float32 else host.astype(x, host.float32) for x in (targets, anchors))
     plan = _plan(host, host.device_of(targets), grids, int(anchors.shape[1]), offset)
-    with np.errstate(divide="ignore", over="ignore", invalid="ignore"):  # boxes that are not finite match nothing
+    with np.errstate(divide="ignore", over="ignore", invalid="ignore"):  # boxes with NaN or infinity match nothing
         rows, ends = _assign(host, targets, anchors, plan, limits, offset)
     layers = [_layer(rows, start, end) for start, end in zip(ends, ends[1:])]
     if host is not xp:
@@ -142,7 +144,7 @@ def build_targets(
 
 
 def check_targets(targets: Array, n_images: Optional[int] = None, n_classes: Optional[int] = None) -> None:
-    """Every row of `targets` (T, up to 6) can be trained on; if not, an error that names the first that cannot."""
+    """Refuse `targets` (T, up to 6) if a row cannot be used for training; the error shows the first such row."""
     rows = namespace_of(targets).to_numpy(targets)
     limits = {"image": n_images, "class": n_classes}
     for column, name in enumerate(_COLUMNS[: rows.shape[1]]):
@@ -150,31 +152,31 @@ def check_targets(targets: Array, n_images: Optional[int] = None, n_classes: Opt
         bad = ~np.isfinite(values)
         if name in limits:
             limit = limits[name]
-            wanted = "a whole number >= 0" if limit is None else f"a whole number in [0, {limit})"
+            wanted = "an integer >= 0" if limit is None else f"an integer in [0, {limit})"
             bad |= (values < 0) | (values != np.floor(values))
             bad |= values >= (np.inf if limit is None else limit)
         if bad.any():
             row = int(np.flatnonzero(bad)[0])
             raise BadValueError(
                 f"targets must have {wanted} as {name} (column {column}), got {values[row]:g} in row {row}: "
-                f"{rows[row].tolist()}; {int(bad.sum())} of {len(rows)} rows are like that. Look at its labels."
+                f"{rows[row].tolist()}; {int(bad.sum())} of {len(rows)} rows are wrong. Check the labels of that image."
             )
 
 
 class _Plan(NamedTuple):
-    """What depends on the grids and the number of anchors alone. A code stands for a (layer, neighbour, anchor)."""
+    """Hold what depends only on the grids and the number of anchors; a code numbers a (layer, neighbour, anchor)."""
 
     grid: Array  # (4, L, 1) float32: nx, ny, nx, ny
     zero: Array  # (1, 1) float32
     codes: Array  # (codes + 1,) int64: 0, 1, 2 ...
-    before: Array  # (2, codes) int64: the code, and the code less its layer
+    before: Array  # (2, codes) int64: the code, and the code minus its layer
     anchor: Array  # (codes,) int64, in its layer
     row: Array  # (codes,) int64, of the anchor among those of all layers
     step_last: Array  # (4, codes) float32: the neighbour's step in x and y, then the grid's last column and last row
 
 
 def _pairs(shapes: Sequence[Sequence[int]]) -> tuple[tuple[int, ...], ...]:
-    """What a plan is known by; its sides are looked at where it is made."""
+    """Return the shapes as tuples, the key of a plan; `_plan` checks their sides."""
     try:
         return tuple(map(tuple, shapes))
     except TypeError:
@@ -185,7 +187,7 @@ def _pairs(shapes: Sequence[Sequence[int]]) -> tuple[tuple[int, ...], ...]:
 def _plan(xp: Namespace, device: str, shapes: tuple[tuple[int, ...], ...], n_anchors: int, offset: float) -> _Plan:
     for i, pair in enumerate(shapes):
         if len(pair) != 2 or not all(is_integer(side, 0) for side in pair):
-            raise ShapeError(f"shapes[{i}] must be (ny, nx), two whole numbers >= 0, got {pair!r}.")
+            raise ShapeError(f"shapes[{i}] must be (ny, nx), two integers >= 0, got {pair!r}.")
     sizes = np.asarray([(nx, ny) for ny, nx in shapes], dtype=np.float32)
     layer, neighbour, anchor = np.indices((len(shapes), len(_STEPS), n_anchors)).reshape(3, -1)
     codes = np.arange(len(layer) + 1)
@@ -205,7 +207,7 @@ def _plan(xp: Namespace, device: str, shapes: tuple[tuple[int, ...], ...], n_anc
 
 @lru_cache(maxsize=16)
 def _limits(thr: float) -> tuple[float, float]:
-    """thr as a float32, and the least float32 r with 1 / r < thr: a comparison in place of a division and one."""
+    """Return thr as float32, and the least float32 r with 1 / r < thr: comparing with r saves a division."""
     one, limit = np.float32(1), np.float32(check_thr(thr))
     ratio = np.nextafter(one / limit, np.float32(0))
     while not one / ratio < limit:
@@ -216,9 +218,9 @@ def _limits(thr: float) -> tuple[float, float]:
 def _assign(
     xp: Namespace, targets: Array, anchors: Array, plan: _Plan, limits: tuple[float, float], offset: float
 ) -> tuple[_Rows, list[int]]:
-    """The rows of all layers together, and where each layer's begin and end; from float32 arrays in one place.
+    """Return the rows of all layers, and where the rows of each layer begin and end; all arrays are float32.
 
-    Coordinates lie in rows, (2, M) and (4, M): NumPy is several times slower along a last axis of 2 or 4.
+    Coordinates are rows, (2, M) and (4, M): NumPy is several times slower along a last axis of 2 or 4.
     """
     n_anchors, n_targets = anchors.shape[1], targets.shape[0]
     columns = targets.T[:, None, :]
@@ -230,7 +232,7 @@ def _assign(
     mask = matches[:, None, :, :] & near[:, :, None, :]  # (L, 5, A, T)
     (found,) = xp.nonzero(xp.reshape(mask, (-1,)))  # (M,)
 
-    # The rows are sorted by code: what depends on the code alone is repeated, which is several times faster than taken.
+    # The rows are sorted by code: columns that depend only on the code are repeated, which is faster than take.
     ends, n_rows = xp.searchsorted(found, plan.codes * n_targets), found.shape[0]  # (codes + 1,)
     counts = ends[1:] - ends[:-1]
     target, place = found - xp.repeat_each(plan.before * n_targets, counts, n_rows)  # in T, and in (L, T)
@@ -251,7 +253,7 @@ def _assign(
 
 
 class _Rows(NamedTuple):
-    """The rows of all layers."""
+    """Hold the rows of all layers."""
 
     whole: Array  # (6, M) int64: image, class, gi, gj, anchor, row of `targets`
     box: Array  # (4, M) float32
@@ -259,21 +261,24 @@ class _Rows(NamedTuple):
 
 
 def _layer(rows: _Rows, start: int, end: int) -> LayerTargets:
-    """The rows of one layer, as views."""
+    """Return the rows of one layer, as views."""
     image, cls, gi, gj, anchor, target = (rows.whole[i, start:end] for i in range(6))
     return LayerTargets(cls, rows.box[:, start:end].T, image, anchor, gj, gi, rows.anchor_wh[start:end], target)
 
 
 def _near(xp: Namespace, centre: Array, grid: Array, offset: float) -> Array:
-    """(L, 5, T) bool: own cell, left, up, right, down: neighbours in the grid that are nearer than `offset`."""
+    """Return (L, 5, T) bool: own cell, left, up, right, down.
+
+    A neighbour is True if it is in the grid and its border is nearer than `offset`.
+    """
     distance = xp.concat([centre, grid - centre], axis=0)  # (4, L, T): to the left, top, right and bottom border
     part = distance - xp.floor(distance)
-    own = part[:1] + part[1:2] >= 0  # not where the centre is infinite or NaN: infinity minus itself is NaN
+    own = part[:1] + part[1:2] >= 0  # False if the centre is infinite or NaN: infinity minus itself is NaN
     return xp.permute_dims(xp.concat([own, own & (part < offset) & (distance > 1.0)], axis=0), (1, 0, 2))
 
 
 def _one_array(anchors: Union[Array, Sequence[Array]]) -> Array:
-    """(L, A, 2) of a list with layers of different numbers: an anchor without end fills up, and matches nothing."""
+    """Stack a list of layers to (L, A, 2): infinite anchors, which match nothing, fill up the shorter layers."""
     if not isinstance(anchors, (list, tuple)):
         return anchors
     if not anchors:

@@ -177,10 +177,10 @@ def test_build_targets_on_the_array_matches_the_loop_bit_for_bit(backend, case):
 @pytest.mark.parametrize(
     ("column", "value", "message"),
     [
-        (0, 4, r"whole number in \[0, 4\) as image .* got 4 in row 2"),
+        (0, 4, r"integer in \[0, 4\) as image .* got 4 in row 2"),
         (0, -1, "as image"),
         (0, 0.5, "as image"),
-        (1, 3, r"whole number in \[0, 3\) as class .* got 3 in row 2"),
+        (1, 3, r"integer in \[0, 3\) as class .* got 3 in row 2"),
         (1, np.nan, "as class"),
         (2, np.nan, "finite number as cx .* got nan in row 2"),
         (5, np.inf, "finite number as h"),
@@ -308,7 +308,7 @@ def test_float64_is_taken_as_float32(backend):
 @pytest.mark.parametrize("value", [np.inf, np.nan])
 def test_validate_refuses_a_class_that_is_not_finite(backend, value):
     targets = np.asarray([[0, value, 0.5, 0.5, 0.5, 0.5]], np.float32)
-    with pytest.raises(BadValueError, match="a whole number >= 0 as class"):
+    with pytest.raises(BadValueError, match="an integer >= 0 as class"):
         rows_of(backend, targets, validate=True)
 
 
