@@ -1,5 +1,6 @@
 """Fixtures: every test that takes `xp` runs once per backend and device asked for with --backends.
 
+    pytest -m fast                           some tests of every room, in under a minute
     pytest                                   every framework that is installed, on the CPU, and what CUDA there is
     pytest --backends numpy,torch,torch:cuda these, and a failure if one of them is not there
     pytest --extras dask,browser             the extras of pyproject.toml to test; without it, those installed
@@ -10,14 +11,17 @@ A backend or an extra that is asked for and does not load fails every test that 
 from __future__ import annotations
 
 import importlib.util
+from pathlib import Path
 
 import pytest
 from helpers import chromium
+from helpers.fast_tests import FAST
 
 from anchorlib import backends
 from anchorlib.backends import FRAMEWORKS, host_views
 from anchorlib.verify import Target
 
+ROOT = Path(__file__).parent.parent
 #: An extra that tests need -> whether it is here, with what it needs beside Python.
 EXTRAS = {
     "dask": lambda: importlib.util.find_spec("distributed") is not None,
@@ -52,6 +56,14 @@ def _extras_asked_for(config):
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "needs(*names): where all these backends and extras are asked for")
+
+
+def pytest_collection_modifyitems(items):
+    """Mark the tests of helpers/fast_tests.py, so that `pytest -m fast` runs some tests of every room."""
+    for item in items:
+        file, function = item.path.relative_to(ROOT).as_posix(), getattr(item, "originalname", item.name)
+        if file in FAST or f"{file}::{function}" in FAST:
+            item.add_marker("fast")
 
 
 def pytest_runtest_setup(item):

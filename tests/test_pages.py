@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from helpers.fast_tests import FAST
 
 from anchorlib.cli import main
 
@@ -102,6 +103,21 @@ def test_a_page_has_no_block_that_nobody_runs(page):
         assert language in ("python", "bash", "yaml", *NO_CODE), text
         if language == "yaml":
             assert yaml.safe_load(text)
+
+
+def test_the_fast_tests_that_contributing_names_exist_in_every_room():
+    for entry in FAST:
+        file, _, function = entry.partition("::")
+        assert f"def {function or 'test_'}" in (ROOT / file).read_text(encoding="utf-8"), entry
+    rooms = {path.parent.name for path in (ROOT / "tests").glob("*/test_*.py")}
+    assert rooms == {Path(entry).parent.name for entry in FAST} - {"tests"}
+
+
+def test_the_architecture_page_names_every_room():
+    tree = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8").split("```")[1]
+    rooms = {path.parent.name for path in (ROOT / "anchorlib").rglob("__init__.py")}
+    modules = {path.name for path in (ROOT / "anchorlib").glob("*.py")}
+    assert not [name for name in {f"{room}/" for room in rooms} | modules if f" {name} " not in tree.replace("\n", " ")]
 
 
 def test_the_readme_shows_both_ways_to_use_it():
