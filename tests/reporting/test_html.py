@@ -68,7 +68,7 @@ def test_the_page_shows_all_that_was_measured():
     report = small_report()
     page = Page(page_of(report, fit_curve(report.boxes.wh, range(1, 5))))
     assert page.sections == SECTIONS
-    for told in (
+    for expected in (
         "2 images, 4 boxes",
         "a poor fit",
         "best possible recall 0.7500 COCO's: 0.5000",
@@ -82,7 +82,7 @@ def test_the_page_shows_all_that_was_measured():
         "None found.",
         "anchorlib 1.0",
     ):
-        assert told in page.text, told
+        assert expected in page.text, expected
     assert len(page.of("path", "mark")) > 4
     assert len(page.of("svg", "chart")) == 3
 
@@ -108,7 +108,7 @@ def test_the_page_loads_nothing_and_runs_nothing(curve):
     assert policy.startswith("default-src 'none'")
 
 
-def test_names_from_the_data_are_text_wherever_they_stand():
+def test_names_from_the_data_are_always_escaped():
     report = hostile_report()
     html = page_of(report, fit_curve(report.boxes.wh, [1, 2]))
     page = Page(html)
@@ -121,7 +121,7 @@ def test_names_from_the_data_are_text_wherever_they_stand():
     assert page.sections == SECTIONS
 
 
-def test_long_lists_are_cut_and_say_so():
+def test_long_lists_are_truncated_and_the_page_says_so():
     text = Page(page_of(hostile_report())).text
     assert "34 more, with a recall of " in text
     assert re.search(r"\d+ more, not listed", text)
@@ -130,7 +130,7 @@ def test_long_lists_are_cut_and_say_so():
     assert text.count("width must be > 0") == 3
 
 
-def test_what_is_left_out_is_said():
+def test_the_page_says_what_it_leaves_out():
     report = report_of(box_sizes([[10, 10], [12, 10]]), [[[10, 10]]])
     assert "Left out because of --no-curve." in Page(page_of(report)).text
     few = Page(page_of(report, fit_curve(report.boxes.wh, range(1, 6)))).text

@@ -87,13 +87,13 @@ def test_all_sections_are_there_and_drawn(browser, folder, name):
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_the_page_asks_nobody_for_anything_and_the_console_is_silent(browser, folder, name):
+def test_the_page_requests_nothing_and_logs_nothing(browser, folder, name):
     browser.open(folder / name, 1280, False)
     assert browser.requests() == [(folder / name).resolve().as_uri()]
     assert browser.console() == []
 
 
-def test_the_themes_differ_and_anchors_differ_from_what_they_lie_on(browser, folder):
+def test_the_themes_differ_and_anchors_differ_from_their_background(browser, folder):
     looks = {}
     for dark in (False, True):
         looks[dark] = browser.open(folder / "bccd.html", 1280, dark)["looks"]

@@ -58,7 +58,7 @@ def test_the_picture_of_a_curve_has_its_points_and_its_knee():
     assert Image.open(io.BytesIO(matplotlib_plots.curve_png(curve, "title"))).size == (800, 500)
 
 
-def test_names_from_the_data_are_no_formulas():
+def test_names_from_the_data_are_not_formulas():
     report = hostile_report()
     assert matplotlib_plots.report_png(report, measure_figures(report), "$\\frac{$ \udcff")[:4] == b"\x89PNG"
 
@@ -76,7 +76,7 @@ def test_the_sheet_of_steps_goes_from_the_first_to_the_last_step():
     assert sorted(way[0].tolist() for way in ways) == sorted(steps[0].centres.tolist())
 
 
-def test_the_moving_picture_has_a_frame_a_step():
+def test_the_animation_has_a_frame_for_each_step():
     boxes_wh, steps = sizes(60), []
     kmeans(boxes_wh, 3, on_step=steps.append)
     picture = Image.open(io.BytesIO(matplotlib_plots.kmeans_gif(boxes_wh, 3, milliseconds=100)))
@@ -85,7 +85,7 @@ def test_the_moving_picture_has_a_frame_a_step():
     assert picture.info["duration"] == 400
 
 
-def test_one_step_is_no_sheet():
+def test_fewer_than_two_pictures_are_refused():
     with pytest.raises(BadValueError, match="at least 2 steps"):
         matplotlib_plots.kmeans_steps(sizes(10), 2, most=1)
 

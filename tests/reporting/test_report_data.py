@@ -71,14 +71,14 @@ def test_before_is_measured_with_the_anchors_of_before():
     assert figures_of([[10, 10]], [[10, 10]]).best_before is None
 
 
-def test_the_list_of_boxes_without_a_match_is_cut_and_its_number_is_not():
+def test_the_list_of_unmatched_boxes_is_truncated_but_not_their_number():
     report = report_of(box_sizes([[100 + i, 100] for i in range(50)]), [[[5, 5]]])
     figures = measure_figures(report, most_unmatched=3)
     assert [box.w for box in figures.unmatched] == [149, 148, 147]
     assert figures.n_unmatched == 50
 
 
-def test_a_block_of_boxes_is_no_border(monkeypatch):
+def test_the_block_size_does_not_change_the_ratios(monkeypatch):
     boxes_wh = np.exp(np.random.default_rng(1).normal(3, 1, (100, 2))).astype(np.float32)
     whole = find_best_ratios(boxes_wh, boxes_wh[:3])
     monkeypatch.setattr("anchorlib.reporting.report_data._BLOCK", 7)
