@@ -60,6 +60,8 @@ def _show_checkpoint(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps(checkpoint.to_dict()))
     else:
-        text, line_break, unsafe = str(checkpoint).partition("\nUNSAFE")
-        print(text + (line_break and paint(line_break + unsafe, "red", sys.stdout)))
+        summary, warning = checkpoint.describe()
+        print(summary)
+        if warning:
+            print(paint(warning, "red", sys.stdout))
     return BAD_INPUT if checkpoint.refused else GOOD

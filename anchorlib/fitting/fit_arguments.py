@@ -120,10 +120,10 @@ def check_fit_arguments(
     check_kmeans_options(**kmeans_options)
     if method == "evolve":
         check_integer("generations", generations, 0)
-    layers = _check_counts(n)
+    layers = check_counts(n)
     boxes = FitBoxes(boxes_wh, weights)
-    start = _check_anchors("start", start)
-    fixed = _check_anchors("fixed", fixed)
+    start = check_anchors("start", start)
+    fixed = check_anchors("fixed", fixed)
     total = sum(layers)
     if start is not None and len(start) != total:
         raise BadValueError(f"start must have as many anchors as n={total}, got {len(start)}.")
@@ -166,7 +166,7 @@ def _check_options_of_method(method: str, has_start: bool, **options: Any) -> No
             raise BadValueError(f"{name} has no meaning for method {method!r}; leave it out, or use {others[0]}.")
 
 
-def _check_counts(n: Union[int, Sequence[int]]) -> tuple[int, ...]:
+def check_counts(n: Union[int, Sequence[int]]) -> tuple[int, ...]:
     """Return the number of anchors of each layer."""
     counts = [n] if isinstance(n, (int, np.integer)) else n
     are_integers = isinstance(counts, (list, tuple, np.ndarray)) and all(is_integer(count, 1) for count in counts)
@@ -175,7 +175,7 @@ def _check_counts(n: Union[int, Sequence[int]]) -> tuple[int, ...]:
     return tuple(int(count) for count in counts)
 
 
-def _check_anchors(name: str, anchors: Optional[Any]) -> Optional[HostArray]:
+def check_anchors(name: str, anchors: Optional[Any]) -> Optional[HostArray]:
     """Return the caller's anchors as (K, 2) float32 in host memory."""
     if anchors is None:
         return None

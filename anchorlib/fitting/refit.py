@@ -9,10 +9,11 @@ from typing import Any, Optional, Union
 
 import numpy as np
 
-from anchorlib.arrays import Array, HostArray, is_integer, take_sizes
+from anchorlib.arrays import Array, HostArray, take_sizes
 from anchorlib.backends import namespace_of
 from anchorlib.errors import BadValueError
 from anchorlib.fitting import AnchorFit, fit_anchors
+from anchorlib.fitting.fit_arguments import check_anchors, check_counts
 from anchorlib.fitting.rounding import RoundedAnchors, is_same_score, round_anchors
 from anchorlib.metrics import AnchorScore, SizeTable
 from anchorlib.modelfiles import (
@@ -154,8 +155,8 @@ def refit(
     file, counts = _open_file(model_file, n, format)
     boxes_wh, weights = take_sizes(boxes, weights)
     own = np.concatenate(file.layers) if file and file.layers else None
-    compared = own if before is None else _on_host(before)
-    fixed = None if fixed is None else _on_host(fixed)
+    compared = own if before is None else check_anchors("before", before)
+    fixed = check_anchors("fixed", fixed)
     if start is None:
         start = choose_start(compared, sum(counts), method=method, fixed=fixed)
     fit = fit_anchors(
@@ -171,7 +172,7 @@ def refit(
         **options,
     )
     table = SizeTable(boxes_wh, weights)
-    anchors = _on_host(fit.anchors)
+    anchors = np.asarray(namespace_of(fit.anchors).to_numpy(fit.anchors), np.float32)
     written = None
     if fit.kept_start:
         written = RoundedAnchors(anchors, None, fit.score)
@@ -231,7 +232,7 @@ def _open_file(
     model_file: _PathLike, n: Union[int, Sequence[int], None], format: Optional[str]
 ) -> tuple[Optional[AnchorFile], list[int]]:
     """Return what the file contains, None for a new file, and how many anchors each layer gets."""
-    given = None if n is None else _check_counts(n)
+    given = None if n is None else list(check_counts(n))
     if not os.path.exists(model_file):
         format_of_new_file(model_file, format)
         return None, [_NEW_FILE] if given is None else given
@@ -240,15 +241,6 @@ def _open_file(
     # Counts that the file cannot take are reported before the work of a fit is done.
     file.check_counts(counts)
     return file, counts
-
-
-def _check_counts(n: Union[int, Sequence[int]]) -> list[int]:
-    """Return n as a list: one number for all layers, or one for each layer."""
-    counts = [n] if isinstance(n, (int, np.integer)) else n
-    are_integers = isinstance(counts, (list, tuple, np.ndarray)) and all(is_integer(count, 1) for count in counts)
-    if not are_integers or not len(counts):
-        raise BadValueError(f"n must be an integer >= 1, or one such integer for each layer, got {n!r}.")
-    return [int(count) for count in counts]
 
 
 def _divide_counts(file: AnchorFile, given: Optional[list[int]], model_file: _PathLike) -> list[int]:
@@ -265,10 +257,3 @@ def _divide_counts(file: AnchorFile, given: Optional[list[int]], model_file: _Pa
             f"layer, got {shown}."
         )
     return given
-
-
-def _on_host(anchors: Any) -> HostArray:
-    """Return anchors as (K, 2) float32 in host memory."""
-    if not isinstance(anchors, (list, tuple)):
-        anchors = namespace_of(anchors).to_numpy(anchors)
-    return np.asarray(anchors, np.float32)

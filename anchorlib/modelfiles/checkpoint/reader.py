@@ -72,7 +72,8 @@ class Checkpoint:
             "refused": list(self.refused),
         }
 
-    def __str__(self) -> str:
+    def describe(self) -> tuple[str, str]:
+        """Return a summary of the checkpoint, and a warning if loading it would run code, else ""."""
         lines = [
             f"{self.path}: {self.format}, {self.where}, anchors kept in {self.units.replace('grid', 'grid units')}",
             f"{len(self.anchors)} {'layer' if len(self.anchors) == 1 else 'layers, strides ' + self.order}",
@@ -80,9 +81,11 @@ class Checkpoint:
         for stride, layer in zip(self.strides, self.anchors):
             lines.append(f"  stride {stride:<4g} " + "  ".join(f"{w:g} x {h:g}" for w, h in layer))
         lines += [f"note: {note}" for note in self.notes]
-        if self.refused:
-            lines.append(f"UNSAFE: to load this file with its framework would run {', '.join(self.refused)}")
-        return "\n".join(lines)
+        calls = ", ".join(self.refused)
+        return "\n".join(lines), f"UNSAFE: to load this file with its framework would run {calls}" if calls else ""
+
+    def __str__(self) -> str:
+        return "\n".join(part for part in self.describe() if part)
 
 
 def read_checkpoint(
