@@ -133,7 +133,12 @@ def concat(arrays, /, *, axis=0):
     """OneFlow has no axis=None."""
     if axis is None:
         arrays, axis = [flow.reshape(x, (-1,)) for x in arrays], 0
-    return flow.cat(_all_one_dtype(arrays), dim=axis)
+    arrays = _all_one_dtype(arrays)
+    if builtins.all(0 in x.shape for x in arrays):  # the gradient of a join of nothing kills the process
+        shape, axis = list(arrays[0].shape), axis_of(arrays[0].ndim, axis)
+        shape[axis] = builtins.sum(x.shape[axis] for x in arrays)
+        return zeros(tuple(shape), dtype=arrays[0].dtype, device=arrays[0].device) + flow.sum(arrays[0])
+    return flow.cat(arrays, dim=axis)
 
 
 def stack(arrays, /, *, axis=0):
@@ -220,19 +225,24 @@ def split_rows(x, rows, column, /, *, memory=None):
     return _autograd("split_rows", forward, backward, x, _rows_within(rows, shape[0]))
 
 
-def with_gradient(function, x, /):
+def add_rows(x, rows, values, /):
+    """OneFlow's sums of rows are a new tensor; there are none of nothing."""
+    if rows.shape[0]:
+        x += flow._C.unsorted_segment_sum(values, _rows_within(rows, x.shape[0]), 0, x.shape[0])
+
+
+def with_gradient(function, /, *x):
     """OneFlow runs forward without a graph."""
 
-    def forward(ctx, x):
-        value, gradient = function(x)
-        ctx.save_for_backward(gradient)
+    def forward(ctx, *x):
+        value, *gradients = function(*x)
+        ctx.save_for_backward(*gradients)
         return value
 
     def backward(ctx, scale):
-        (gradient,) = ctx.saved_tensors
-        return gradient * scale
+        return tuple(gradient * scale for gradient in ctx.saved_tensors)
 
-    return _autograd("with_gradient", forward, backward, x)
+    return _autograd("with_gradient", forward, backward, *x)
 
 
 def _autograd(name, forward, backward, *tensors):

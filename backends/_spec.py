@@ -173,7 +173,9 @@ EXTRAS = {
     "put_last": "put_last(x, rows, values): a copy of x (n,) with x[rows] = values; where rows repeat, the last wins",
     "split_rows": "split_rows(x, rows, column, memory=None): x[rows, :column], x[:, column] and x[rows, column + 1:] "
     "of x (n, m), for which backward makes one dense gradient; in the dict `memory`, if given, it is kept",
-    "with_gradient": "with_gradient(function, x): the value () of `function(x)`, which gives value and gradient",
+    "add_rows": "add_rows(x, rows, values): x[rows] += values in the memory of x (n, m); equal rows add up",
+    "with_gradient": "with_gradient(function, *x): the value () of `function(*x)`, which gives the value and then the "
+    "gradient by each x; it runs without autocast",
     "overwrite": "overwrite(x, values): x[...] = values, in the memory of x and without a gradient",
     "from_numpy": "from_numpy(array, device=None): may share memory on the CPU",
     "to_numpy": "a NumPy array: a view when `in_host_memory`, else a copy",

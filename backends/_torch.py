@@ -113,23 +113,28 @@ def split_rows(x, rows, column, /, *, memory=None):
     return _SplitRows.apply(x, rows, column, memory)
 
 
+def add_rows(x, rows, values, /):
+    """On CUDA the order of the sums is not fixed."""
+    x.index_add_(0, rows, values)
+
+
 class _WithGradient(torch.autograd.Function):  # type: ignore[misc]
     @staticmethod
-    def forward(ctx, x, function):
-        value, gradient = function(x)
-        ctx.save_for_backward(gradient)
+    def forward(ctx, function, *x):
+        with torch.autocast(x[0].device.type, enabled=False):  # which would multiply matrices of float32 in 16 bits
+            value, *gradients = function(*x)
+        ctx.save_for_backward(*gradients)
         return value
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx, scale):
-        (gradient,) = ctx.saved_tensors
-        return gradient * scale, None
+        return None, *(gradient * scale for gradient in ctx.saved_tensors)
 
 
-def with_gradient(function, x, /):
+def with_gradient(function, /, *x):
     """forward runs without a graph."""
-    return _WithGradient.apply(x, function)
+    return _WithGradient.apply(function, *x)
 
 
 def overwrite(x, values, /):

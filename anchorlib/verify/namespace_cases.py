@@ -202,11 +202,22 @@ def _rows(rng: np.random.Generator) -> list[Row]:
     x = rng.integers(0, 99, (6, 3)).astype(np.float32)
     some, often = rng.permutation(6)[:3], rng.integers(0, 6, 12)
     counts, values = rng.integers(0, 4, 6), rng.integers(0, 99, 12).astype(np.float32)
+    wide = rng.integers(0, 99, (12, 3)).astype(np.float32)  # sums of integers are exact
     total = int(counts.sum())
 
     def put(v: HostArray, rows: HostArray, new: HostArray) -> HostArray:
         v = v.copy()
         v[rows] = new
+        return v
+
+    def add(v: HostArray, rows: HostArray, new: HostArray) -> HostArray:
+        v = v.copy()
+        np.add.at(v, rows, new)
+        return v
+
+    def add_rows(xp: Any, v: Any, rows: Any, new: Any) -> Any:
+        v = xp.astype(v, v.dtype, copy=True)
+        xp.add_rows(v, rows, new)
         return v
 
     def split(v: HostArray, i: HostArray) -> tuple[HostArray, ...]:
@@ -216,6 +227,7 @@ def _rows(rng: np.random.Generator) -> list[Row]:
         ("take", lambda xp, v, i: xp.take(v, i, axis=0), lambda v, i: v[i], (x, often), 0.0),
         ("put_rows", lambda xp, v, i, w: xp.put_rows(v, i, w), put, (x, some, -x[:3]), 0.0),
         ("put_last", lambda xp, v, i, w: xp.put_last(v, i, w), put, (x[:, 0].copy(), often, values), 0.0),
+        ("add_rows", add_rows, add, (x, often, wide), 0.0),
         ("repeat_each", lambda xp, v, n: xp.repeat_each(v, n, total), np.repeat, (x[:, 0].copy(), counts), 0.0),
         ("split_rows", lambda xp, v, i: xp.split_rows(v, i, 1), split, (x, often), 0.0),
     ]

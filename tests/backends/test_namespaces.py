@@ -346,6 +346,8 @@ def test_with_gradient_is_the_value_of_the_function(backend):
     x = backend.array(arr([1.0, 2.0]))
     found = backend.xp.with_gradient(lambda x: (backend.xp.sum(x * x), 2 * x), x)
     assert float(found) == 5.0
+    y = backend.array(arr([3.0, 5.0]))
+    assert float(backend.xp.with_gradient(lambda x, y: (backend.xp.sum(x * y), y, x), x, y)) == 13.0
 
 
 @pytest.mark.parametrize(
@@ -573,6 +575,19 @@ def test_overwrite_keeps_the_memory_and_casts(backend):
     backend.xp.overwrite(x, backend.array(arr([5.0, 6.0], F64)))
     assert_same(backend.host(x), arr([5.0, 6.0], F32))
     assert float(part[0]) == 6.0
+
+
+@pytest.mark.parametrize("rows", [[2, 0, 2, 2], []], ids=["rows", "no rows"])
+def test_add_rows_adds_equal_rows_up_in_the_same_memory(backend, rows):
+    TESTED.add("add_rows")
+    x = backend.array(np.zeros((3, 2), F32))
+    x = x.copy() if backend.name == "numpy" else x
+    values = np.arange(2 * len(rows), dtype=F32).reshape(-1, 2)
+    backend.xp.add_rows(x, backend.array(arr(rows, I64)), backend.array(values))
+    expected = np.zeros((3, 2), F32)
+    for row, value in zip(rows, values):
+        expected[row] += value
+    assert_same(backend.host(x), expected)
 
 
 def test_a_device_that_is_not_there_is_refused(backend):
