@@ -11,7 +11,7 @@ from anchorlib.fitting import AnchorFit, evolve, fit_anchors, kmeans
 from anchorlib.fitting.curve import Curve, fit_curve
 from anchorlib.fitting.refit import Refit, refit
 from anchorlib.metrics import AnchorScore, score, size_ratio
-from anchorlib.training import LayerTargets, build_targets
+from anchorlib.training import LayerTargets, build_targets, decode
 
 __all__ = [
     "AnchorFit",
@@ -25,6 +25,7 @@ __all__ = [
     "backends",
     "box_iou_pairs",
     "build_targets",
+    "decode",
     "evolve",
     "fit_anchors",
     "fit_curve",

@@ -1,6 +1,7 @@
 """Assign targets to predictions, and compute the loss of predictions."""
 
 from anchorlib.training.compute_loss import ComputeLoss
+from anchorlib.training.decode import decode
 from anchorlib.training.losses import (
     BCEBlurWithLogitsLoss,
     BCEWithLogitsLoss,
@@ -8,6 +9,7 @@ from anchorlib.training.losses import (
     QFocalLoss,
     smooth_bce,
 )
+from anchorlib.training.masks import mask_loss
 from anchorlib.training.targets import LayerTargets, build_targets
 
 __all__ = [
@@ -18,5 +20,7 @@ __all__ = [
     "LayerTargets",
     "QFocalLoss",
     "build_targets",
+    "decode",
+    "mask_loss",
     "smooth_bce",
 ]

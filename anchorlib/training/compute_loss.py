@@ -124,12 +124,16 @@ class ComputeLoss:
         xp = namespace_of(targets=targets, **{f"p[{i}]": layer for i, layer in enumerate(p)})
         layers = self._targets(p, targets, used=True)
         losses = [self._layer_loss(xp, *layer) for layer in zip(p, layers, self._memory)]
+        return self._total(p, losses[0], self._parts(xp, losses))
+
+    def _parts(self, xp: Namespace, losses: Sequence[LayerLoss]) -> list[tuple[list[Array], float]]:
+        """Return the losses of the layers and the gain of each item: box, objectness and classes."""
         parts = {
             "box": [loss.box for loss in losses if loss.box is not None],
             "obj": self._balanced(xp, [loss.obj for loss in losses]),
             "cls": [loss.cls for loss in losses if loss.cls is not None],
         }
-        return self._total(p, losses[0], [(parts[gain], float(self.hyp[gain])) for gain in parts])
+        return [(parts[gain], float(self.hyp[gain])) for gain in parts]
 
     def _layer_loss(
         self, xp: Namespace, predicted: Array, layer: LayerTargets, memory: Optional[dict[str, Any]]

@@ -14,7 +14,7 @@ from anchorlib.arrays import HostArray
 from anchorlib.boxes import wh_iou
 from anchorlib.fitting import DISTANCES, INITS, UPDATES, evolve, fit_anchors, kmeans
 from anchorlib.metrics import score, size_ratio
-from anchorlib.verify import inputs, namespace_cases, oracle, training, yolov2
+from anchorlib.verify import inputs, masks, namespace_cases, oracle, training, yolov2
 from anchorlib.verify.cases import Case, Cases
 from anchorlib.verify.compare import Answers
 from anchorlib.verify.targets import Target
@@ -139,5 +139,7 @@ SUBJECTS: dict[str, Callable[[int], list[Case]]] = {
     "box IoU": training.iou_cases,
     "losses": training.loss_cases,
     "ComputeLoss": training.compute_loss_cases,
+    "decode": masks.decode_cases,
+    "masks": masks.mask_cases,
     "YOLOv2": yolov2.yolov2_cases,
 }

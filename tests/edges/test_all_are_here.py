@@ -10,7 +10,7 @@ MODULES = [
     "anchorlib",
     *(
         f"anchorlib.{name}"
-        for name in ("backends", "datasets", "fitting", "modelfiles", "training", "verify", "yolov5")
+        for name in ("backends", "datasets", "fitting", "modelfiles", "training", "verify", "yolov5", "yolov5.segment")
     ),
 ]
 READ_FILES = "takes a file, not arrays: tests/datasets, tests/modelfiles and ci/fuzz damage those"

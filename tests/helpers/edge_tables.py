@@ -14,6 +14,7 @@ import numpy as np
 import anchorlib
 from anchorlib import backends, boxes, datasets, modelfiles, scale, training, yolov2, yolov5
 from anchorlib.errors import DatasetError, ModelError, ShapeError
+from anchorlib.yolov5 import segment
 from helpers.edge_checks import Edge, Part
 from helpers.loss_cases import HYP
 
@@ -149,6 +150,26 @@ def predictions(nc):
     return tuple(Part(("B", 3, *sides, 5 + nc), LOGITS) for sides in (("H", "W"), ("I", "J")))
 
 
+def segment_loss(overlap):
+    def loss(targets, proto, masks, *p):
+        model = model_of(targets)
+        model.model[0].nm = 2
+        return segment.ComputeLoss(model, overlap=overlap)((list(p), proto), targets, masks)
+
+    return loss
+
+
+def loss_of_masks(coefficients, proto, targets, masks):
+    """Each match has a target, as long as there is one."""
+    n_matches, n_targets = ([*getattr(x, "shape", ()), 0][0] for x in (coefficients, targets))
+    matched = like(targets, np.arange(n_matches) % max(n_targets, 1))
+    return training.mask_loss(coefficients, proto, targets, masks, [matched])
+
+
+def decoded(*p):
+    return anchorlib.decode(list(p), like(p[0], GRID_ANCHORS), [8, 16])
+
+
 def loss_of(make):
     return lambda pred, true: make()(pred, true)
 
@@ -158,6 +179,7 @@ def yolov2_loss(conf, cls, box, targets, iou=None):
 
 
 BATCH = Part(("T", 6), TARGETS)
+PROTO = Part(("B", 2, "K", "L"), LOGITS)
 PAIR = (Part(..., LOGITS), Part(..., SHARES, 0, 1))
 FOUND = ((-1, 0, 1), (0, 1), SHARES, SHARES, *[LOGITS] * 2, (0.5, 1.9), *[SHARES] * 4)
 YOLOV2 = (
@@ -168,6 +190,16 @@ YOLOV2 = (
 )
 
 LOSSES = {
+    "anchorlib.yolov5.segment.ComputeLoss": Edge(
+        segment_loss(False), (BATCH, PROTO, Part(("T", "P", "Q"), SHARES), *predictions(4)), 1e-5, longest=3
+    ),
+    "anchorlib.yolov5.segment.ComputeLoss overlap": Edge(
+        segment_loss(True), (BATCH, PROTO, Part(("B", "P", "Q"), (0, 1, 2)), *predictions(4)), 1e-5, longest=3
+    ),
+    "anchorlib.training.mask_loss": Edge(
+        loss_of_masks, (Part(("M", 2), LOGITS), PROTO, BATCH, Part(("T", "P", "Q"), SHARES)), 1e-5, longest=4
+    ),
+    "anchorlib.decode": Edge(decoded, predictions(2), 1e-5, longest=3),
     "anchorlib.yolov5.ComputeLoss": Edge(compute_loss(), (BATCH, *predictions(2)), 1e-5, longest=3),
     "anchorlib.yolov5.ComputeLoss focal": Edge(
         compute_loss(fl_gamma=1.5, label_smoothing=0.1), (BATCH, *predictions(2)), 1e-5, longest=3
