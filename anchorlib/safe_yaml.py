@@ -1,4 +1,4 @@
-"""YAML of strangers: plain values only, no tags that run something, no file that grows beyond its own size."""
+"""Read untrusted YAML: only plain values, no tags that run code, no small file that fills the memory."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ import yaml
 
 
 class _Loader(yaml.SafeLoader):
-    """The safe loader without merge keys: nested ones grow a file of a kilobyte beyond all memory."""
+    """Load safely and without merge keys: nested merges let a file of a kilobyte fill the memory."""
 
     def flatten_mapping(self, node: Any) -> None:
-        pass
+        """Do nothing instead of merging keys."""
 
 
 def load_yaml(text: Union[str, bytes]) -> Any:
-    """The content of a YAML file; ValueError with the reason, in one line, if it is none that is safe to read.
+    """Return the content of a YAML file; ValueError with the reason, in one line, if it cannot be read safely.
 
-    Aliases are kept as they are, one object in many places: code that walks the result must bound its steps.
+    Aliases are kept: one object can occur many times, so code that walks the result must limit its steps.
 
     Examples
     --------
@@ -26,6 +26,6 @@ def load_yaml(text: Union[str, bytes]) -> Any:
     """
     try:
         return yaml.load(text, _Loader)  # a SafeLoader
-    # PyYAML's constructors let these through: dates that are none, numbers of 5000 digits, nesting without end.
+    # PyYAML's constructors raise these for invalid dates, numbers of 5000 digits and endless nesting.
     except (yaml.YAMLError, ValueError, TypeError, OverflowError, RecursionError, AttributeError, LookupError) as error:
         raise ValueError(" ".join(str(error).split())[:200] or type(error).__name__) from error

@@ -46,8 +46,8 @@ def folder(path):
 IN_PLACE = {  # what stands there -> what must be told
     pipe: "pipe",
     # Of an image only the header is read; a zip and a pickle are not known by their size.
-    huge: f"{HUGE} bytes|no image|not a zip|neither as a zip|no pickle|meta is damaged|something else lies there",
-    loop: "levels of symbolic links|there is no such|not there|leads nowhere|in their place",
+    huge: f"{HUGE} bytes|no image|not a zip|neither as a zip|not a pickle|meta is damaged|something else lies there",
+    loop: "levels of symbolic links|there is no such|not there|link without a target|must have the files",
     device: "device|something else lies there",
     folder: "folder|looked for|Is a directory",
 }

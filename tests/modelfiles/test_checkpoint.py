@@ -1,4 +1,4 @@
-"""Anchors out of checkpoints: recordings anywhere, and what the frameworks write here where they are installed."""
+"""Read anchors from checkpoints: from recordings, and from files that the installed frameworks write here."""
 
 import json
 import pickle
@@ -38,7 +38,7 @@ def save(content, path, new=True):
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_a_recording_of_each_format_gives_the_published_anchors_and_where_they_lay(name):
+def test_a_recording_of_each_format_gives_the_published_anchors_and_their_module(name):
     found = read_checkpoint(RECORDINGS / name)
     assert as_lists(found.anchors) == COCO
     assert all(layer.dtype == np.float32 and layer.shape == (3, 2) for layer in found.anchors)
@@ -48,7 +48,7 @@ def test_a_recording_of_each_format_gives_the_published_anchors_and_where_they_l
     assert as_lists(read_anchors(RECORDINGS / name)) == COCO
 
 
-def test_a_checkpoint_as_text_and_as_json_says_all_that_a_person_asks_for():
+def test_a_checkpoint_as_text_and_as_json_has_all_attributes():
     found = read_checkpoint(RECORDINGS / "yolov5_zip.pt")
     assert "torch zip, ema.model.1, anchors kept in grid units" in str(found)
     assert "stride 16   30 x 61  62 x 45  59 x 119" in str(found)
@@ -82,7 +82,7 @@ def test_the_command_line_takes_a_checkpoint_as_anchors(capsys):
 @pytest.mark.needs("torch")
 @ZIP_OR_LEGACY
 @pytest.mark.parametrize("half", [False, True], ids=["float", "half"])
-def test_a_whole_model_gives_the_values_of_torch_bit_for_bit(tmp_path, new, half):
+def test_a_model_gives_the_values_of_torch_bit_for_bit(tmp_path, new, half):
     import torch
 
     rng = np.random.default_rng(0)
@@ -133,7 +133,7 @@ def test_every_kind_of_tensor_is_read_as_torch_reads_it(tmp_path, new):
 
 @pytest.mark.needs("torch")
 @ZIP_OR_LEGACY
-def test_the_averaged_weights_are_taken_as_the_forks_do(tmp_path, new):
+def test_the_averaged_weights_are_read_as_the_forks_do(tmp_path, new):
     import torch
 
     content = training_checkpoint(torch)
@@ -164,7 +164,7 @@ def test_a_state_dict_without_strides_asks_for_them(tmp_path):
     import torch
 
     save(classes(torch)[0]().state_dict(), tmp_path / "a.pt")
-    with pytest.raises(ModelError, match=r"model.1 keeps .*neither stride nor.*Give strides= of its 3 layers"):
+    with pytest.raises(ModelError, match=r"model.1 has .*neither stride nor.*Pass strides= of its 3 layers"):
         read_checkpoint(tmp_path / "a.pt")
     found = read_checkpoint(tmp_path / "a.pt", strides=STRIDES)
     assert as_lists(found.anchors) == COCO
@@ -175,12 +175,12 @@ def test_a_state_dict_without_strides_asks_for_them(tmp_path):
 
 
 def test_strides_that_are_not_those_of_the_file_are_an_error():
-    with pytest.raises(ModelError, match=r"has strides \[8.0, 16.0, 32.0\], given were \[8, 16, 64\]"):
+    with pytest.raises(ModelError, match=r"has strides \[8.0, 16.0, 32.0\], got \[8, 16, 64\]"):
         read_checkpoint(RECORDINGS / "yolov5_zip.pt", strides=[8, 16, 64])
 
 
 @pytest.mark.needs("torch")
-def test_anchors_kept_in_pixels_are_told_apart_by_the_grid(tmp_path):
+def test_anchors_in_pixels_are_recognised_by_the_grid(tmp_path):
     import torch
 
     model, _, idetect = classes(torch)
@@ -213,7 +213,7 @@ def test_anchors_against_the_strides_and_a_grid_of_other_anchors_are_noted(tmp_p
     model, _, idetect = classes(torch)
     save(model(anchors=COCO[::-1]), tmp_path / "a.pt")
     assert read_checkpoint(tmp_path / "a.pt").notes == (
-        "the anchors shrink where the strides grow: their layers are in reverse",
+        "the anchors shrink while the strides grow: the layers are in reverse order",
     )
     whole = model(idetect)
     whole.model[-1].anchor_grid.mul_(1.5)
@@ -222,12 +222,12 @@ def test_anchors_against_the_strides_and_a_grid_of_other_anchors_are_noted(tmp_p
     assert (as_lists(found.anchors), len(found.notes)) == (COCO, 1)
     whole.model[-1].anchor_grid[0] *= torch.rand(3, 1, 1, 2)
     save(whole.state_dict(), tmp_path / "c.pt")
-    with pytest.raises(ModelError, match="anchor_grid is no multiple of anchors in model.1"):
+    with pytest.raises(ModelError, match="anchor_grid is not a multiple of anchors in each layer of model.1"):
         read_checkpoint(tmp_path / "c.pt")
 
 
 @pytest.mark.needs("torch")
-def test_of_two_heads_the_last_is_the_models(tmp_path):
+def test_the_last_of_two_heads_is_read(tmp_path):
     import torch
 
     model, detect, _ = classes(torch)
@@ -250,7 +250,7 @@ def test_a_model_that_refers_to_itself_is_read(tmp_path):
 
 @pytest.mark.needs("torch")
 @pytest.mark.parametrize("spoil", [0.0, -1.0, float("nan"), float("inf")])
-def test_sides_that_are_no_sides_are_an_error(tmp_path, spoil):
+def test_sides_that_are_not_finite_and_positive_are_an_error(tmp_path, spoil):
     import torch
 
     model = classes(torch)[0]()
@@ -272,7 +272,7 @@ def test_a_model_without_anchors_says_so(tmp_path):
 
 
 @pytest.mark.needs("torch")
-def test_torchscript_says_what_to_give_in_its_place(tmp_path):
+def test_torchscript_says_what_to_pass_instead(tmp_path):
     import torch
 
     torch.jit.save(torch.jit.script(torch.nn.Conv2d(1, 1, 1)), str(tmp_path / "a.pt"))
@@ -299,7 +299,7 @@ def test_a_fused_model_with_bound_methods_is_harmless(tmp_path):
     import torch
 
     model = classes(torch)[0]()
-    model.forward = model.extra_repr  # as fuse() leaves them: pickled by getattr
+    model.forward = model.extra_repr  # as after fuse(): pickled with getattr
     save(model, tmp_path / "a.pt")
     assert as_lists(read_checkpoint(tmp_path / "a.pt").anchors) == COCO
 
@@ -333,7 +333,7 @@ def test_a_state_dict_of_oneflow_is_read_with_and_without_its_pickle(tmp_path):
     state = model(idetect).state_dict()
     oneflow.save(state, str(tmp_path / "new"))
     assert as_lists(read_checkpoint(tmp_path / "new").anchors) == COCO
-    for name, tensor in state.items():  # the older form: a folder for each name
+    for name, tensor in state.items():  # the older format: a folder for each name
         oneflow.framework.check_point_v2._save_tensor_to_disk(tensor, tmp_path / "old" / name)
     (tmp_path / "old" / "snapshot_done").touch()
     found = read_checkpoint(tmp_path / "old")
@@ -348,7 +348,7 @@ def test_a_torch_file_that_oneflow_users_have_is_read(tmp_path):
     assert as_lists(read_checkpoint(tmp_path / "a.pt").anchors) == COCO
 
 
-# No checkpoints
+# Other files
 
 
 @pytest.mark.parametrize(
@@ -358,7 +358,7 @@ def test_a_torch_file_that_oneflow_users_have_is_read(tmp_path):
         (b"\x89PNG\r\n", "starts neither as a zip file nor as a pickle"),
         (b"\x00" * 1000, "starts neither as a zip file nor as a pickle"),
         (b"\x80\x02", "the pickle ends in the middle"),
-        (b"\x80\x02\x00", "byte 2 is no pickle instruction"),
+        (b"\x80\x02\x00", "byte 2 is not a pickle instruction"),
         (b"\x80\x02R", "the pickle is damaged before byte 3"),
         (b"PK\x03\x04" + b"\x00" * 100, "its zip directory is damaged"),
         (pickle.dumps([1, 2]), "has no anchors"),
@@ -366,7 +366,7 @@ def test_a_torch_file_that_oneflow_users_have_is_read(tmp_path):
         (b"\x00" * 257 + b"ustar" + b"\x00" * 100, "it is a tar file"),
     ],
 )
-def test_what_is_no_checkpoint_is_a_model_error(tmp_path, content, message):
+def test_a_file_that_is_not_a_checkpoint_is_a_model_error(tmp_path, content, message):
     path = tmp_path / "a.pt"
     path.write_bytes(content)
     with pytest.raises(ModelError, match=message):
@@ -393,6 +393,6 @@ def test_other_zip_files_and_folders_are_model_errors(tmp_path):
 
 
 def test_the_recordings_are_what_this_file_makes():
-    """A reader of the recordings alone could be fooled by a recording: its classes are those here."""
+    """Check that the recordings were made with the classes of checkpoint_models, so that they can be made again."""
     assert b"checkpoint_models" in (RECORDINGS / "yolov5_legacy.pt").read_bytes()
     assert checkpoint_models.COCO == COCO

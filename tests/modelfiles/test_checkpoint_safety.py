@@ -1,4 +1,4 @@
-"""Checkpoints that mean harm, and damaged ones: nothing runs, each ends in a clear error, soon and in little memory."""
+"""Read malicious and damaged checkpoints: nothing runs, and each ends in a clear error, soon and in little memory."""
 
 import io
 import os
@@ -30,7 +30,7 @@ def text(value):
 
 
 class Runs:
-    """Pickles as a call of a function."""
+    """Pickle as the call of a function."""
 
     def __init__(self, function, *args):
         self.call = function, args
@@ -40,7 +40,7 @@ class Runs:
 
 
 class Builds:
-    """Pickles as an empty object that gets a state."""
+    """Pickle as an empty object that gets a state."""
 
     def __init__(self, state):
         self.state = state
@@ -50,7 +50,7 @@ class Builds:
 
 
 def attacks(command):
-    """name: (pickle, what must be named, does pickle.loads run the command)."""
+    """Return for each name a pickle, the call that must be named, and whether pickle.loads runs the command."""
     call = Runs(os.system, command)
     system = b"cposix\nsystem\n" if os.name == "posix" else b"cnt\nsystem\n"
     arguments = b"(" + text(command) + b"t"
@@ -174,7 +174,7 @@ CONTAINERS = ("file", "zip", "legacy", "folder")
 
 
 def contain(data, container, folder):
-    """The pickle as the one of a checkpoint of each format."""
+    """Put the pickle into a checkpoint of each format."""
     path = folder / "bad"
     if container == "file":
         path.write_bytes(data)
@@ -195,7 +195,7 @@ def contain(data, container, folder):
 def test_nothing_of_an_attack_runs_and_it_is_named(tmp_path, monkeypatch, name, container):
     marker = tmp_path / "was run"
     data, named, _ = attacks(f"touch '{marker}'")[name]
-    monkeypatch.setattr(os, "system", None)  # a second net: not even looked up by accident
+    monkeypatch.setattr(os, "system", None)  # a further check: it is not even looked up
     with pytest.raises(UnsafeCheckpointError, match="Nothing was run here") as error:
         read_checkpoint(contain(data, container, tmp_path))
     assert named in str(error.value)
@@ -205,7 +205,7 @@ def test_nothing_of_an_attack_runs_and_it_is_named(tmp_path, monkeypatch, name, 
 @pytest.mark.skipif(os.name != "posix", reason="the command is a shell's")
 @pytest.mark.parametrize("name", [name for name, attack in attacks("x").items() if attack[2]])
 def test_the_attacks_are_real(tmp_path, name):
-    """Pickle itself runs them: what the test above finds not run would have been."""
+    """Check that Python's pickle module runs the attacks that the test above finds not run."""
     marker = tmp_path / "was_run"
     data, _, _ = attacks(f"touch {marker}")[name]
     code = "import pickle, sys; pickle.loads(sys.stdin.buffer.read())"
@@ -251,7 +251,7 @@ def test_an_attack_that_oneflow_saved_is_named(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_names_out_of_a_file_cannot_write_to_the_terminal(tmp_path):
+def test_names_from_a_file_cannot_write_to_the_terminal(tmp_path):
     (tmp_path / "a.pt").write_bytes(b"\x80\x04" + text("os") + text("\x1b[2J\n" + "x" * 900) + b"\x93.")
     with pytest.raises(UnsafeCheckpointError, match=r"os.\\x1b\[2J\\nx") as error:
         read_checkpoint(tmp_path / "a.pt")
@@ -259,7 +259,7 @@ def test_names_out_of_a_file_cannot_write_to_the_terminal(tmp_path):
     assert str(error.value).isprintable()
 
 
-def test_values_stay_inert_whatever_state_they_get():
+def test_values_stay_inert_with_any_state():
     data = b"\x80\x02cmodels\nA\n)\x81}" + text("__class__") + b"cbuiltins\nset\ns}" + text("of") + b"Ns\x86b."
     value = Pickle(io.BytesIO(data), {}).read()
     assert type(value) is Made
@@ -268,7 +268,7 @@ def test_values_stay_inert_whatever_state_they_get():
 
 
 @pytest.mark.parametrize("name", ["../../secret", "/etc", "..", ".", "a/b", "a\x00b"])
-def test_a_tensor_cannot_lie_outside_of_its_folder(tmp_path, name):
+def test_a_tensor_cannot_be_outside_its_folder(tmp_path, name):
     content = {"protocol_version": 1, "data": {"a.anchors": 0}}
     tensor = b"coneflow\nTensor\n)\x81}" + text("path") + text(name) + b"sb"
     folder = tmp_path / "best"
@@ -276,11 +276,11 @@ def test_a_tensor_cannot_lie_outside_of_its_folder(tmp_path, name):
     data = pickle.dumps(content, 2)
     assert data.count(b"K\x00") == 1
     (folder / "pickled_data").write_bytes(data.replace(b"K\x00", tensor))
-    with pytest.raises(ModelError, match="a tensor lies outside of the folder"):
+    with pytest.raises(ModelError, match="a tensor is outside the folder"):
         read_checkpoint(folder)
 
 
-# Bombs: a few bytes, or some millions, that ask for hours or for gigabytes
+# Bombs: a few bytes, or a few million, that need hours or gigabytes to load
 
 SHARED = (  # many objects that share one dict of many entries
     b"\x80\x02]("
@@ -296,20 +296,20 @@ BOMBS = {
     "bytes beyond the file": (b"\x80\x04\x8e" + struct.pack("<Q", 2**62) + b"x.", "bytes where 2 are left"),
     "text beyond the file": (b"\x80\x04\x8d" + struct.pack("<Q", 2**40) + b"x.", "bytes where 2 are left"),
     "a long number": (b"\x80\x02\x8b" + struct.pack("<I", 2**31 - 1) + b"x.", "bytes where 2 are left"),
-    "a long decimal number": (b"\x80\x02L" + b"9" * 3_000_000 + b"L\n.", "a line, or has one without end"),
+    "a long decimal number": (b"\x80\x02L" + b"9" * 3_000_000 + b"L\n.", "a line, or has a line that is too long"),
     "many long decimal numbers": (b"\x80\x02" + (b"L" + b"9" * 4000 + b"L\n0") * 3000 + b"N.", "has no anchors"),
-    "deep nesting": (b"\x80\x02)" + b"\x85" * 500_000 + b".", "more in it than any model"),
-    "deep nesting of a model": (b"\x80\x02}" + text("model") + b")" + b"\x85" * 500_000 + b"s.", "more in it"),
+    "deep nesting": (b"\x80\x02)" + b"\x85" * 500_000 + b".", "more objects than any model"),
+    "deep nesting of a model": (b"\x80\x02}" + text("model") + b")" + b"\x85" * 500_000 + b"s.", "more objects"),
     "a chain of calls": (b"\x80\x02cm\nf\n" + b")R" * 300_000 + b".", "would run m.f, the result of"),
     "too many instructions": (b"\x80\x02" + b"}" * 2_100_000 + b".", "more than 2000000 instructions"),
-    "many objects": (b"\x80\x02](cm\nA\nq\x00" + b"h\x00)\x81" * 600_000 + b"e.", "more in it than any model"),
-    "many dicts": (b"\x80\x02](" + b"}" * 1_900_000 + b"e.", "more in it than any model"),
+    "many objects": (b"\x80\x02](cm\nA\nq\x00" + b"h\x00)\x81" * 600_000 + b"e.", "more objects than any model"),
+    "many dicts": (b"\x80\x02](" + b"}" * 1_900_000 + b"e.", "more objects than any model"),
     "laughs": (
         b"\x80\x02]q\x00" + b"".join(b"](" + b"h%c" % i * 10 + b"eq%c" % (i + 1) for i in range(100)) + b".",
         "has no anchors",
     ),
     "a list in itself": (b"\x80\x02]q\x00(h\x00h\x00e.", "has no anchors"),
-    "shared entries": (SHARED, "more in it than any model"),
+    "shared entries": (SHARED, "more objects than any model"),
     "keys of one hash": (
         b"\x80\x02}("
         + b"".join(b"\x8a\x0b" + (i * (2**61 - 1)).to_bytes(11, "little") + b"N" for i in range(100_000))
@@ -322,7 +322,7 @@ BOMBS = {
     ),
     "many heads": (
         b"\x80\x02}(" + b"".join(text(f"{i}.anchors") + b"N" for i in range(50_000)) + b"u.",
-        "more in it than any model",
+        "more objects than any model",
     ),
     "a storage of exabytes": (RECORDED["yolov5_legacy.pt"][:-40] + b"\xff" * 40, "list of storages is damaged"),
 }
@@ -352,7 +352,7 @@ def test_a_bomb_ends_in_an_error_soon_and_in_little_memory(tmp_path, name):
     assert seconds < 20
 
 
-def test_a_large_file_is_not_read_as_a_whole(tmp_path):
+def test_a_large_file_is_not_read_completely(tmp_path):
     with open(tmp_path / "a.pt", "wb") as file:
         file.write(b"\x80\x04\x8e" + struct.pack("<Q", 2**33))
         file.seek(2**33, 1)
@@ -377,7 +377,7 @@ def test_a_zip_directory_of_gigabytes_is_not_read(tmp_path):
 
 
 def mutated(data, rng):
-    """One of five kinds of damage."""
+    """Return the bytes with one of five kinds of damage."""
     data, at = bytearray(data), rng.randrange(len(data))
     kind = rng.randrange(5)
     if kind == 0:
@@ -396,7 +396,7 @@ def mutated(data, rng):
 
 
 def repacked(data, change):
-    """A zip file with a changed data.pkl and right checksums, so that the damage gets behind them."""
+    """Write a zip file with a changed data.pkl and correct checksums, so that the damage reaches the pickle reader."""
     out = io.BytesIO()
     with zipfile.ZipFile(io.BytesIO(data)) as old, zipfile.ZipFile(out, "w") as new:
         for member in old.infolist():
@@ -406,7 +406,7 @@ def repacked(data, change):
 
 
 def reads_or_says_why(path):
-    """The only two ways to end: "" or the message."""
+    """Return "" if the file is read, or the message of its ModelError; any other error fails the test."""
     try:
         found, message = read_checkpoint(path), ""
     except ModelError as error:
@@ -442,7 +442,7 @@ def test_damaged_files_are_read_or_say_what_is_wrong(tmp_path, name):
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "oneflow_folder"])
-def test_a_file_cut_anywhere_is_an_error(tmp_path, name):
+def test_a_file_truncated_anywhere_is_an_error(tmp_path, name):
     data, path = (RECORDINGS / name).read_bytes(), tmp_path / "a.pt"
     for end in [*range(0, len(data) - 1, max(1, len(data) // 150)), len(data) - 1]:
         path.write_bytes(data[:end])
@@ -455,25 +455,25 @@ def test_a_flipped_bit_of_the_anchors_in_a_zip_file_is_an_error(tmp_path):
         anchors = next(archive.read(m) for m in archive.infolist() if "/data/" in m.filename and m.file_size == 36)
     data[data.index(anchors) + 5] ^= 1
     (tmp_path / "a.pt").write_bytes(data)
-    assert "another checksum" in reads_or_says_why(tmp_path / "a.pt")
+    assert "does not have the checksum" in reads_or_says_why(tmp_path / "a.pt")
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         ({}, ""),
-        ({"offset": 1}, "reaches beyond its storage"),
-        ({"offset": -1}, "description is damaged"),
-        ({"strides": (6, 2, 2)}, "reaches beyond its storage"),
-        ({"strides": (6, 2)}, "description is damaged"),
+        ({"offset": 1}, "ends after the end of its storage"),
+        ({"offset": -1}, "description of a tensor is damaged"),
+        ({"strides": (6, 2, 2)}, "ends after the end of its storage"),
+        ({"strides": (6, 2)}, "description of a tensor is damaged"),
         ({"shape": (2, 3, 2), "strides": (0, 2, 1)}, ""),
         ({"shape": (2, 2**39, 2)}, "has no anchors"),
         ({"key": "1"}, "storage of a tensor is missing"),
         ({"key": "../../data.pkl"}, "storage of a tensor is missing"),
-        ({"kind": "NoStorage"}, "description is damaged"),
+        ({"kind": "NoStorage"}, "description of a tensor is damaged"),
     ],
 )
-def test_a_tensor_lies_within_its_storage(tmp_path, change, message):
+def test_a_tensor_is_inside_its_storage(tmp_path, change, message):
     tensor = {"key": "0", "kind": "FloatStorage", "offset": 0, "shape": (1, 3, 2), "strides": (6, 2, 1), **change}
     layers = tensor["shape"][0]
     parts = {name: pickle.dumps(tensor[name], 2)[2:-1] for name in ("key", "offset", "shape", "strides")}

@@ -1,4 +1,4 @@
-"""Checkpoints of PyTorch and OneFlow, read without running anything in them."""
+"""Read checkpoints of PyTorch and OneFlow without running anything in them."""
 
 from anchorlib.modelfiles.checkpoint.reader import Checkpoint, may_be_checkpoint, read_checkpoint
 

@@ -1,7 +1,7 @@
-"""The containers of checkpoints: where the pickle lies, and where the values of its tensors.
+"""Open the containers of checkpoints: find the pickle, and the values of its tensors.
 
-torch.save writes a zip file, or before 1.6 pickles in a row with the values behind them; flow.save of OneFlow a folder
-with a folder for each tensor, or in newer versions one pickle with the values in it.
+torch.save writes a zip file, or before 1.6 a sequence of pickles followed by the values. flow.save of OneFlow writes a
+folder with one folder for each tensor, or in newer versions one pickle with the values in it.
 """
 
 from __future__ import annotations
@@ -30,25 +30,25 @@ from anchorlib.modelfiles.checkpoint.tensors import (
 )
 
 _MAGIC = 0x1950A86A20F9469CFC6C  # the first pickle of torch's older format
-_MAX_PICKLE = 2**26  # bytes; the largest data.pkl have some 2 million
-_MAX_READ = 2**24  # bytes read at once by zipfile: its list of members
+_MAX_PICKLE = 2**26  # bytes; the largest data.pkl have about 2 million
+_MAX_READ = 2**24  # bytes that zipfile reads at once: its list of members
 
 
 @dataclass(frozen=True)
 class Contents:
-    """What a checkpoint holds: its format, the tree of inert values, and a way to the values of a tensor in it."""
+    """Hold what a checkpoint contains: its format, the tree of inert values, and a function that reads a tensor."""
 
     format: str
     root: Any
-    array: Callable[[Any], Optional[HostArray]]  # None where the value is no tensor, or one too large for anchors
+    array: Callable[[Any], Optional[HostArray]]  # None if the value is not a tensor, or is too large
 
 
 def open_contents(path: Path, refused: dict[str, None]) -> Contents:
-    """The contents of a file or folder. `refused` gets the names of calls that no harmless checkpoint makes.
+    """Open a file or folder and return its contents. Calls that no harmless checkpoint makes are added to `refused`.
 
     Raises
     ------
-    Damaged : not a checkpoint, or not a whole one; OSError
+    Damaged : not a checkpoint, or a damaged one; OSError
     """
     if path.is_dir():
         return _open_folder(path, refused)
@@ -60,7 +60,7 @@ def open_contents(path: Path, refused: dict[str, None]) -> Contents:
         if head.startswith(b"PK\x03\x04"):
             return _open_zip(path, refused)
         if head[257:262] == b"ustar":
-            raise Damaged("it is a tar file, as PyTorch before 0.2 wrote: load and save it again with a newer one")
+            raise Damaged("it is a tar file of PyTorch before 0.2: load and save it with a newer version")
         try:
             first = Pickle(file, refused).read()
         except Damaged as error:
@@ -91,7 +91,9 @@ def _open_zip(path: Path, refused: dict[str, None]) -> Contents:
         raise Damaged("it is a zip file without the one data.pkl that torch.save writes")
     prefix = pickles[0][: -len("data.pkl")]
     if f"{prefix}constants.pkl" in names:
-        raise Damaged("it is TorchScript, which keeps code in place of the model: give the checkpoint it was made of")
+        raise Damaged(
+            "it is TorchScript, which has code instead of the model: pass the checkpoint from which it was made"
+        )
     with open(path, "rb") as file:
         size = path.stat().st_size
         ranges = {
@@ -107,7 +109,7 @@ def _open_zip(path: Path, refused: dict[str, None]) -> Contents:
 
 
 class _ShortReads(io.FileIO):
-    """A zip file may claim a directory of any size, and zipfile reads it as a whole."""
+    """Limit the bytes read at once: a zip file may claim a directory of any size, and zipfile reads all of it."""
 
     def read(self, size: Optional[int] = -1) -> Any:
         if size is not None and size > _MAX_READ:
@@ -116,24 +118,24 @@ class _ShortReads(io.FileIO):
 
 
 def _find_member(file: BinaryIO, member: zipfile.ZipInfo, file_size: int) -> ByteRange:
-    """Where the bytes of a member lie. torch.save does not compress, so no member is larger than it is in the file."""
+    """Return the bytes of a member. torch.save does not compress, so a member is not larger than in the file."""
     if member.compress_type != zipfile.ZIP_STORED or member.flag_bits & 1:
-        raise Damaged("a member of the zip file is compressed or encrypted, which torch.save never does: pack it anew")
+        raise Damaged("a member of the zip file is compressed or encrypted, which torch.save never does: repack it")
     header = b""
     if 0 <= member.header_offset < file_size:
         file.seek(member.header_offset)
         header = file.read(30)
     if len(header) < 30 or header[:4] != b"PK\x03\x04":
-        raise Damaged("a member of the zip file is not where its directory says")
+        raise Damaged("a member of the zip file is not at the position in its directory")
     lengths = int.from_bytes(header[26:28], "little") + int.from_bytes(header[28:30], "little")
     where = ByteRange(member.header_offset + 30 + lengths, member.file_size, member.CRC)
     if member.file_size != member.compress_size or where.start + where.size > file_size:
-        raise Damaged("a member of the zip file ends beyond the file")
+        raise Damaged("a member of the zip file ends after the end of the file")
     return where
 
 
 def _open_torch_legacy(path: Path, file: BinaryIO, refused: dict[str, None]) -> Contents:
-    """After the magic number: a version, the system, the object, the keys of the storages, then each storage."""
+    """Read what follows the magic number: version, system, object, keys of the storages, then each storage."""
     ids: list[Any] = []
     for _ in ("version", "system"):
         Pickle(file, refused).read()
@@ -147,7 +149,7 @@ def _open_torch_legacy(path: Path, file: BinaryIO, refused: dict[str, None]) -> 
             raise Damaged("its list of storages is damaged")
         storages[str(key)] = ByteRange(file.tell(), count * get_itemsize(letter))
         if file.tell() + count * get_itemsize(letter) > file_size:
-            raise Damaged("a storage ends beyond the file")
+            raise Damaged("a storage ends after the end of the file")
         file.seek(count * get_itemsize(letter), 1)
     return Contents("torch legacy", root, TorchTensors(path, storages, "<").array)
 
@@ -156,12 +158,12 @@ def _open_torch_legacy(path: Path, file: BinaryIO, refused: dict[str, None]) -> 
 
 
 def _open_folder(path: Path, refused: dict[str, None]) -> Contents:
-    """`pickled_data` and a folder for each tensor; or, of older versions and graphs, the folders of tensors alone."""
+    """Open `pickled_data` and a folder for each tensor; older versions and graphs have only the folders of tensors."""
     array = OneFlowTensors(path).array
     pickled = path / "pickled_data"
     if os.path.lexists(pickled):
         if not pickled.is_file():
-            raise Damaged("its pickled_data is a folder, pipe or device, or a link that leads nowhere")
+            raise Damaged("its pickled_data is a folder, pipe or device, or a link without a target")
         with open(pickled, "rb") as file:
             content = Pickle(file, refused).read()
         return Contents("OneFlow folder", content.get("data") if isinstance(content, dict) else None, array)

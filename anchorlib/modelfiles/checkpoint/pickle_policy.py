@@ -1,6 +1,6 @@
-"""The inert values that a pickle leaves, and which of the calls it asks for are those of every checkpoint.
+"""Define the inert values that a pickle is read into, and the calls that harmless checkpoints contain.
 
-Nothing is ever called here: the lists decide about the message alone.
+Nothing is ever called here: the lists only decide whether a checkpoint is reported as unsafe.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from typing import Any
 
 
 class Name:
-    """A function or class that the pickle names: `module` and `name`, and nothing behind them."""
+    """Hold the name of a function or class, which is never imported."""
 
     __slots__ = ("module", "name")
 
@@ -21,7 +21,7 @@ class Name:
 
 
 class Made:
-    """What a call of `of` with `args` would have made, the state it would have got and its entries, if a dict."""
+    """Describe an object that was not made: the function `of` and its `args`, its state, and its entries if a dict."""
 
     __slots__ = ("args", "entries", "of", "state")
 
@@ -32,7 +32,7 @@ class Made:
 
 
 class Persistent:
-    """A reference to something beside the pickle, a tensor's storage."""
+    """Hold a reference to data outside the pickle: the storage of a tensor."""
 
     __slots__ = ("id",)
 
@@ -41,31 +41,31 @@ class Persistent:
 
 
 class Skipped:
-    """A text or bytes too large to be of interest."""
+    """Stand for a text or bytes that are too large to be kept."""
 
 
 def get_entries(value: Any) -> dict[str, Any]:
-    """The entries under text of a dict, or of an object that is one; of anything else none."""
+    """Return the entries with text keys of a dict or an object that is a dict; {} for any other value."""
     return value if isinstance(value, dict) else value.entries if isinstance(value, Made) else {}
 
 
 def get_function_name(value: Any) -> str:
-    """The full name of what would have made a value; "" of a value that is there itself."""
+    """Return the full name of the function that would make a value; "" for a value that needs no function."""
     return str(value.of) if isinstance(value, Made) and isinstance(value.of, Name) else ""
 
 
 def get_attributes(value: Any) -> dict[str, Any]:
-    """The attributes of an object; of anything else none."""
+    """Return the attributes of an object; {} for any other value."""
     state = value.state if isinstance(value, Made) else None
-    parts = state if isinstance(state, tuple) and len(state) == 2 else (state,)  # (attributes, those in slots)
+    parts = state if isinstance(state, tuple) and len(state) == 2 else (state,)  # (attributes, attributes in slots)
     return {key: item for part in parts if isinstance(part, dict) for key, item in part.items()}
 
 
-# Names that older Pythons wrote, and what is meant by them.
+# Names that older versions of Python wrote, and their names today.
 _RENAMED = {"__builtin__": "builtins", "copy_reg": "copyreg"}
 
-#: Modules that run commands, code or files, load other modules or talk to a network. One of their names in a
-#: checkpoint is a finding even where it is not called: it may be kept for later, as a hook of a layer.
+#: Modules that run commands, code or files, load other modules or use a network. One of their names in a checkpoint
+#: is refused even if it is not called: it may be kept to be called later, as a hook of a layer.
 _RUN = """asyncio bdb cProfile cPickle cffi cloudpickle code codeop commands concurrent ctypes _ctypes dill distutils
 doctest ensurepip fileinput ftplib gc glob http idlelib imp importlib inspect io _io joblib lib2to3 marshal mmap
 multiprocessing nt ntpath os pdb pickle _pickle pip pkgutil platform popen2 posix posixpath profile pty pydoc
@@ -76,8 +76,8 @@ _RUNNERS = frozenset(_RUN.split())
 _BUILT_IN = "bool bytearray bytes complex dict float frozenset int list object range set slice str tuple type"
 _TYPES = frozenset(_BUILT_IN.split())
 
-#: Functions and classes whose calls stand in the checkpoints of PyTorch, OneFlow and NumPy, and values of people's
-#: options: they take their arguments and make a value of them.
+#: Functions and classes that are called in the checkpoints of PyTorch, OneFlow and NumPy, and for the values of
+#: options: they make a value from their arguments and do nothing else.
 _VALUES = {
     "builtins": "bool bytearray bytes complex dict float frozenset int list range set slice str tuple",
     "collections": "Counter OrderedDict defaultdict deque",
@@ -108,7 +108,7 @@ _HARMLESS = frozenset(f"{module}.{name}" for module, names in _VALUES.items() fo
 
 
 def can_run_code(name: Name) -> bool:
-    """Does this name run things? A dotted name may also reach through a module that imported one: torch.hub, os.system.
+    """Return True if a name can run code. A dotted name can reach it through another module: torch.hub, os.system.
 
     >>> can_run_code(Name("posix", "system")), can_run_code(Name("torch.hub", "os.system"))
     (True, True)
@@ -117,19 +117,19 @@ def can_run_code(name: Name) -> bool:
     """
     top = name.module.split(".")[0]
     if _RENAMED.get(top, top) == "builtins":
-        return name.name not in _TYPES and name.name != "getattr"  # of getattr the call is looked at
-    return top in _RUNNERS or any(map(_leads_on, name.name.split(".")))
+        return name.name not in _TYPES and name.name != "getattr"  # the arguments of getattr are checked instead
+    return top in _RUNNERS or any(map(_leads_to_code, name.name.split(".")))
 
 
 def is_harmless(function: Name, args: tuple[Any, ...]) -> bool:
-    """Does calling this function with these arguments make a value and no more?
+    """Return True if calling this function with these arguments only makes a value.
 
     >>> is_harmless(Name("collections", "OrderedDict"), ()), is_harmless(Name("numpy", "load"), ("a.npy",))
     (True, False)
     """
     full = f"{_RENAMED.get(function.module, function.module)}.{function.name}"
-    if full == "builtins.getattr":  # a bound method or an inner class; to call what it gives is refused
-        return len(args) == 2 and isinstance(args[1], str) and not _leads_on(args[1])
+    if full == "builtins.getattr":  # a bound method or an inner class; calling the result is refused
+        return len(args) == 2 and isinstance(args[1], str) and not _leads_to_code(args[1])
     if full == "copyreg._reconstructor":  # calls __new__ and __init__ of its second argument
         base = args[1] if len(args) == 3 else None
         return isinstance(base, Name) and base.module in ("builtins", "__builtin__") and base.name in _TYPES
@@ -139,6 +139,6 @@ def is_harmless(function: Name, args: tuple[Any, ...]) -> bool:
     return full in _HARMLESS
 
 
-def _leads_on(attribute: str) -> bool:
-    """Does this attribute of some module or class lead to what runs things?"""
+def _leads_to_code(attribute: str) -> bool:
+    """Return True if this attribute of a module or class can lead to a function that runs code."""
     return attribute in _RUNNERS or (attribute.startswith("__") and attribute.endswith("__"))

@@ -1,10 +1,10 @@
-"""A pickle read as what it is, a list of instructions, without carrying out any that reaches outside.
+"""Read a pickle as a list of instructions, without running any instruction that calls or imports something.
 
-Why not `pickle.Unpickler` with a `find_class` of our own: that one still calls what find_class gives, sets attributes
-on the results, consults copyreg's table behind find_class's back, hashes what the file likes, and takes gigabytes for a
-memo index that the file names. Here nothing is looked up, called, imported or set: a name stays a `Name`, a call
-becomes a `Made` that remembers what was to be called with what, and dicts keep the entries under text alone. What is
-left of a file, however it was made, is a tree of inert values. Sizes, steps and lines have bounds.
+`pickle.Unpickler` with its own `find_class` is not safe enough: it calls what find_class returns, sets attributes on
+the results, uses copyreg's table without find_class, hashes any value in the file, and allocates gigabytes for a large
+memo index. Here nothing is looked up, called, imported or set: a name stays a `Name`, a call becomes a `Made` that
+holds the function and its arguments, and dicts keep only the entries with text keys. The result is a tree of inert
+values for any file. Sizes, instructions and lines are limited; a file beyond a limit is reported as damaged.
 """
 
 from __future__ import annotations
@@ -23,25 +23,25 @@ from anchorlib.modelfiles.checkpoint.pickle_policy import (
 )
 
 MAX_STEPS = 2_000_000  # two models of 1800 modules each and their optimizer take 730 000
-MAX_BLOB = 2**16  # texts and bytes beyond are not kept: anchors have a few hundred
-_MAX_KEPT = 2**27  # bytes of a pickle that are kept, all together
-_MAX_LINE = 4096  # of the text protocol; also keeps decimal numbers short
+MAX_BLOB = 2**16  # bytes; longer texts are not kept: anchors have a few hundred
+_MAX_KEPT = 2**27  # bytes of a pickle that are kept in total
+_MAX_LINE = 4096  # bytes of a line in the text protocol; also keeps decimal numbers short
 _MAX_NAME = 1000
 _MAX_MEMO = 2**32
 
 
 class Damaged(Exception):
-    """What is wrong with a file, for a message that names the file."""
+    """Say what is wrong with a file, for a message that names the file."""
 
 
 class Pickle:
-    """One pickle, read from where the file stands up to its end.
+    """Read one pickle from the file's position to the end of the pickle.
 
     Parameters
     ----------
     file : seekable, open for reading bytes
-    refused : gets, as keys, the names of what the pickle would call or change and no harmless one does
-    persistent : gets the ids of all persistent references
+    refused : is filled, as keys, with what the pickle would call or change and a harmless one would not
+    persistent : is filled with the ids of all persistent references
     """
 
     def __init__(self, file: BinaryIO, refused: dict[str, None], persistent: Optional[list[Any]] = None) -> None:
@@ -55,11 +55,11 @@ class Pickle:
         file.seek(here)
 
     def read(self) -> Any:
-        """The tree of inert values.
+        """Return the tree of inert values.
 
         Raises
         ------
-        Damaged : it ends too soon, is no pickle, or is larger than any checkpoint
+        Damaged : it is truncated, not a pickle, or larger than any checkpoint
         """
         try:
             for _ in range(MAX_STEPS):
@@ -68,13 +68,17 @@ class Pickle:
                     return self._stack.pop()
                 step = _STEPS.get(code)
                 if step is None:
-                    raise Damaged(f"byte {self._file.tell() - 1} is no pickle instruction: {code!r}")
+                    raise Damaged(f"byte {self._file.tell() - 1} is not a pickle instruction: {code!r}")
                 step(self)
-        except (IndexError, KeyError, ValueError) as error:  # an empty stack, an unknown memo, text that is no number
+        except (
+            IndexError,
+            KeyError,
+            ValueError,
+        ) as error:  # an empty stack, an unknown memo, text that is not a number
             raise Damaged(f"the pickle is damaged before byte {self._file.tell()} ({type(error).__name__})") from error
         raise Damaged(f"the pickle has more than {MAX_STEPS} instructions")
 
-    # What is taken from the file
+    # Reading from the file
 
     def _take(self, n: int) -> bytes:
         data = self._file.read(n)
@@ -91,7 +95,7 @@ class Pickle:
     def _blob(self, n: int) -> Any:
         if n > MAX_BLOB:
             if n > self._end - self._file.tell():
-                raise Damaged(f"the pickle names {n} bytes where {self._end - self._file.tell()} are left")
+                raise Damaged(f"the pickle needs {n} bytes where {self._end - self._file.tell()} are left")
             self._file.seek(n, 1)
             return Skipped()
         self._keep(n)
@@ -108,7 +112,7 @@ class Pickle:
     def _line(self) -> str:
         data = self._file.readline(_MAX_LINE)
         if not data.endswith(b"\n"):
-            raise Damaged("the pickle ends in the middle of a line, or has one without end")
+            raise Damaged("the pickle ends in the middle of a line, or has a line that is too long")
         self._keep(len(data))
         return data[:-1].decode("utf-8", "surrogateescape")
 
@@ -117,7 +121,7 @@ class Pickle:
         if self._kept > _MAX_KEPT:
             raise Damaged(f"the pickle has more than {_MAX_KEPT} bytes of small texts")
 
-    # What is done with it
+    # Instructions
 
     def _push(self, value: Any) -> None:
         self._stack.append(value)
@@ -126,7 +130,7 @@ class Pickle:
         return self._stack.pop()
 
     def _items(self) -> list[Any]:
-        """All above the last mark."""
+        """Remove and return everything above the last mark."""
         mark = self._marks.pop()
         items = self._stack[mark:]
         del self._stack[mark:]
@@ -143,7 +147,7 @@ class Pickle:
         self._stack[-n:] = [items]
 
     def _refer(self, id: Any) -> None:
-        if isinstance(id, tuple) and len(id) == 4 and id[0] == "module":  # how torch's older format names a class
+        if isinstance(id, tuple) and len(id) == 4 and id[0] == "module":  # the form of a class in torch's older format
             self._push(id[1])
             return
         if self._persistent is not None:
@@ -174,7 +178,7 @@ class Pickle:
         self._push(Made(function, args))
 
     def _new(self, keywords: bool = False) -> None:
-        """cls.__new__(cls, *args): of classes that are no runners it makes an empty object."""
+        """Record cls.__new__(cls, *args), which makes an empty object if the class cannot run code."""
         if keywords:
             self._pop()
         args, cls = self._pop(), self._pop()
@@ -183,7 +187,7 @@ class Pickle:
         self._push(Made(cls, args))
 
     def _changed(self) -> Any:
-        """What stands on top and is about to be changed; a change of what the file did not make is refused."""
+        """Return the top value, which is to be changed; refuse a change of what the file did not make."""
         if isinstance(self._stack[-1], Name):
             self._refuse(f"a change of {self._stack[-1]}")
         return self._stack[-1]
@@ -209,7 +213,7 @@ class Pickle:
 
 
 def make_printable(text: str) -> str:
-    """A text out of a file, safe to show: one line, 100 letters at most, no control codes of a terminal."""
+    """Return a text from a file so that it is safe to print: one line of at most 100 letters without control codes."""
     return ascii(text)[1:-1][:100]
 
 
@@ -220,7 +224,7 @@ def _root(value: Any) -> str:
 
 
 def _texts(items: list[Any]) -> dict[str, Any]:
-    """[key, value, key, value, ...]: what stands under text. Other keys are not even hashed, which could take hours."""
+    """Return [key, value, key, value, ...] as a dict of the text keys; hashing others could take hours."""
     if len(items) % 2:
         raise IndexError
     return {key: value for key, value in zip(items[::2], items[1::2]) if isinstance(key, str)}
@@ -258,7 +262,7 @@ def _extension(p: Pickle, n: int) -> None:
     p._push(Name("copyreg", f"extension {code}"))
 
 
-#: The instructions of protocols 0 to 5. Sets are lists here; NEXT_BUFFER (\x97) is not for files.
+#: The instructions of protocols 0 to 5. Sets are lists here; NEXT_BUFFER (\x97) does not occur in files.
 _STEPS: dict[bytes, Callable[[Pickle], Any]] = {
     b"(": lambda p: p._marks.append(len(p._stack)),
     b"0": Pickle._pop,
@@ -275,7 +279,7 @@ _STEPS: dict[bytes, Callable[[Pickle], Any]] = {
     b"P": lambda p: p._refer(p._line()),
     b"Q": lambda p: p._refer(p._pop()),
     b"R": _reduce,
-    b"S": lambda p: p._push(p._line()[1:-1]),  # its escapes stay as they are
+    b"S": lambda p: p._push(p._line()[1:-1]),  # escape sequences stay as they are
     b"T": lambda p: p._push(p._text(p._unsigned(4), "latin-1")),
     b"U": lambda p: p._push(p._text(p._unsigned(1), "latin-1")),
     b"V": lambda p: p._push(p._line()),

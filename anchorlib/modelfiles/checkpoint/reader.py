@@ -1,4 +1,4 @@
-"""Anchors out of a YOLOv5, YOLOv7 or one-yolov5 checkpoint, without running its pickle and without its framework."""
+"""Read anchors from a YOLOv5, YOLOv7 or one-yolov5 checkpoint, without running its pickle or loading its framework."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ from anchorlib.modelfiles.checkpoint.containers import Contents, open_contents
 from anchorlib.modelfiles.checkpoint.pickle_policy import Made, get_attributes, get_entries
 from anchorlib.modelfiles.checkpoint.pickle_reader import Damaged, make_printable
 
-_PREFERRED = ("ema", "model", "model_state_dict", "state_dict")  # the averaged weights are what the forks load
+_PREFERRED = ("ema", "model", "model_state_dict", "state_dict")  # the forks load the averaged weights
 _MAX_HEADS = 100
 _MAX_VISITS = 500_000  # objects and their entries; 1800 modules have 90 000
 _MAX_SIDE = 1e6  # pixels
-_HALF = 2.0**-9  # the ratio of two sides that were each rounded to float16, with room
+_HALF = 2.0**-9  # tolerance for the ratio of two sides that were each rounded to float16
 
 
 @dataclass(frozen=True, eq=False)
 class Checkpoint:
-    """The anchors of a checkpoint, and how it keeps them.
+    """Hold the anchors of a checkpoint, and how they are stored.
 
     Attributes
     ----------
     anchors : for each layer, in the order of the file, (A, 2) float32, pixels
     strides : the stride of each of these layers, pixels
     path, format : the file, and "torch zip", "torch legacy", "OneFlow folder", "OneFlow file" or "pickle"
-    where : the module or the key that holds the anchors, "ema.model.24"
-    units : how the file keeps them: "grid" units, that is divided by the stride, or "pixels"
-    notes : what is odd about them, in words
-    refused : what the file would call when its framework loads it; empty in every harmless one
+    where : the module or the key with the anchors, for example "ema.model.24"
+    units : the unit in the file: "grid" units, which are pixels divided by the stride, or "pixels"
+    notes : remarks about unusual anchors
+    refused : the calls that the file would make when its framework loads it; empty for a harmless file
     """
 
     path: str
@@ -50,16 +50,16 @@ class Checkpoint:
 
     @property
     def order(self) -> str:
-        """How the strides of the layers run, "ascending", "descending" or "mixed"."""
+        """Return the order of the strides: "ascending", "descending" or "mixed"."""
         steps = np.diff(self.strides)
         return "ascending" if (steps >= 0).all() else "descending" if (steps <= 0).all() else "mixed"
 
     def by_stride(self) -> list[HostArray]:
-        """The layers, the one of the smallest stride first."""
+        """Return the layers sorted by stride, the smallest first."""
         return [self.anchors[i] for i in np.argsort(self.strides, kind="stable")]
 
     def to_dict(self) -> dict[str, Any]:
-        """All of it in the types of JSON."""
+        """Return all attributes in the types of JSON."""
         return {
             "path": self.path,
             "format": self.format,
@@ -129,12 +129,12 @@ def read_checkpoint(
     try:
         contents = open_contents(file, refused)
         if not (refused and calls == "raise"):
-            with np.errstate(all="ignore"):  # values beyond use are found at the end
+            with np.errstate(all="ignore"):  # unusable values are found at the end
                 return _read(file, contents, strides, tuple(refused))
     except Damaged as error:
         if not refused:
-            raise ModelError(f"{path} is no whole checkpoint of torch.save or flow.save: {error}.") from error
-    except ModelError:  # what it would run matters more than that it has no anchors
+            raise ModelError(f"{path} is not a complete checkpoint of torch.save or flow.save: {error}.") from error
+    except ModelError:  # unsafe calls are more important than missing anchors
         if not refused:
             raise
     raise UnsafeCheckpointError(
@@ -144,7 +144,7 @@ def read_checkpoint(
 
 
 def may_be_checkpoint(path: Path) -> bool:
-    """Is it a folder of OneFlow, does it start as a zip file or a pickle does, or is its name that of a checkpoint?"""
+    """Return True for a OneFlow folder, a file that starts as a zip file or pickle, and the suffixes .pt and .pth."""
     if (
         (path / "pickled_data").is_file()
         or (path / "snapshot_done").is_file()
@@ -161,19 +161,19 @@ def _read(path: Path, contents: Contents, strides: Optional[Sequence[float]], re
     heads = _find_heads(contents)
     if not heads:
         raise ModelError(
-            f"{path} has no anchors: no module or state_dict in it keeps a tensor 'anchors' of shape (L, A, 2). "
-            "Models without anchors, as YOLOv8 and later or YOLOX, have none."
+            f"{path} has no anchors: no module or state_dict in it has a tensor 'anchors' of shape (L, A, 2). "
+            "Models without anchors, such as YOLOv8 and later or YOLOX, have none."
         )
     known = [head for head in heads if head.strides is not None or head.grid is not None]
-    head = (known or heads)[-1]  # the detecting module is a model's last
-    found = _strides(path, head, strides)
-    layers, units, notes = _in_pixels(head, found)
+    head = (known or heads)[-1]  # the detection module is the last one of a model
+    found = _find_strides(path, head, strides)
+    layers, units, notes = _convert_to_pixels(head, found)
     if not (np.isfinite(layers).all() and (layers > 0).all() and (layers < _MAX_SIDE).all()):
         raise ModelError(
-            f"{path}: every side of an anchor must be > 0 and < {_MAX_SIDE:g} pixels, got {_shown(layers)}."
+            f"{path}: every side of an anchor must be > 0 and < {_MAX_SIDE:g} pixels, got {_shorten(layers)}."
         )
     if layers_disagree(mean_areas(list(layers)), found):
-        notes.append("the anchors shrink where the strides grow: their layers are in reverse")
+        notes.append("the anchors shrink while the strides grow: the layers are in reverse order")
     return Checkpoint(str(path), contents.format, head.where, units, tuple(found), tuple(layers), tuple(notes), refused)
 
 
@@ -182,7 +182,7 @@ def _read(path: Path, contents: Contents, strides: Optional[Sequence[float]], re
 
 @dataclass(frozen=True)
 class _Head:
-    """What keeps anchors: as they are kept (L, A, 2), strides (L,) and a grid of the anchors' shape where there are."""
+    """Hold anchors as they are stored (L, A, 2), with strides (L,) and a grid of the anchors' shape, if present."""
 
     where: str
     anchors: HostArray
@@ -191,17 +191,17 @@ class _Head:
 
 
 def _find_heads(contents: Contents) -> list[_Head]:
-    """In the part that the forks load, or else anywhere, in the order of the file."""
+    """Find anchors in the part that the forks load, otherwise in the whole file, in its order."""
     root = get_entries(contents.root)
     for key in _PREFERRED:
-        heads = list(_heads_in(root.get(key), key, contents.array))
+        heads = list(_iterate_heads(root.get(key), key, contents.array))
         if heads:
             return heads
-    return list(_heads_in(contents.root, "", contents.array))
+    return list(_iterate_heads(contents.root, "", contents.array))
 
 
-def _heads_in(root: Any, where: str, array: Callable[[Any], Optional[HostArray]]) -> Iterator[_Head]:
-    """Modules and state_dicts below a value, first to last. No recursion: a file may nest as deep as it likes."""
+def _iterate_heads(root: Any, where: str, array: Callable[[Any], Optional[HostArray]]) -> Iterator[_Head]:
+    """Find modules and state_dicts inside a value, in order. Without recursion: a file may nest to any depth."""
     waiting, seen, left, asked = [(where, root)], set(), _MAX_VISITS, 0
     while waiting:
         where, value = waiting.pop()
@@ -210,7 +210,7 @@ def _heads_in(root: Any, where: str, array: Callable[[Any], Optional[HostArray]]
         seen.add(id(value))
         own: dict[str, Any] = {**get_entries(value), **get_attributes(value)}
         modules: dict[str, Any] = {}
-        if isinstance(value, Made):  # a module: its tensors and its modules are in dicts of their own
+        if isinstance(value, Made):  # a module: its tensors and modules are in separate dicts
             modules = get_entries(own.pop("_modules", None))
             own.update({**get_entries(own.pop("_buffers", None)), **get_entries(own.pop("_parameters", None))})
         keys = [key for key in own if key == "anchors" or key.endswith(".anchors")]
@@ -218,23 +218,25 @@ def _heads_in(root: Any, where: str, array: Callable[[Any], Optional[HostArray]]
         if isinstance(value, (list, tuple)):
             children = [(str(i), item) for i, item in enumerate(value)]
         left, asked = left - 1 - len(children), asked + len(keys)
-        if left < 0 or asked > _MAX_HEADS:  # objects that share one large dict cost a file nothing, and us hours
-            raise Damaged("it has more in it than any model")
+        if left < 0 or asked > _MAX_HEADS:  # a small file can share one large dict many times
+            raise Damaged("it has more objects than any model")
         for key in keys:
             prefix = key[: -len("anchors")]
-            head = _head(own, prefix, _joined(where, prefix.rstrip(".")), array)
+            head = _read_head(own, prefix, _join(where, prefix.rstrip(".")), array)
             if head:
                 yield head
-        waiting += [(_joined(where, key), item) for key, item in reversed(children) if _has_inside(item)]
+        waiting += [(_join(where, key), item) for key, item in reversed(children) if _is_container(item)]
 
 
-def _head(own: dict[str, Any], prefix: str, where: str, array: Callable[[Any], Optional[HostArray]]) -> Optional[_Head]:
+def _read_head(
+    own: dict[str, Any], prefix: str, where: str, array: Callable[[Any], Optional[HostArray]]
+) -> Optional[_Head]:
     anchors = array(own[f"{prefix}anchors"])
     if anchors is None or anchors.dtype.kind != "f" or anchors.ndim != 3 or anchors.shape[2] != 2 or not anchors.size:
-        return None  # YOLOv8 has empty ones, and the points of a grid
+        return None  # YOLOv8 has empty anchors, or the points of a grid
     stride = own.get(f"{prefix}stride")
     strides = np.asarray(stride) if _are_numbers(stride) else array(stride)
-    grid = array(own.get(f"{prefix}anchor_grid"))  # newer YOLOv5: a list, which is a cache
+    grid = array(own.get(f"{prefix}anchor_grid"))  # a list in newer YOLOv5 versions, which is a cache
     return _Head(
         make_printable(where) or "the top level",
         anchors,
@@ -251,59 +253,59 @@ def _are_numbers(value: Any) -> bool:
     )
 
 
-def _has_inside(value: Any) -> bool:
+def _is_container(value: Any) -> bool:
     return isinstance(value, (dict, list, tuple, Made))
 
 
-def _joined(where: str, key: str) -> str:
-    """A name of 100 letters at most, however deep the file nests."""
+def _join(where: str, key: str) -> str:
+    """Return a name of at most 100 letters, to any depth of the file."""
     return ".".join(filter(None, (where, key)))[-100:]
 
 
 # Units
 
 
-def _strides(path: Path, head: _Head, given: Optional[Sequence[float]]) -> list[float]:
-    """Of each layer: those of the file, those that anchor_grid shows, or those given."""
+def _find_strides(path: Path, head: _Head, given: Optional[Sequence[float]]) -> list[float]:
+    """Return the stride of each layer: from the file, computed from anchor_grid, or given."""
     found = head.strides
-    if found is None and head.grid is not None and not _alike(head.anchors, head.grid):
+    if found is None and head.grid is not None and not _are_close(head.anchors, head.grid):
         ratio = head.grid.astype(np.float64) / head.anchors
         found = np.median(ratio, axis=(1, 2))
         if not (np.abs(ratio / found[:, None, None] - 1) <= _HALF).all():
-            raise ModelError(f"{path}: anchor_grid is no multiple of anchors in {head.where}, layer by layer.")
+            raise ModelError(f"{path}: anchor_grid is not a multiple of anchors in each layer of {head.where}.")
         found = np.where(np.abs(np.rint(found) / found - 1) <= _HALF, np.rint(found), found)
     if found is None and given is None:
         raise ModelError(
-            f"{path}: {head.where} keeps {_shown(head.anchors)}, in units of strides that the file does not tell: "
+            f"{path}: {head.where} has {_shorten(head.anchors)} in units of strides that the file does not contain: "
             "it has neither stride nor an anchor_grid in pixels. "
-            f"Give strides= of its {len(head.anchors)} layers, e.g. (8, 16, 32)."
+            f"Pass strides= of its {len(head.anchors)} layers, for example (8, 16, 32)."
         )
     strides = [float(stride) for stride in (found if found is not None else given or ())]
     if given is not None and strides != [float(stride) for stride in given]:
-        raise ModelError(f"{path} has strides {strides}, given were {list(given)}. Leave them out.")
+        raise ModelError(f"{path} has strides {strides}, got {list(given)}. Do not pass strides.")
     if len(strides) != len(head.anchors) or not all(0 < stride < 1e5 for stride in strides):
         raise ModelError(f"{path}: {len(head.anchors)} layers need as many strides > 0, got {strides}.")
     return strides
 
 
-def _in_pixels(head: _Head, strides: list[float]) -> tuple[HostArray, str, list[str]]:
-    """(L, A, 2) float32, the units that the file keeps them in, notes."""
+def _convert_to_pixels(head: _Head, strides: list[float]) -> tuple[HostArray, str, list[str]]:
+    """Return anchors (L, A, 2) float32 in pixels, the unit in the file, and notes."""
     scale = np.asarray(strides, np.float32)[:, None, None]
     anchors = head.anchors.astype(np.float32)
     if head.grid is None:
         return anchors * scale, "grid", []
     grid = head.grid.astype(np.float32)
-    if _alike(anchors, grid) and not (scale == 1).all():
+    if _are_close(anchors, grid) and not (scale == 1).all():
         return anchors, "pixels", []
-    if head.strides is None:  # anchor_grid is what the strides were found from
+    if head.strides is None:  # the strides were computed from anchor_grid
         return grid, "grid", []
-    notes = [] if _alike(anchors * scale, grid) else ["anchor_grid holds other anchors; these are those of the loss"]
+    notes = [] if _are_close(anchors * scale, grid) else ["anchor_grid has other anchors; the loss uses these"]
     return anchors * scale, "grid", notes
 
 
-def _alike(anchors: HostArray, grid: HostArray) -> bool:
+def _are_close(anchors: HostArray, grid: HostArray) -> bool:
     return np.allclose(anchors, grid, rtol=_HALF, atol=0)
 
 
-def _shown(layers: HostArray) -> str:
+def _shorten(layers: HostArray) -> str:
     return str(layers.tolist())[:200]

@@ -1,6 +1,6 @@
-"""The values of the tensors in a checkpoint: those of PyTorch, of OneFlow, and NumPy's arrays.
+"""Read the values of the tensors in a checkpoint: those of PyTorch, of OneFlow, and NumPy's arrays.
 
-They are read where they are asked for, a tensor at a time, after its place and size were compared with the file's.
+A tensor is read when it is needed, after its position and size have been compared with those of the file.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from anchorlib.arrays import HostArray
 from anchorlib.modelfiles.checkpoint.pickle_policy import Made, Name, Persistent, get_attributes, get_function_name
 from anchorlib.modelfiles.checkpoint.pickle_reader import Damaged, make_printable
 
-_MAX_STORAGE = 2**24  # bytes; that of anchors has a few hundred
+_MAX_STORAGE = 2**24  # bytes; the storage of anchors has a few hundred
 _MAX_ITEMS = 2**12  # values of a tensor that may be anchors
 _MAX_META = 2**16
 
-# Letters of NumPy; bfloat16, which NumPy lacks, is the upper half of a float32.
+# NumPy's type codes; bfloat16, which NumPy lacks, is the upper half of a float32.
 _TORCH_STORAGES = {
     "FloatStorage": "f4",
     "HalfStorage": "f2",
@@ -46,7 +46,7 @@ _NUMPY_TYPES = ("f2", "f4", "f8", "i8", "i4")
 
 @dataclass(frozen=True)
 class ByteRange:
-    """Bytes of a file; a checksum over all of them, or 0 where there is none."""
+    """Describe a range of bytes in a file, with a checksum of all of them, or 0 if the file has no checksum."""
 
     start: int
     size: int
@@ -54,18 +54,22 @@ class ByteRange:
 
 
 def read_range(file: BinaryIO, where: ByteRange, limit: int) -> bytes:
-    """All of it, checked where there is a checksum: torch.serialization.set_crc32_options(False) leaves zeros."""
+    """Read a range, and compare its checksum unless it is 0, as after torch.serialization.set_crc32_options(False)."""
     if where.size > limit:
-        raise Damaged(f"a part of it that leads to the anchors has {where.size} bytes, more than {limit}")
+        raise Damaged(
+            f"a part of it that is needed for the anchors has {where.size} bytes, more than the limit of {limit}"
+        )
     file.seek(where.start)
     data = file.read(where.size)
     if len(data) < where.size or (where.crc and zlib.crc32(data) != where.crc):
-        raise Damaged("a part of it that leads to the anchors has another checksum than the file says")
+        raise Damaged(
+            "a part of it that is needed for the anchors is truncated or does not have the checksum in the file"
+        )
     return data
 
 
 def parse_storage_id(id: Any) -> tuple[Optional[str], str, int, int]:
-    """Key, dtype, first item and number of items of a persistent id; (None, ...) of one that is no storage."""
+    """Return key, dtype, first item and number of items of a persistent id; (None, ...) if it is not a storage."""
     nothing = (None, "", 0, 0)
     if not isinstance(id, tuple) or not 5 <= len(id) <= 6 or id[0] != "storage" or not isinstance(id[1], Name):
         return nothing
@@ -78,13 +82,13 @@ def parse_storage_id(id: Any) -> tuple[Optional[str], str, int, int]:
 
 
 class TorchTensors:
-    """The tensors of a torch file: a rebuild of a view (offset, shape, strides) of a storage."""
+    """Read the tensors of a torch file: each is a view (offset, shape, strides) of a storage."""
 
     def __init__(self, path: Path, storages: dict[str, ByteRange], order: str) -> None:
         self._path, self._storages, self._order = path, storages, order
 
     def array(self, value: Any) -> Optional[HostArray]:
-        """Its values, (...) as it is shaped; None of what is no tensor."""
+        """Return the values of a tensor in its shape, or None if the value is not a tensor."""
         for _ in range(4):  # a parameter of a tensor with attributes is wrapped twice
             function, args = get_function_name(value), _arguments(value)
             if function.startswith("torch._utils._rebuild_parameter") and args:
@@ -101,12 +105,12 @@ class TorchTensors:
         shape, strides = _as_tuple(shape), _as_tuple(strides)
         key, letter, first, _ = parse_storage_id(storage.id if isinstance(storage, Persistent) else None)
         if key is None or not _are_sizes((offset, *shape, *strides)) or len(shape) != len(strides):
-            raise Damaged("a tensor's description is damaged")
+            raise Damaged("the description of a tensor is damaged")
         if not _is_small(shape):
             return None
         if key not in self._storages:
             raise Damaged("the storage of a tensor is missing")
-        if letter == "u1":  # a storage without a type: the tensor names its own
+        if letter == "u1":  # a storage without a type: the tensor has its own
             return None
         items = np.full(shape, first + offset, np.int64)
         for axis, step in enumerate(strides):
@@ -114,7 +118,7 @@ class TorchTensors:
         with open(self._path, "rb") as file:
             flat = _decoded(read_range(file, self._storages[key], _MAX_STORAGE), letter, self._order)
         if items.size and items.max() >= len(flat):
-            raise Damaged("a tensor reaches beyond its storage")
+            raise Damaged("a tensor ends after the end of its storage")
         return flat[items]
 
 
@@ -126,7 +130,7 @@ def _decoded(data: bytes, letter: str, order: str) -> HostArray:
 
 
 def get_itemsize(letter: str) -> int:
-    """Bytes of a value."""
+    """Return the number of bytes of a value."""
     return 2 if letter == "bf16" else np.dtype(letter).itemsize
 
 
@@ -134,25 +138,25 @@ def get_itemsize(letter: str) -> int:
 
 
 class OneFlowTensors:
-    """The tensors of a OneFlow folder, each a folder in it."""
+    """Read the tensors of a OneFlow folder; each is a folder in it."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     def array(self, value: Any) -> Optional[HostArray]:
-        """Its values; None of what is no tensor."""
+        """Return the values of a tensor, or None if the value is not a tensor."""
         name = get_attributes(value).get("path")
         if not _is_oneflow(value) or name is None:
             return read_oneflow_array(value)
         if not isinstance(name, str) or not re.fullmatch(r"\w[\w.\-]*", name):
-            raise Damaged("a tensor lies outside of the folder")
+            raise Damaged("a tensor is outside the folder")
         return _read_tensor_folder(self._folder / name)
 
 
 def _read_tensor_folder(folder: Path) -> Optional[HostArray]:
-    """`meta` has shape and type as protobuf text, `out` the values."""
+    """Read a tensor: `meta` has its shape and type as protobuf text, `out` its values."""
     if not ((folder / "out").is_file() and (folder / "meta").is_file()):
-        raise Damaged(f"{make_printable(folder.name)} has no meta and out, or a folder, pipe or device in their place")
+        raise Damaged(f"{make_printable(folder.name)} must have the files meta and out, not a folder, pipe or device")
     if (folder / "meta").stat().st_size > _MAX_META:
         raise Damaged(f"{make_printable(folder.name)}/meta is damaged")
     meta = (folder / "meta").read_bytes().decode("latin-1")
@@ -162,7 +166,9 @@ def _read_tensor_folder(folder: Path) -> Optional[HostArray]:
         return None
     size = (folder / "out").stat().st_size
     if size != _count(shape) * get_itemsize(letter):
-        raise Damaged(f"{make_printable(folder.name)}/out has {size} bytes, its meta says {shape} {letter}")
+        raise Damaged(
+            f"{make_printable(folder.name)}/out has {size} bytes, but its meta has shape {shape} and type {letter}"
+        )
     return _decoded((folder / "out").read_bytes(), letter, "<").reshape(shape)
 
 
@@ -171,12 +177,12 @@ def _is_oneflow(value: Any) -> bool:
 
 
 def read_oneflow_array(value: Any) -> Optional[HostArray]:
-    """The values of a OneFlow tensor that holds them itself, or of a NumPy array."""
+    """Return the values of a OneFlow tensor that contains them, or of a NumPy array."""
     return _numpy_array(get_attributes(value).get("data") if _is_oneflow(value) else value)
 
 
 def _numpy_array(value: Any) -> Optional[HostArray]:
-    """A pickled NumPy array: its state is (version, shape, dtype, Fortran order, bytes)."""
+    """Return a pickled NumPy array, whose state is (version, shape, dtype, Fortran order, bytes), or None."""
     state = value.state if get_function_name(value).endswith(".multiarray._reconstruct") else None
     if not isinstance(state, tuple) or len(state) != 5:
         return None
@@ -201,7 +207,7 @@ def _arguments(value: Any) -> tuple[Any, ...]:
 
 
 def _as_tuple(shape: Any) -> tuple[Any, ...]:
-    """A shape is a tuple, or the making of a torch.Size."""
+    """Return a shape, which is a tuple or a call of torch.Size, as a tuple."""
     if get_function_name(shape) == "torch.Size":
         shape = next(iter(_arguments(shape)), None)
     return shape if isinstance(shape, tuple) else ("no shape",)
