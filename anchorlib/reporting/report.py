@@ -135,11 +135,11 @@ class Report:
     def verdict(self) -> str:
         """Return sentences that say whether the fit is good, and how it was found."""
         if self.score.is_good:
-            said = "a good fit"
+            outcome = "a good fit"
         else:
             missed = round((1 - self.score.bpr) * self.score.n_boxes)
-            said = f"a poor fit: {grouped(missed)} boxes match no anchor; more anchors help (fit --n)"
-        text = f"{counted(sum(len(layer.anchors) for layer in self.layers), 'anchor')}, {said}."
+            outcome = f"a poor fit: {grouped(missed)} boxes match no anchor; more anchors help (fit --n)"
+        text = f"{counted(sum(len(layer.anchors) for layer in self.layers), 'anchor')}, {outcome}."
         if self.fitted:
             text += " {method}, seed {seed}, {seconds:.2f} s".format(**self.fitted) + f" on {self.backend}."
         if self.fitted.get("kept_start"):

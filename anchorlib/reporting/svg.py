@@ -132,8 +132,8 @@ def _draw_outline(frame: _Frame, density: Density, anchors: HostArray, thr: floa
     path = ""
     for segment in trace_outline(anchors, thr):
         w1, h1, w2, h2 = (min(max(octave, density.low), density.high) for octave in segment)
-        cut_away = (w1 == w2 != segment[0]) or (h1 == h2 != segment[1]) or (w1, h1) == (w2, h2)
-        if not cut_away:
+        is_outside = (w1 == w2 != segment[0]) or (h1 == h2 != segment[1]) or (w1, h1) == (w2, h2)
+        if not is_outside:
             path += f"M{frame.x(w1):g} {frame.y(h1):g}L{frame.x(w2):g} {frame.y(h2):g}"
     return element("path", d=path, class_=f"region {of}")
 

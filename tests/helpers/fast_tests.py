@@ -5,7 +5,7 @@ FAST = (
     "tests/test_boxes.py",
     "tests/test_metrics.py",
     "tests/test_yolov2.py",
-    "tests/test_cli.py::test_fit_prints_a_table_and_ends_with_0",
+    "tests/test_cli_fit.py::test_fit_prints_a_table_and_ends_with_0",
     "tests/test_cli.py::test_bad_input_ends_with_2_and_one_line",
     "tests/backends/test_dispatch.py",
     "tests/datasets/test_voc_coco_darknet.py",
