@@ -289,6 +289,6 @@ def _one_array(anchors: Union[Array, Sequence[Array]]) -> Array:
     most = max(layer.shape[0] for layer in anchors)
     filled = []
     for layer in anchors:
-        missing = xp.full_like(layer[:1], xp.inf)
+        missing = xp.full_like(layer[:1, ...], xp.inf)
         filled.append(xp.concat([layer] + [missing] * (most - layer.shape[0]), axis=0))
     return xp.stack(filled)
