@@ -140,7 +140,7 @@ def test_fractional_weights_count_in_proportion():
     result = score(boxes_wh, ANCHORS, weights=np.asarray([0.75, 0.25]))
     assert result.bpr == pytest.approx(0.75, rel=1e-9)
     assert result.n_boxes == 1
-    for scale in (1e-300, 0.01, 100.0, 1e300):  # what counts is the proportion
+    for scale in (1e-300, 0.01, 100.0, 1e300):  # only the proportions matter
         assert score(boxes_wh, ANCHORS, weights=np.asarray([0.75, 0.25]) * scale).bpr == pytest.approx(0.75, rel=1e-9)
     many = np.concatenate([[1000.0], np.full(200_000, 0.01)])
     boxes_wh = np.concatenate([[[10, 13]], np.full((200_000, 2), 2000)])
@@ -245,7 +245,7 @@ def test_scoring_makes_no_array_of_boxes_times_anchors():
     score(boxes_wh, anchors)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert peak < 300_000 * 16 + 2**22  # (N, K) in float32 alone would be 24 MB
+    assert peak < 300_000 * 16 + 2**22  # an (N, K) float32 array would need 24 MB
 
 
 def test_the_limit_is_compared_in_float32():
@@ -270,7 +270,7 @@ def test_a_limit_of_one_in_float32_is_refused():
 
 
 def test_fitness_over_several_blocks_is_that_of_the_score(backend, path):
-    """Both objectives: what a fit makes large is what the score says."""
+    """For both objectives, a fit maximises what the score reports."""
     table = SizeTable(backend.array(sizes(40_000)))
     result = table.score(backend.array(ANCHORS), 4.0)
     assert table.fitness(ANCHORS, 4.0) == result.fitness

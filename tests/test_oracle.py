@@ -1,4 +1,4 @@
-"""The oracle itself: values done by hand first, then the recordings of the reference (data/golden)."""
+"""Test the oracle: first against values computed by hand, then against the recordings of the reference."""
 
 import json
 import math
@@ -16,14 +16,14 @@ FLOAT32_ROUNDING = 2e-6  # the recordings are float32 results of several roundin
 
 
 def recordings(pattern):
-    """Paths of the recordings of one kind; none is a failure, not a skip."""
+    """Return the paths of the recordings of one kind; fail if there are none."""
     paths = sorted(GOLDEN.glob(pattern), key=lambda path: (len(path.name), path.name))
     assert paths, f"no recordings {pattern} in {GOLDEN}"
     return [pytest.param(path, id=path.stem) for path in paths]
 
 
 def assert_same(actual, desired):
-    """Same dtype, shape and bits."""
+    """Check for equal dtype, shape and bits."""
     actual, desired = np.asarray(actual), np.asarray(desired)
     assert actual.dtype == desired.dtype
     assert actual.shape == desired.shape
@@ -179,7 +179,7 @@ def test_order_is_the_recorded_one(path):
 
 
 def built(xc, yc, w, h, anchor=(2, 2), grid=8, thr=4.0):
-    """Rows (gi, gj, x, y, w, h) of one target on one layer, everything given in cells."""
+    """Return rows (gi, gj, x, y, w, h) of one target on one layer; all values are in cells."""
     target = np.array([[0, 3, xc / grid, yc / grid, w / grid, h / grid]], dtype=np.float32)
     (layer,) = oracle.build_targets(target, np.array([[anchor]], dtype=np.float32), [(grid, grid)], thr)
     return [(int(i), int(j), *box.tolist()) for i, j, box in zip(layer["gi"], layer["gj"], layer["tbox"])]
@@ -212,7 +212,7 @@ def test_a_centre_on_a_cell_border_meets_both_neighbours_one_being_its_own_cell(
 
 def test_a_centre_in_the_first_cell_has_no_left_neighbour():
     assert built(0.25, 0.5, 2, 2) == [(0, 0, 0.25, 0.5, 2, 2)]
-    # exactly 1 is not over 1; the distance to the right border is 7, a whole number
+    # exactly 1 is not over 1; the distance to the right border is the integer 7
     assert built(1, 0.5, 2, 2) == [(1, 0, 0, 0.5, 2, 2), (1, 0, 0, 0.5, 2, 2)]
 
 
@@ -420,7 +420,7 @@ def test_compute_loss_without_targets_is_objectness_alone():
 
 
 def objectness_of_two(first_side, second_side, sort_obj_iou=False, gr=1.0):
-    """The objectness target of one cell that two square targets share, worked back from the loss."""
+    """Return the objectness target of a cell that two square targets share, computed from the loss."""
     logit = 2.0
     p = [np.zeros((1, 1, 1, 1, 6))]
     p[0][..., 4] = logit
@@ -485,7 +485,7 @@ def test_compute_loss_is_the_recorded_one(path):
 
 
 def rows_of(targets, image=0):
-    """{row number: values} of the rows that are not all zero."""
+    """Return {row number: values} of the rows that are not all zero."""
     return {int(r): targets[image, r].tolist() for r in np.flatnonzero(targets[image].any(axis=-1))}
 
 

@@ -1,4 +1,4 @@
-"""What results look like: in a terminal, in a notebook, as JSON."""
+"""Check how results look in a terminal, in a notebook and as JSON."""
 
 import json
 from html.parser import HTMLParser
@@ -16,7 +16,7 @@ BOXES_WH = [[10.0, 20.0], [12.0, 20.0], [100.0, 90.0], [90.0, 100.0]]
 
 
 def text_of(html):
-    """What a browser would show, and that all elements are closed."""
+    """Return the text that a browser would show; check that all elements are closed."""
     parts, open_elements = [], []
 
     class Parser(HTMLParser):

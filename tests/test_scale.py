@@ -1,4 +1,4 @@
-"""Shards read in this process and on real clusters: the same bits, whatever the cluster, its size and its deaths."""
+"""Read shards in this process and on real clusters: bit-identical for any cluster, any size, and if workers die."""
 
 import json
 import os
@@ -30,7 +30,7 @@ def in_the_root(monkeypatch, request):
 
 @pytest.fixture(scope="module")
 def shards(tmp_path_factory, request):
-    """Real sets and saved sizes, ten of them, so that a tree of merges has two levels; and all their boxes."""
+    """Return ten shards, real sets and saved sizes, so that the tree of merges has two levels; and all their boxes."""
     folder = tmp_path_factory.mktemp("shards")
     paths = [str(request.config.rootpath / path) for path in (BCCD, TACO)]
     boxes = [read_boxes(path).wh for path in paths]
@@ -43,7 +43,7 @@ def shards(tmp_path_factory, request):
 
 @pytest.fixture(scope="module")
 def cluster():
-    """Two worker processes, started by spawning, on the loopback."""
+    """Start two worker processes, by spawning, on the loopback interface."""
     import distributed
 
     with (
@@ -170,7 +170,7 @@ def test_a_cluster_of_one_worker_gives_the_same_bits(shards):
 
 
 def assert_idle(cluster):
-    """The cluster soon works on nothing and holds nothing."""
+    """Check that the cluster soon has no tasks and no data."""
     deadline = time.monotonic() + 10
     while any(cluster.processing().values()) or any(cluster.has_what().values()):
         assert time.monotonic() < deadline, "the tasks of a run that has ended are still there"
@@ -187,7 +187,7 @@ def test_a_shard_that_a_worker_cannot_read_is_named_and_the_rest_let_go(shards, 
 
 @pytest.fixture(scope="module")
 def slow_shards(tmp_path_factory):
-    """Twelve files that take some tenths of a second each to read, with the same boxes, which count twelve times."""
+    """Make twelve files with the same boxes; each takes some tenths of a second to read."""
     sides = np.round(np.random.default_rng(0).uniform(3, 300, (12_000, 2)), 2).tolist()
     rows = [{"id": j, "image_id": 1, "category_id": 1, "bbox": [0, 0, *wh]} for j, wh in enumerate(sides)]
     images = [{"id": 1, "width": 640, "height": 640, "file_name": "a.jpg"}]
@@ -206,7 +206,7 @@ def test_an_interrupt_cancels_what_was_not_read(slow_shards, cluster):
         os.kill(os.getpid(), signal.SIGINT)
 
     thread = threading.Thread(target=interrupt)
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs of a shell ignore SIGINT
     try:
         thread.start()
         with pytest.raises(KeyboardInterrupt) as caught:
@@ -215,12 +215,12 @@ def test_an_interrupt_cancels_what_was_not_read(slow_shards, cluster):
     finally:
         signal.signal(signal.SIGINT, before)
     assert_idle(cluster)
-    assert caught  # with the frames that it passed, and what they hold
+    assert caught  # the exception keeps its frames and their variables
 
 
 @pytest.mark.needs("dask")
 def test_a_worker_killed_midway_changes_no_bit(slow_shards, cluster):
-    """The worker has read some shards, which are lost with it, and is reading another."""
+    """Kill a worker that has read some shards, which are lost with it, and that is reading another one."""
     expected = sizes_from_shards(slow_shards)
     pids = cluster.run(os.getpid)
     killed = []

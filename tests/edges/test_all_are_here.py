@@ -1,4 +1,4 @@
-"""A public function cannot be forgotten: it is in a table of these tests, or named here with its target."""
+"""Check that no public function is forgotten: each is in a table of these tests, or named here with a reason."""
 
 import importlib
 import importlib.util
@@ -36,7 +36,7 @@ ELSEWHERE = {
 
 
 def found(name):
-    """What a dotted name of a table stands for."""
+    """Return the function or class that a dotted name of a table means."""
     parts = name.split(".")
     module = next(".".join(parts[:n]) for n in range(len(parts), 0, -1) if is_module(".".join(parts[:n])))
     value = importlib.import_module(module)
@@ -48,12 +48,12 @@ def found(name):
 def is_module(name):
     try:
         return importlib.util.find_spec(name) is not None
-    except ModuleNotFoundError:  # of a parent that is no package
+    except ModuleNotFoundError:  # the parent is not a package
         return False
 
 
 def public():
-    """Name -> function or class of what the packages say is theirs."""
+    """Return name -> function or class for everything that the packages declare public."""
     for module in map(importlib.import_module, MODULES):
         for name in module.__all__:
             value = getattr(module, name)

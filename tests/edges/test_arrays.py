@@ -1,4 +1,4 @@
-"""Every public function on what nobody hopes for: a documented result or a documented error, the same everywhere."""
+"""Call every public function with extreme input: a documented result or error, the same on every backend."""
 
 import numpy as np
 import pytest
@@ -60,7 +60,7 @@ def test_two_threads_on_the_host_give_what_one_gives(name):
 @pytest.mark.parametrize("kind", ["iou", "giou", "diou", "ciou"])
 @pytest.mark.parametrize("dtype", [np.float16, np.float32])
 def test_iou_of_boxes_of_300_pixels_is_a_number_in_16_bits(kind, dtype):
-    """Areas of 90000 are infinite in float16, and their quotient was NaN."""
+    """Areas of 90,000 px are infinite in float16, and their quotient was NaN."""
     xp = anchorlib.backends.load("torch")
     for wrap in (np.asarray, xp.from_numpy):
         one = wrap(np.asarray([[0, 0, 300, 300]], dtype))
@@ -75,7 +75,7 @@ def test_iou_of_boxes_of_300_pixels_is_a_number_in_16_bits(kind, dtype):
 
 
 def test_ciou_of_a_box_without_a_size_is_a_number_and_so_is_its_gradient(grad_backend):
-    """0 / 0 was taken as its ratio of sides."""
+    """The ratio of the sides was 0 / 0."""
     one = grad_backend.array(np.asarray([[1.0, 1.0, 0.0, 0.0], [1.0, 1.0, 2.0, 0.0]])).requires_grad_()
     two = grad_backend.array(np.asarray([[1.0, 1.0, 2.0, 2.0]] * 2))
     found = anchorlib.box_iou_pairs(one, two, kind="ciou")

@@ -55,13 +55,13 @@ def test_what_cannot_be_fitted_is_refused(boxes_wh, ks, error, message):
     [
         ([1, 2, 3], [0, 0.9, 1], 2),
         ([1, 2, 3, 4, 5], [0, 0.5, 0.9, 0.95, 1], 3),  # above the line by 0, .25, .4, .2, 0
-        ([1, 2, 10], [0, 0.5, 1], 2),  # k counts, not the place in the list: above by 7/18
+        ([1, 2, 10], [0, 0.5, 1], 2),  # k matters, not the position in the list: above by 7/18
         ([1, 2, 3], [0, 0.5, 1], None),  # a straight line
         ([1, 2, 3], [0, 0.1, 1], None),  # below it
         ([1, 2, 3], [1, 1, 1], None),
         ([1, 2], [0, 1], None),
         ([4], [0.5], None),
-        ([1, 2, 3, 4, 5], [0, 0.5, 0.75, 1, 1], 2),  # three as far: the first
+        ([1, 2, 3, 4, 5], [0, 0.5, 0.75, 1, 1], 2),  # three are equally far: the first
     ],
 )
 def test_the_knee_is_the_point_farthest_above_the_chord(ks, values, knee):

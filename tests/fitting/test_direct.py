@@ -34,7 +34,7 @@ def fitness(boxes_wh, anchors, thr=4.0, objective="ratio", weights=None):
 
 
 def whole_sizes(n, seed):
-    """Sizes without a logarithm in their making: the same bits whatever the C library."""
+    """Return sizes computed without a logarithm: bit-identical with every C library."""
     rng = np.random.default_rng(seed)
     return f32(rng.integers(64, 128, (n, 2)) * 2.0 ** rng.integers(-3, 3, (n, 1)) * 2.0 ** rng.integers(-1, 2, (n, 2)))
 
@@ -65,7 +65,7 @@ def test_sizes_that_occur_often_come_first(objective):
 
 
 def test_the_limit_decides_where_one_anchor_goes():
-    # 16 alone: (1 + 0 + 0) / 3. In reach of all three: only sides in (15, 20), strictly, where 5 and 60 count.
+    # The anchor 16 gets (1 + 0 + 0) / 3. Only sides strictly between 15 and 20 match all three boxes.
     boxes_wh = f32([[5, 5], [16, 16], [60, 60]])
     ((w, h),) = direct.search(boxes_wh, 1, thr=4.0).tolist()
     assert 15 < w < 20
@@ -109,7 +109,7 @@ def all_places(boxes_wh, steps):
 
 
 def best_of_all(boxes_wh, n, thr, objective, steps):
-    """The best single place, or pair of places, on a grid and on the boxes."""
+    """Return the best mean of one anchor, or of two, among points of a grid and the box sizes."""
     places = all_places(boxes_wh, steps)
     closeness = (oracle.size_ratio if objective == "ratio" else oracle.wh_iou)(places, boxes_wh)
     if objective == "ratio":
@@ -214,9 +214,9 @@ def test_fixed_anchors_stay_bit_for_bit_and_the_others_make_up_for_them(objectiv
     assert anchors.shape == (6, 2)
     assert all(row in anchors.tolist() for row in fixed.tolist())
     free = f32([row for row in anchors.tolist() if row not in fixed.tolist()])
-    alone = np.concatenate([direct.search(boxes_wh, 4, objective=objective), fixed])
+    free_only = np.concatenate([direct.search(boxes_wh, 4, objective=objective), fixed])
     assert fitness(boxes_wh, np.concatenate([free, fixed]), objective=objective) > fitness(
-        boxes_wh, alone, objective=objective
+        boxes_wh, free_only, objective=objective
     )
 
 
@@ -263,7 +263,7 @@ def test_least_sides_that_do_not_bind_change_nothing():
 
 # --- the same everywhere -------------------------------------------------------------------------------------
 
-# coco_like needs a logarithm to be made, whole_sizes does not.
+# coco_like computes logarithms; whole_sizes does not.
 RECORDED = {
     ("ratio", 3): ("417ff708417ff5f2427e11b8426c0c27437c06c1437ff503"),
     ("ratio", 9): (
@@ -320,7 +320,7 @@ def test_weights_are_repeated_boxes(objective, scale):
     weighted = direct.search(boxes_wh, 5, objective=objective, weights=weights * scale)
     if scale == 1:
         assert np.array_equal(weighted, direct.search(repeated, 5, objective=objective))
-    else:  # sums near the limit of what is exact: values have fewer bits
+    else:  # sums near the limit of exactness: values have fewer bits
         found = fitness(repeated, weighted, objective=objective)
         assert found == pytest.approx(
             fitness(repeated, direct.search(repeated, 5, objective=objective), objective=objective), rel=1e-3
@@ -373,7 +373,7 @@ def test_extreme_sizes_take_little_memory(thr):
     boxes_wh = f32(10 ** rng.uniform(-3, 5, (20_000, 2)))
     tracemalloc.start()
     with warnings.catch_warnings():
-        warnings.simplefilter("error")  # a ratio beyond float32 is infinite, and no cause for a warning
+        warnings.simplefilter("error")  # a ratio too large for float32 is infinite, without a warning
         anchors = direct.search(boxes_wh * f32([1e-12, 1e9]), 9, thr=thr)
         anchors = direct.search(boxes_wh, 9, thr=thr)
     peak = tracemalloc.get_traced_memory()[1]

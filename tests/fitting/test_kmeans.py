@@ -11,7 +11,7 @@ from anchorlib import backends, kmeans, wh_iou
 from anchorlib.errors import BadValueError, ShapeError
 from anchorlib.fitting.kmeans import DISTANCES, INITS, UPDATES
 
-parts = importlib.import_module("anchorlib.fitting.kmeans")  # the function of that name hides it
+parts = importlib.import_module("anchorlib.fitting.kmeans")  # the function of the same name hides the module
 NUMPY = backends.load("numpy")
 
 WAYS = [(d, u, i) for d in DISTANCES for u in UPDATES for i in INITS]
@@ -198,7 +198,7 @@ def test_steps_lead_to_the_result_and_watching_does_not_change_it(backend, path,
 
     def watch(step):
         steps.append([np.array(part) for part in step])
-        step.centres[:] = 1  # what is told may be written to
+        step.centres[:] = 1  # a caller may write to what it gets
         step.sizes[:] = 1
 
     watched = kmeans(backend.array(boxes_wh), 5, on_step=watch, **options)
@@ -211,7 +211,7 @@ def test_steps_lead_to_the_result_and_watching_does_not_change_it(backend, path,
         assert found_sizes[order].tolist() == distinct.tolist()
         assert found_counts[order].tolist() == counts.tolist()
         assert (centres.shape, set(owner.tolist()) <= set(range(5))) == ((5, 2), True)
-        if distance == "iou":  # the owner is the nearest centre
+        if distance == "iou":  # each size belongs to its nearest centre
             np.testing.assert_array_equal(owner, np.asarray(wh_iou(found_sizes, centres)).argmax(axis=1))
     assert 1 < len(steps) <= 300
     if len(steps) < 300:
@@ -222,7 +222,7 @@ def test_steps_lead_to_the_result_and_watching_does_not_change_it(backend, path,
 
 
 def first_centres(boxes_wh, init, weights=None, seeds=400):
-    """How often each size is drawn as a first centre: with as many rounds as seeds, none of them moves."""
+    """Return how often each size is drawn as a first centre, over many seeds."""
     space = parts._Space(NUMPY, boxes_wh, np.asarray(weights), "euclidean", "cpu")
     drawn = np.zeros(len(boxes_wh), int)
     for seed in range(seeds):
@@ -279,7 +279,7 @@ def test_totals_are_exact_whole_numbers():
     space = parts._Space(NUMPY, sizes(500), np.arange(1, 501), "ratio", "cpu")
     owner = np.arange(500) % 2
     units = [[int(unit) for unit in column] for column in space._sums]
-    assert max(sum(column) for column in units) > 2**53  # beyond what a float64 holds
+    assert max(sum(column) for column in units) > 2**53  # float64 cannot hold these integers exactly
     assert space.totals(owner, 2).tolist() == [[sum(column[j::2]) for column in units] for j in (0, 1)]
 
 

@@ -46,7 +46,7 @@ def test_fixed_anchors_and_least_sides_hold():
     ("missed", "at_limit"), [(0, 12), (799, 2)], ids=["BPR falls by 3e-4", "a good fit turns poor"]
 )
 def test_boxes_at_the_limit_are_not_lost(missed, at_limit):
-    """At thr 4 the anchor 40.3 recalls a box of 161, and 40 does not; fitness alone changes by less than 1e-4."""
+    """At thr 4 the anchor 40.3 recalls a box of 161, and 40 does not; fitness itself changes by less than 1e-4."""
     sides = np.repeat([10, 161, 4000], [40_000 - missed - at_limit, at_limit, missed])
     boxes = np.stack([sides, sides], axis=1).astype(np.float32)
     anchors = np.asarray([[10, 10], [40.3, 40.3]], np.float32)

@@ -1,4 +1,4 @@
-"""Models and data sets in memory, as check_anchors takes them."""
+"""Make models and data sets in memory, as check_anchors takes them."""
 
 from types import SimpleNamespace
 
@@ -10,7 +10,7 @@ COCO = np.asarray(
     [[[10, 13], [16, 30], [33, 23]], [[30, 61], [62, 45], [59, 119]], [[116, 90], [156, 198], [373, 326]]],
     np.float32,
 )
-FAR_OFF = np.full((3, 3, 2), 600, np.float32)  # pixels; matches nothing in the data set below
+FAR_OFF = np.full((3, 3, 2), 600, np.float32)  # pixels; no box of the data set below matches them
 
 
 def make_dataset(seed=0, n_images=40):

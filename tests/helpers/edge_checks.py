@@ -1,7 +1,7 @@
-"""What every public function is put through: any values, layouts, dtypes and shapes, and two threads at once.
+"""Call a public function with any values, memory layouts, dtypes and shapes, and from two threads at once.
 
-Shapes, dtypes, layouts in memory and values are drawn by hypothesis. What NumPy answers to a contiguous copy is what
-every backend answers to any layout, and no input is written to.
+Hypothesis draws shapes, dtypes, layouts and values. For every layout, each backend must give the result that NumPy
+gives for a contiguous copy, and must not write to its inputs.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ NUMPY = Target("numpy")
 
 
 class Part(NamedTuple):
-    """An array that a function takes.
+    """Describe an array argument of a function.
 
-    shape : lengths, a letter where any will do; `...` for any shape, the same for all such parts
+    shape : lengths; a letter for any length; `...` for any shape, the same for all such parts
     good : values that make sense; or such values for each entry along the last axis
-    low, high : nothing beyond is drawn, but for NaN
+    low, high : limits of the drawn values; NaN is drawn in any case
     dtype : of the values that make sense
     """
 
@@ -47,9 +47,9 @@ class Part(NamedTuple):
 
 
 class Edge(NamedTuple):
-    """A function of arrays, what it takes, and how far backends may differ.
+    """Describe a function of arrays, its arguments, and how far backends may differ.
 
-    refusal : what a wrong shape raises
+    refusal : the error for a wrong shape
     """
 
     function: Any
@@ -60,7 +60,7 @@ class Edge(NamedTuple):
 
 
 def leaves(result):
-    """The arrays, numbers and texts of a result, one after another."""
+    """Yield the arrays, numbers and texts of a result, one after another."""
     if dataclasses.is_dataclass(result):
         result = {name: value for name, value in vars(result).items() if name not in UNEQUAL}
     if isinstance(result, dict):
@@ -71,7 +71,7 @@ def leaves(result):
 
 
 def outcome(backend, function, arrays):
-    """What comes out: arrays of the backend as NumPy's, numbers and texts, or the error's class."""
+    """Return the result, with arrays converted to NumPy, or the class of the error."""
     with np.errstate(all="ignore"), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
@@ -83,7 +83,7 @@ def outcome(backend, function, arrays):
 
 
 def laid_out(backend, host, layout):
-    """The values on the backend, in this layout; and the memory around them. NumPy's are read-only, but for one."""
+    """Return the values on the backend in this layout, and the memory around them; most NumPy arrays are read-only."""
     if layout == "writable" and backend.name == "numpy":
         return host, host
     if layout == "every second row" and host.ndim:
@@ -93,7 +93,7 @@ def laid_out(backend, host, layout):
         base = backend.array(np.ascontiguousarray(host.swapaxes(0, -1)))
         axes = (host.ndim - 1, *range(1, host.ndim - 1), 0)
         return backend.xp.permute_dims(base, axes), base
-    if layout == "reversed" and host.ndim and backend.name == "numpy":  # the others have no negative strides
+    if layout == "reversed" and host.ndim and backend.name == "numpy":  # the other frameworks have no negative strides
         base = backend.array(host[::-1])
         return base[::-1], base
     base = backend.array(host)
@@ -119,7 +119,7 @@ def assert_same(found, expected, rtol):
 
 
 def elements_of(part, good, dtype, chance):
-    """Values: those that make sense alone, or among extreme ones, or among those that are no numbers, too."""
+    """Draw values: only sensible ones, or also extreme ones, or also NaN and infinity."""
     if dtype == "bool":
         return st.booleans()
     if dtype.startswith("int"):
@@ -137,7 +137,7 @@ def elements_of(part, good, dtype, chance):
 
 def array_of(data, part, dtype, lengths):
     shape = tuple(lengths[side] if isinstance(side, str) else side for side in part.shape)
-    chance = data.draw(st.integers(0, 3))  # whole arrays of good values, too
+    chance = data.draw(st.integers(0, 3))  # sometimes an array has only good values
     if not isinstance(part.good[0], tuple):
         return data.draw(hnp.arrays(dtype, shape, elements=elements_of(part, part.good, dtype, chance)))
     columns = [
@@ -153,7 +153,7 @@ def letters_of(edge):
 
 
 def with_shapes(edge, shape):
-    """The parts; those of any shape have this one."""
+    """Draw the arrays; parts of any shape get this shape."""
     return [part._replace(shape=shape) if part.shape is ... else part for part in edge.parts]
 
 
@@ -175,7 +175,7 @@ def check_any_values(backend, edge, data):
 
 
 def check_wrong_shape(backend, edge, shape):
-    """All arrays in this shape; where that is what a function takes, the last of them in another."""
+    """Expect an error for arrays of this shape; if the function accepts it, the last array gets another one."""
     shapes = [shape] * len(edge.parts)
     if all(fits(part, shape) for part in edge.parts):
         shapes[-1] = (*shape, 2)
@@ -191,7 +191,7 @@ def fits(part, shape):
 
 def check_no_array(edge):
     with pytest.raises(ArrayTypeError):
-        edge.function(*[[[1.0] * 4] for _ in edge.parts])
+        edge.function(*["1.0 2.0" for _ in edge.parts])  # text: some functions take nested lists
 
 
 def check_two_threads(backend, edge):
@@ -205,9 +205,9 @@ def check_two_threads(backend, edge):
             columns = [rng.choice(values, shape[:-1]) for values in good]
             arrays.append(backend.array(np.stack(columns, axis=-1), part.dtype))
         work.append(arrays)
-    alone = [outcome(backend, edge.function, arrays) for arrays in work]
-    assert not any(isinstance(one, type) for one in alone), alone
+    single = [outcome(backend, edge.function, arrays) for arrays in work]
+    assert not any(isinstance(one, type) for one in single), single
     with ThreadPoolExecutor(2) as pool:
         together = list(pool.map(lambda arrays: outcome(backend, edge.function, arrays), work))
-    for one, other in zip(together, alone):
+    for one, other in zip(together, single):
         assert_same(one, other, 0.0)

@@ -1,4 +1,4 @@
-"""Every public function of arrays, with what it takes; the first word of a key is its name.
+"""List every public function of arrays with its arguments; the first word of a key is its name.
 
 ARRAYS run on every backend, HOST takes NumPy arrays. A public function that is in neither is in test_all_are_here.py.
 """
@@ -47,7 +47,7 @@ def pairs(kind, form):
 
 
 def tuple_of_layers(targets, *sides):
-    """YOLOv5's form of targets, for a model of two layers."""
+    """Return YOLOv5's layout of targets, for a model of two layers."""
     return yolov5.build_targets(list(sides), targets, model_of(targets))
 
 
@@ -60,7 +60,7 @@ def strides_of(anchors):
 
 
 def checked(shapes, labels, anchors, **options):
-    """A check of a model's anchors, and the anchors after it; an error must have left them as they were."""
+    """Check a model's anchors and return the anchors after it; an error must leave them unchanged."""
     xp = backends.namespace_of(anchors)
     detect = SimpleNamespace(anchors=xp.asarray(anchors, copy=True), stride=strides_of(anchors))
     found = None
@@ -248,7 +248,7 @@ def methods_of(shapes, labels):
 
 
 def written(form):
-    """The text of layers, and what is read out of it; a file of it, and one whose anchors were replaced."""
+    """Return the text of layers and what is read from it, from a file of it, and from a file with replaced anchors."""
 
     def write(layer):
         with tempfile.TemporaryDirectory() as folder:

@@ -1,4 +1,4 @@
-"""Models, predictions and targets for the tests of the loss."""
+"""Make models, predictions and targets for the tests of the loss."""
 
 from types import SimpleNamespace
 
@@ -27,7 +27,7 @@ def logits_of(backend, arrays, dtype=None):
 
 
 def small_case(n_targets=12, nc=3, dtype=np.float64, seed=0):
-    """Anchors, strides, p and targets of two images, with cells that several rows share."""
+    """Return anchors, strides, p and targets of two images, with cells that several rows share."""
     rng = np.random.default_rng(seed)
     strides = (8, 16, 32)
     anchors = np.exp(rng.normal(0.6, 0.5, (3, 2, 2))).astype(np.float32)

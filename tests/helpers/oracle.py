@@ -1,4 +1,4 @@
-"""Slow, obvious answers to hold the library to: those that `anchorlib verify` uses, and box sizes beside them."""
+"""Compute slow, obvious results to compare the library with: those of `anchorlib verify`, and box sizes."""
 
 import numpy as np
 

@@ -18,7 +18,7 @@ RECORDED = sorted(GOLDEN.glob("loss_*.npz"))
 
 
 def run(backend, case, nc=3, hyp=HYP, dtype=None, **options):
-    """(loss, items, gradients) on the host."""
+    """Return (loss, items, gradients) on the host."""
     anchors, strides, p, targets = case
     p = logits_of(backend, p, dtype)
     loss, items = ComputeLoss(model_of(backend, anchors, strides, nc, hyp), **options)(p, backend.array(targets))
@@ -141,7 +141,7 @@ def test_gradients_match_numerical_ones(grad_backend):
         for flat in np.concatenate([rng.choice(large, 10, replace=False), rng.integers(0, gradient.size, 5)]):
             where = np.unravel_index(flat, gradient.shape)
             if where[-1] < 4:
-                continue  # the IoU is also the objectness' target, through which no gradient flows: gradcheck below
+                continue  # the IoU is also the target of the objectness, which has no gradient: gradcheck below
             ends = []
             for step in (eps, -eps):
                 p = [layer.copy() for layer in case[2]]
@@ -154,7 +154,7 @@ def test_gradients_match_numerical_ones(grad_backend):
 
 @pytest.mark.parametrize("hyp", [{}, {"fl_gamma": 1.5}, {"cls_pw": 0.7, "obj_pw": 1.3, "label_smoothing": 0.1}])
 def test_torch_gradcheck_passes(grad_backend, monkeypatch, hyp):
-    """Of all that has a gradient: not through the objectness' target (gr = 0 makes it 1), nor CIoU's weight (DIoU)."""
+    """Check all that has a gradient: not the target of the objectness (gr = 0 makes it 1), nor CIoU's weight (DIoU)."""
     if grad_backend.name != "torch":
         pytest.skip("gradcheck is torch's")
     import torch
@@ -207,7 +207,7 @@ def test_reuse_grad_buffer_gives_the_same_gradients_in_the_same_memory(grad_back
         reusing(p, grad_backend.array(case[3]))[0].sum().backward()
         for layer, gradient in zip(p, expected):
             np.testing.assert_allclose(grad_backend.host(layer.grad), gradient, rtol=1e-12, atol=1e-18)
-        if held is not None:  # the hazard that the docstring tells of: the gradient of the step before is gone
+        if held is not None:  # the danger that the docstring describes: the gradient of the step before is overwritten
             assert np.array_equal(grad_backend.host(held), grad_backend.host(p[0].grad))
         held = p[0].grad
 
@@ -352,7 +352,7 @@ def test_validate_refuses_boxes_that_are_not_finite(backend):
     case[3][5, 3] = np.nan
     with pytest.raises(BadValueError, match=r"cy \(column 3\), got nan in row 5"):
         run(backend, case, validate=True)
-    assert np.isfinite(run(backend, case)[0]).all()  # without: such a box matches nothing
+    assert np.isfinite(run(backend, case)[0]).all()  # without validate such a box matches nothing
 
 
 def test_predictions_of_the_wrong_form_are_refused(backend):

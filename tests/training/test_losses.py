@@ -73,7 +73,7 @@ def test_an_unknown_reduction_is_refused():
         BCEWithLogitsLoss(reduction="average")
 
 
-@pytest.mark.parametrize("n_rows", [1, 2048, 5000])  # less than a block, one, several with a rest
+@pytest.mark.parametrize("n_rows", [1, 2048, 5000])  # less than a block, one block, several blocks and a part
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 def test_class_bce_is_the_mean_and_its_gradient(backend, n_rows, smoothing):
     rng = np.random.default_rng(0)

@@ -18,7 +18,7 @@ GRID = np.array([[[2.0, 2.0], [4.0, 4.0]]], np.float32)
 
 
 def assert_same_bits(backend, layers, expected):
-    """Every column of every layer: dtype, shape and bits."""
+    """Return every column of every layer as dtype, shape and bits."""
     assert len(layers) == len(expected)
     for layer, wanted in zip(layers, expected):
         for name, column in zip(layer._fields, layer):
@@ -46,11 +46,14 @@ def rows_of(backend, targets, anchors=GRID, shapes=((4, 4),), **options):
         ((0.55, 0.7), [[2, 2], [2, 1], [3, 2]]),
         ((0.1, 0.1), [[0, 0]]),  # the grid ends at the left and top
         ((0.9, 0.9), [[3, 3]]),  # and at the right and bottom
-        ((0.25, 0.25), [[1, 1], [1, 1], [1, 1]]),  # on a border: its right and lower neighbours are cut to itself
+        (
+            (0.25, 0.25),
+            [[1, 1], [1, 1], [1, 1]],
+        ),  # on a border: its right and lower neighbours are truncated to the own cell
         ((0.5, 0.5), [[2, 2], [2, 1], [1, 2], [2, 2], [2, 2]]),  # on a border further in: all four
         ((0.0, 0.0), [[0, 0], [0, 0], [0, 0]]),
         ((-0.5, 0.6), [[2, 0], [1, 0], [2, 0]]),  # outside: clamped
-        ((1.0, 1.0), [[3, 3], [3, 3], [3, 3]]),  # beyond the last cell: clamped, with its two clamped neighbours
+        ((1.0, 1.0), [[3, 3], [3, 3], [3, 3]]),  # outside the last cell: clamped, with its two clamped neighbours
     ],
 )
 def test_build_targets_known_cells(backend, path, centre, cells):
@@ -123,7 +126,7 @@ def test_all_recordings_are_there():
 
 @st.composite
 def cases(draw):
-    """Targets, anchors, shapes and a limit; centres on borders and half cells among them, and T up to 300."""
+    """Draw targets, anchors, shapes and a limit, with T up to 300; some centres are on borders and half cells."""
     n_layers = draw(st.integers(1, 5))
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     n_targets = draw(st.one_of(st.integers(0, 6), st.sampled_from([0, 1, 17, 60, 300])))
@@ -292,7 +295,7 @@ def test_sizes_around_the_limit_match_as_the_division_says(backend, thr):
 
 
 def test_float64_is_taken_as_float32(backend):
-    """A width that is under the limit in float64 and at it in float32."""
+    """Use a width that is below the limit in float64 and equal to it in float32."""
     targets = np.asarray([[0, 1, 0.3, 0.6, 0.5 - 2**-40, 0.5]])
     anchors = np.asarray([[[0.5, 0.5], [2.0, 2.0]]])
     found = [

@@ -1,4 +1,4 @@
-"""A small convolutional detector, trained for 20 steps with SGD on each framework from the same weights."""
+"""Train a small convolutional detector for 20 steps with SGD on each framework, from the same weights."""
 
 import importlib
 from types import SimpleNamespace

@@ -1,7 +1,7 @@
-"""How often targets and loss wait for the device: at each wait the queue of kernels runs empty, and a GPU idles.
+"""Count how often targets and loss wait for the device: at each wait the queue of kernels runs empty, and a GPU idles.
 
-On CUDA torch itself tells (`set_sync_debug_mode`). On the CPU the operations are counted that would wait there, so that
-a wait more is seen without a card, too.
+On CUDA, torch reports each wait (`set_sync_debug_mode`). On the CPU these tests count the operations that would wait on
+CUDA, so that an additional wait is found without a GPU.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ WAITING = {
     "aten::unique_dim", "aten::unique_consecutive", "aten::bincount",
 }  # fmt: skip
 OF_MASKS = {"aten::index", "aten::index_put_", "aten::index_put", "aten::_index_put_impl_"}  # with a mask, as nonzero
-N_ALLOWED = 2  # the number of rows, and where each layer's begin
+N_ALLOWED = 2  # the number of rows, and where the rows of each layer begin
 
 
 def waits(backend, monkeypatch, function):
-    """What `function` waits for when it runs for the second time: the tables of these grids are kept from the first."""
+    """Return what `function` waits for in its second run: the tables of these grids are cached in the first."""
     import torch
 
     if backend.device != "cpu":
@@ -53,7 +53,7 @@ def waits(backend, monkeypatch, function):
                 seen.append(name)
             return operation(*args, **kwargs)
 
-    monkeypatch.setattr(backend.xp, "in_host_memory", lambda x: False)  # as on CUDA, so that nothing takes host views
+    monkeypatch.setattr(backend.xp, "in_host_memory", lambda x: False)  # as on CUDA, so that host views are not used
     function()
     to_numpy, from_numpy = backend.xp.to_numpy, backend.xp.from_numpy
     monkeypatch.setattr(backend.xp, "to_numpy", lambda x: (seen.append("to_numpy"), to_numpy(x))[1])
@@ -92,7 +92,7 @@ def test_the_loss_and_its_gradient_wait_for_the_targets_alone(on_torch, monkeypa
 
 
 def test_a_wait_is_seen(on_torch, monkeypatch):
-    """The test of the tests."""
+    """Test that the count finds a wait."""
     x = on_torch.array(np.arange(4.0))
     wait = {
         "a value": lambda: float(x[1]),
