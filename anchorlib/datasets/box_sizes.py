@@ -1,4 +1,4 @@
-"""What a data set comes down to: box sizes in pixels of the training image, and a list of what was wrong."""
+"""Hold the result of reading a data set: box sizes in pixels of the resized image, and a list of problems."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from anchorlib.results import Result, Row, counted, grouped
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that is wrong with a data set, where, and what was done about it.
+    """Describe one thing that is wrong with a data set, where it is, and what was done about it.
 
     Attributes
     ----------
     kind : one of
-        of rows that are not read: 'wrong number of fields', 'not a number', 'not a class', 'negative size',
+        of rows that are rejected: 'wrong number of fields', 'not a number', 'not a class', 'negative size',
         'out of [0, 1]', 'duplicate row', 'crowd', 'ignored';
         of rows that are kept: 'out of bounds' (reaches beyond the image), 'zero area', 'class out of range';
         of images: 'missing label' (read as one without boxes), 'missing image', 'unreadable image',
         'unreadable label', 'image without size', 'exif rotation' (its sides are swapped);
-        of the data set: 'path' (a path that was mended, or a split that is not there)
-    file : the file it was found in
+        of the data set: 'path' (a path that was corrected, or a split that does not exist)
+    file : the file with the problem
     line : the line in it from 1, or None where the format has no lines
-    value : what stands there, cut to a readable length
+    value : the text or value in the file, truncated to a readable length
     action : 'row refused', 'rows refused', 'image refused', 'left out', 'kept', 'read'
-    message : what must hold, and what came
+    message : what must hold, and what was found
 
     Examples
     --------
@@ -47,7 +47,7 @@ class Problem:
 
     @property
     def costs(self) -> bool:
-        """Whether a row or an image was lost by it; `problems="raise"` stops at these."""
+        """Return True if a row or an image was lost; `problems="raise"` raises an error for these."""
         return self.action.endswith("refused")
 
     def __str__(self) -> str:
@@ -57,7 +57,7 @@ class Problem:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class BoxSizes(Result):
-    """The boxes of a data set as the network will see them: N boxes of M images.
+    """Hold the boxes of a data set as the network will see them: N boxes of M images.
 
     Attributes
     ----------
@@ -65,12 +65,12 @@ class BoxSizes(Result):
     image_wh : (M, 2) float32, pixels of the images on disk, EXIF rotation applied
     image_index : (N,) int64, the row of `image_wh` that a box belongs to, ascending
     classes : (N,) int64
-    class_names : names by class number, empty where the data set gives none
+    class_names : names by class number; empty if the data set has no names
     image_names : M paths or names
-    problems : what was found wrong, in the order of the files
-    rows_read : rows (annotations, objects) that were found
-    rows_refused : those of them that are not in `wh`; `rows_read == len(wh) + rows_refused`
-    imgsz, resize : the network's input as (width, height), pixels, and how the images are brought to it
+    problems : what is wrong with the data set, in the order of the files
+    rows_read : number of rows (annotations, objects) in the files
+    rows_refused : number of rows that are not in `wh`; `rows_read == len(wh) + rows_refused`
+    imgsz, resize : the network's input as (width, height), pixels, and how images are resized to it
     """
 
     wh: HostArray
@@ -86,9 +86,9 @@ class BoxSizes(Result):
     resize: str
 
     def compress(self) -> SizeCounts:
-        """Each size once, with how many boxes have it: a fit on these gives the same anchors, bit for bit.
+        """Return each size once, with its number of boxes. A fit to them gives bit-identical anchors.
 
-        Which image and class a box is of is left behind. BadValueError for a size that a fit refuses.
+        The images and classes of the boxes are not kept. BadValueError for a size that a fit rejects.
 
         Examples
         --------
@@ -106,24 +106,24 @@ class BoxSizes(Result):
         )
 
     def histogram(self, step: float = 1 / 64) -> SizeCounts:
-        """The boxes counted in cells of the direct search's grid: `SizeCounts.histogram`."""
+        """Count the boxes in cells of the direct search's grid, as `SizeCounts.histogram` does."""
         return self.compress().histogram(step)
 
     def count_problems(self) -> dict[str, int]:
-        """How many problems there are of each kind, the most frequent first."""
+        """Return the number of problems of each kind, the most frequent first."""
         return dict(Counter(problem.kind for problem in self.problems).most_common())
 
     def boxes_per_class(self) -> dict[str, int]:
-        """How many boxes each class that has some has, by its name, in the order of the class numbers."""
+        """Return the number of boxes of each class that has boxes, by name, in the order of the class numbers."""
         numbers, counts = np.unique(self.classes, return_counts=True)
         return {self.class_name(int(number)): int(count) for number, count in zip(numbers, counts)}
 
     def class_name(self, number: int) -> str:
-        """The name of a class, or its number where it has none."""
+        """Return the name of a class, or its number if it has no name."""
         return self.class_names[number] if 0 <= number < len(self.class_names) else str(number)
 
     def to_dict(self) -> dict[str, Any]:
-        """What there is and what is wrong with it. The sizes themselves are arrays: `wh`, `classes`, `image_index`."""
+        """Return the counts and the problems. The sizes are arrays: `wh`, `classes`, `image_index`."""
         return {
             "n_images": len(self.image_wh),
             "n_boxes": len(self.wh),

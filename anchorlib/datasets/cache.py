@@ -1,4 +1,4 @@
-"""Labels that were read before, in a file: taken again while every file they came from is what it was."""
+"""Keep labels in a file, and reuse them as long as none of the files that they came from changed."""
 
 from __future__ import annotations
 
@@ -30,22 +30,22 @@ _FORMS = {
     "states": ("<i8", (None, 2)),  # of the paths, as in Seen
 }
 _SETTLED = 2_000_000_000  # ns; file systems tell times apart by up to two seconds, and a file may change twice in them
-_START = b'meta.json{"kind": "' + _KIND.encode() + b'"'  # of our files, behind the 30 bytes of a zip's first header
+_START = b'meta.json{"kind": "' + _KIND.encode() + b'"'  # of our files, after the 30 bytes of a zip's first header
 
 
 def check_cache(path: str) -> None:
-    """BadValueError where no cache can be written, before hours of reading."""
+    """Check, before hours of reading, that the cache can be written; BadValueError."""
     folder = os.path.dirname(path) or os.curdir
     if not os.path.isdir(folder) or os.path.isdir(path):
-        raise BadValueError(f"cache must be a file, there or not, in a folder that is there, got {path}.")
+        raise BadValueError(f"cache must be the path of a file in an existing folder, got {path}.")
 
 
 def read_through(path: str, asked: dict[str, str], read: Callable[[], Labels], progress: bool, workers: int) -> Labels:
-    """The labels of the cache, if they are what `read` would give; else those, which are written to it.
+    """Return the labels of the cache if they are current; otherwise read the labels and write the cache.
 
-    `asked` is all that `read` depends on beside the disk. A cache that is stale, damaged, of another version or of
-    other labels is written anew. One that cannot be written is a RuntimeWarning, for the labels are there; so is a
-    path at which something else lies, which stays.
+    `asked` is everything that `read` depends on apart from the disk. A cache that is outdated, damaged, of another
+    version or of other labels is rewritten. If it cannot be written, a RuntimeWarning says so and the labels are
+    returned. A file that is not a cache is kept, with a RuntimeWarning.
     """
     asked = {**asked, "anchorlib": __version__, "pillow": PIL.__version__}
     labels = _load(path, asked, progress, workers)
@@ -66,7 +66,7 @@ def read_through(path: str, asked: dict[str, str], read: Callable[[], Labels], p
 
 
 def _why_not(path: str, seen: Seen, started: int) -> str:
-    """Why labels that were read then shall not be written there, or ''."""
+    """Return the reason why the labels must not be written to the cache, or ''."""
     recent = [file for file, (size, changed) in seen.states.items() if size >= 0 and changed > started - _SETTLED]
     if not seen.trusted:
         return "not all files could be read"
@@ -79,7 +79,7 @@ def _why_not(path: str, seen: Seen, started: int) -> str:
         return ""
     except OSError as error:
         return error.strerror or str(error)
-    return "" if not start or start[30:] == _START else "something else lies there; name another file, or remove it"
+    return "" if not start or start[30:] == _START else "this file is not a cache; name another file, or remove it"
 
 
 def _save(path: str, asked: dict[str, str], labels: Labels, seen: Seen) -> None:
@@ -107,7 +107,7 @@ def _values(item: Any) -> list[Any]:
 
 
 def _load(path: str, asked: dict[str, str], progress: bool, workers: int) -> Optional[Labels]:
-    """None for anything but a cache of these labels, and of files that have not changed."""
+    """Return the labels of a current cache; None for anything else."""
     try:
         meta, arrays = read_npz(path, _KIND, _VERSION, **_FORMS)
         states = arrays.pop("states").tolist()
@@ -120,7 +120,7 @@ def _load(path: str, asked: dict[str, str], progress: bool, workers: int) -> Opt
         if not all(in_order(_is_still, answers, "cache", progress, workers)):
             return None
         return _labels(meta, arrays)
-    except (DatasetError, LookupError, TypeError, ValueError, AttributeError):  # damaged, or made by someone else
+    except (DatasetError, LookupError, TypeError, ValueError, AttributeError):  # damaged, or not written by anchorlib
         return None
 
 
@@ -136,7 +136,7 @@ def _is_still(answer: tuple[str, tuple[int, int]]) -> bool:
 
 
 def _labels(meta: dict[str, Any], arrays: dict[str, Any]) -> Labels:
-    """Labels that fit together; ValueError and others."""
+    """Return the labels, checked for consistency; ValueError and others."""
     labels = Labels(
         image_names=_texts(meta["image_names"]),
         files=_texts(meta["files"]),

@@ -13,13 +13,13 @@ from anchorlib.errors import BadValueError, DatasetError, ShapeError
 
 
 def from_dataset(dataset: Any, *, imgsz: ImageSize = 640, resize: str = "letterbox") -> BoxSizes:
-    """Box sizes of a data set in memory, such as YOLOv5's LoadImagesAndLabels.
+    """Return the box sizes of a data set in memory, such as YOLOv5's LoadImagesAndLabels.
 
     Parameters
     ----------
     dataset : has `shapes` (M, 2), pixels, width first, and `labels`, M arrays (k, 5): class, cx, cy,
-        w, h, shares of the image. The loader has checked them, so that only sizes that are not finite or
-        negative are left out.
+        w, h, as fractions of the image. The loader has checked them; only sizes that are negative or not
+        finite are left out.
 
     Returns
     -------
@@ -27,7 +27,7 @@ def from_dataset(dataset: Any, *, imgsz: ImageSize = 640, resize: str = "letterb
 
     Raises
     ------
-    DatasetError : without these attributes, or of different lengths
+    DatasetError : the attributes are missing or have different lengths
     ShapeError, BadValueError
 
     Examples

@@ -1,4 +1,4 @@
-"""How images are resized for the network, and what that makes of box sizes."""
+"""Scale box sizes as their images are resized for the network."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ RESIZES = ("letterbox", "stretch")
 
 
 def check_imgsz(imgsz: Any) -> tuple[int, int]:
-    """The network's input as (width, height): a whole number > 0, or a pair of them; BadValueError."""
+    """Return the network's input as (width, height), from an integer > 0 or a pair of them; BadValueError."""
     both = tuple(imgsz) if isinstance(imgsz, (tuple, list, np.ndarray)) else (imgsz, imgsz)
     if len(both) != 2 or not all(is_integer(side, 1) for side in both):
-        raise BadValueError(f"imgsz must be a whole number > 0, or a pair (width, height) of them, got {imgsz!r}.")
+        raise BadValueError(f"imgsz must be an integer > 0, or a pair (width, height) of integers > 0, got {imgsz!r}.")
     return int(both[0]), int(both[1])
 
 
 def scale_sizes(
     boxes_wh: HostArray, image_wh: HostArray, imgsz: ImageSize = 640, resize: str = "letterbox"
 ) -> HostArray:
-    """Box sizes after the image was resized for the network.
+    """Return box sizes after the images are resized for the network.
 
     Parameters
     ----------
     boxes_wh : (N, 2) float, pixels of the image on disk
-    image_wh : (N, 2) or (2,) float, pixels, > 0: the image that each box belongs to
+    image_wh : (N, 2) or (2,) float, pixels, > 0: the size of each box's image
     imgsz : the network's input, pixels: the long side, or (width, height)
-    resize : 'letterbox' keeps the image's shape (one scale, the smaller of the two ratios; with one number
-        for `imgsz` the long side becomes `imgsz`), 'stretch' scales each axis on its own
+    resize : 'letterbox' keeps the aspect ratio (one scale, the smaller of the two ratios; with one number
+        for `imgsz` the long side becomes `imgsz`); 'stretch' scales each axis separately
 
     Returns
     -------
-    (N, 2) float32, pixels: computed in float64, rounded once.
+    (N, 2) float32, pixels: computed in float64 and rounded once.
 
     Raises
     ------
@@ -65,5 +65,5 @@ def scale_sizes(
     scale = np.asarray(check_imgsz(imgsz), np.float64) / image_wh
     if resize == "letterbox":
         scale = scale.min(axis=-1, keepdims=True)
-    with np.errstate(over="ignore"):  # a size beyond float32 becomes inf, and the fit says so
+    with np.errstate(over="ignore"):  # a size that float32 cannot hold becomes inf, which the fit reports
         return (boxes_wh * scale).astype(np.float32)

@@ -1,4 +1,4 @@
-"""Box sizes with counts: what a fit needs of a data set, small enough to be kept, sent and added up."""
+"""Count how often each box size occurs: all that a fit needs of a data set, small enough to save, send and add."""
 
 from __future__ import annotations
 
@@ -32,19 +32,19 @@ _MANTISSA = 23  # bits of a float32 after its leading 1
 
 @dataclass(frozen=True, eq=False, repr=False)
 class SizeCounts:
-    """Box sizes, each once, with how many boxes have it: `fit_anchors(x.wh, weights=x.counts)`.
+    """Hold each box size once, with its number of boxes: `fit_anchors(x.wh, weights=x.counts)`.
 
-    Made by `BoxSizes.compress`, or by `SizeCounts.of` from arrays. The same boxes give the same bits, in whatever
-    order and in however many parts they came.
+    Made by `BoxSizes.compress`, or by `SizeCounts.of` from arrays. The same boxes give a bit-identical
+    result, in any order and in any number of parts.
 
     Attributes
     ----------
     wh : (U, 2) float32, pixels of the resized image, each size once, by width, then height
-    counts : (U,) int64, > 0, how many boxes have this size; their sum is below 2^62
-    n_images : how many images they are of, 0 where that is not known
-    rows_refused : rows that were found and are no box here
-    problem_counts : how many problems there were of each kind
-    imgsz, resize : as in `BoxSizes`, or None where that is not known
+    counts : (U,) int64, > 0, number of boxes of this size; their sum is below 2^62
+    n_images : number of images, 0 if not known
+    rows_refused : number of label rows that were rejected
+    problem_counts : number of problems of each kind
+    imgsz, resize : as in `BoxSizes`, or None if not known
     """
 
     wh: HostArray
@@ -67,17 +67,17 @@ class SizeCounts:
         imgsz: Optional[ImageSize] = None,
         resize: Optional[str] = None,
     ) -> SizeCounts:
-        """From box sizes, or from sizes with counts, in any order.
+        """Count box sizes, given once for each box or with counts, in any order.
 
         Parameters
         ----------
         boxes_wh : (N, 2) NumPy, pixels, sides >= 0; taken as float32
-        counts : (N,) whole numbers >= 0, how often each counts; without them once
+        counts : (N,) integers >= 0, number of boxes of each row; by default 1
         n_images, rows_refused, problem_counts, imgsz, resize : see the class
 
         Raises
         ------
-        ShapeError, BadValueError : sizes that a fit refuses, or counts that are no whole numbers of boxes
+        ShapeError, BadValueError : sizes that a fit rejects, or counts that are not integers >= 0
 
         Examples
         --------
@@ -109,18 +109,17 @@ class SizeCounts:
 
     @property
     def n_boxes(self) -> int:
-        """How many boxes, the sum of the counts."""
+        """Return the number of boxes, the sum of the counts."""
         return int(self.counts.sum())
 
     def merge(self, *others: SizeCounts) -> SizeCounts:
-        """These boxes and those of others as one: the same bits in any order and however bracketed.
+        """Merge these boxes with those of others. The result is bit-identical in any order and grouping.
 
-        Nothing is merged that was read for another `imgsz` or `resize`, and no box is known to be the same as
-        another: a part given twice counts twice.
+        Parts must have been read for the same `imgsz` and `resize`. A part that is given twice counts twice.
 
         Raises
         ------
-        BadValueError : another imgsz or resize, or 2^62 boxes and more
+        BadValueError : different imgsz or resize, or 2^62 boxes or more
 
         Examples
         --------
@@ -132,7 +131,7 @@ class SizeCounts:
         for part in others:
             if (part.imgsz, part.resize) != (self.imgsz, self.resize):
                 raise BadValueError(
-                    f"sizes to be merged must be of one imgsz and resize, got {self.imgsz} {self.resize} and "
+                    f"sizes to merge must have the same imgsz and resize, got {self.imgsz} {self.resize} and "
                     f"{part.imgsz} {part.resize}. Read them all with the same."
                 )
         problem_counts: Counter[str] = Counter()
@@ -149,7 +148,7 @@ class SizeCounts:
         )
 
     def histogram(self, step: float = 1 / 64) -> SizeCounts:
-        """The boxes counted in cells: each size moved to the middle of its cell.
+        """Count the boxes in cells: move each size to the middle of its cell.
 
         The cells are those of the direct search: a part of an octave in width and in height, linear within the octave.
         Their number is bounded by the range of the sizes, whatever the number of boxes: 3 * 10^5 for sides from 2 to
@@ -196,16 +195,16 @@ class SizeCounts:
         )
 
     def count_problems(self) -> dict[str, int]:
-        """How many problems there were of each kind, the most frequent first."""
+        """Return the number of problems of each kind, the most frequent first."""
         return dict(Counter(self.problem_counts).most_common())
 
     def save(self, path: Union[str, os.PathLike[str]]) -> None:
-        """Write them to a .npz of 16 bytes a size, which replaces an older one whole or not at all.
+        """Write the sizes to a .npz file of 16 bytes for each size, atomically.
 
-        The same sizes give the same bytes. BadValueError for another suffix, OSError.
+        The same sizes give an identical file. BadValueError for another suffix, OSError.
         """
         if not os.fspath(path).endswith(".npz"):
-            raise BadValueError(f"sizes are saved to a .npz file, by which they are known, got {os.fspath(path)!r}.")
+            raise BadValueError(f"sizes must be saved to a file with the suffix .npz, got {os.fspath(path)!r}.")
         meta = {name: getattr(self, name) for name in _META}
         write_npz(path, _KIND, _VERSION, meta, wh=self.wh.astype("<f4"), counts=self.counts.astype("<i8"))
 
@@ -239,19 +238,19 @@ _META = ("n_images", "rows_refused", "problem_counts", "imgsz", "resize")
 
 
 def _whole_counts(counts: HostArray, n_sizes: int) -> HostArray:
-    """Counts as int64, checked."""
+    """Return the counts as int64, checked."""
     counts = np.asarray(counts)
     check_shape((n_sizes,), counts=counts)
     if counts.dtype.kind not in "iu" or counts.min(initial=0) < 0:
-        raise BadValueError(f"counts must be whole numbers >= 0, got {counts.dtype} from {counts.min(initial=0)}.")
-    total = counts.sum(dtype=np.float64)  # which does not overflow
+        raise BadValueError(f"counts must be integers >= 0, got {counts.dtype} from {counts.min(initial=0)}.")
+    total = counts.sum(dtype=np.float64)  # a float64 sum does not overflow
     if total >= _MOST_BOXES:
         raise BadValueError(f"counts must have a sum below 2^62, got {total:g}.")
     return counts.astype(np.int64)
 
 
 def _centred(sides: HostArray, shift: int) -> HostArray:
-    """Each side, float32 >= 0, in the middle of its cell: those that agree but for their last `shift` bits."""
+    """Move each side, float32 >= 0, to the middle of its cell: the sides that differ only in the last `shift` bits."""
     middle = cell_centre((sides.view(np.uint32) >> shift).astype(np.int64), shift)
-    # The first and the last cell reach beyond what a fit takes for a number of pixels.
+    # The first and the last cell reach beyond the sides that a fit accepts.
     return np.where(sides == 0, sides, np.clip(middle, np.float32(MIN_SIDE), np.float32(MAX_SIDE)))

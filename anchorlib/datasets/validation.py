@@ -1,4 +1,4 @@
-"""From what a reader found to box sizes: which rows count and which are refused, the same for all formats."""
+"""Decide which rows of a data set count and which are rejected, with the same rules for all formats."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from anchorlib.datasets.resize import ImageSize, check_imgsz, scale_sizes
 # Share of the image's side. Coordinates written with four decimals may be off by 0.75e-4.
 EDGE_TOLERANCE = 1e-4
 MAX_CLASS = 2**31
-MAX_SIDE = 2**31  # pixels of an image, where a text file says it
+MAX_SIDE = 2**31  # pixels of an image, if a text file gives its size
 
 
 @dataclass(frozen=True)
 class Fault:
-    """Why a reader could not make a box of a row."""
+    """Say why a reader could not make a box from a row."""
 
     kind: str
     message: str
@@ -29,25 +29,25 @@ class Fault:
 
 @dataclass
 class Labels:
-    """What a reader found: M images of known size and their R rows, in pixels of the image on disk."""
+    """Hold what a reader found: M images of known size and their R rows, in pixels of the image on disk."""
 
     image_names: list[str]
     image_wh: HostArray  # (M, 2) float64, > 0
     image_index: HostArray  # (R,) int64, ascending
-    files: list[str]  # M: where the rows of each image stand
+    files: list[str]  # M: the file with the rows of each image
     row_numbers: HostArray  # (R,) int64: lines, or the numbers of annotations
-    row_word: str  # 'line', or what a row is called where there are no lines
+    row_word: str  # 'line', or the name of a row in a format without lines
     classes: HostArray  # (R,) float64
-    boxes: HostArray  # (R, 4) float64: cx, cy, w, h; NaN where there is a fault
+    boxes: HostArray  # (R, 4) float64: cx, cy, w, h; NaN if the row has a fault
     faults: dict[int, Fault] = field(default_factory=dict)  # by row
     class_names: tuple[str, ...] = ()
-    n_classes: Optional[int] = None  # None: not known, any class will do
+    n_classes: Optional[int] = None  # None: not known, so any class is accepted
     problems: list[Problem] = field(default_factory=list)  # of images and of the data set
     lost_rows: int = 0  # rows of images whose size is not known
 
 
 def is_image_size(width: float, height: float) -> bool:
-    """Whether an image may have this size in pixels; NaN is none.
+    """Return True if an image may have this size in pixels. NaN is not a size.
 
     >>> is_image_size(640.0, 480.0), is_image_size(640.0, 0.001)
     (True, False)
@@ -56,7 +56,7 @@ def is_image_size(width: float, height: float) -> bool:
 
 
 def screen(labels: Labels, imgsz: ImageSize, resize: str) -> BoxSizes:
-    """The boxes that count, scaled, and the problems of all rows."""
+    """Return the accepted boxes, scaled, and the problems of all rows."""
     image_wh = labels.image_wh[labels.image_index]  # (R, 2)
     centres, sizes, classes = labels.boxes[:, :2], labels.boxes[:, 2:], labels.classes
     with np.errstate(invalid="ignore", over="ignore"):
@@ -106,10 +106,10 @@ def screen(labels: Labels, imgsz: ImageSize, resize: str) -> BoxSizes:
 
 _MESSAGES = {
     "not a number": "expected finite numbers",
-    "not a class": "the class must be a whole number",
+    "not a class": "the class must be an integer",
     "negative size": "width and height must be >= 0",
-    "out of [0, 1]": "centre and size must lie within the image",
-    "duplicate row": "the same box is there before",
+    "out of [0, 1]": "centre and size must be inside the image",
+    "duplicate row": "this row repeats an earlier row of the image",
     "out of bounds": "the box reaches beyond the image",
     "zero area": "width and height must be > 0",
 }
@@ -135,7 +135,7 @@ def _problem(labels: Labels, row: int, fault: Fault) -> Problem:
 
 
 def _duplicates(labels: Labels, good: HostArray) -> HostArray:
-    """(R,) bool: good rows that stand earlier in the same image, class and box alike."""
+    """Return (R,) bool: the good rows that repeat an earlier row of the same image, with the same class and box."""
     rows = np.flatnonzero(good)
     columns = [labels.image_index[rows], labels.classes[rows], *labels.boxes[rows].T]
     # Sorting six columns takes seconds where most rows differ, so one mixed number is compared first.

@@ -1,4 +1,4 @@
-"""The cache of labels: used while nothing changed, and otherwise as good as none, whatever lies in its place."""
+"""The cache of labels is used while nothing changed, and is ignored otherwise, whatever the file holds."""
 
 import json
 import os
@@ -47,7 +47,7 @@ def test_the_second_reading_is_the_first_and_reads_no_labels(tmp_path, kind, rea
     assert len(reads) == 2
 
 
-def test_a_cache_beside_the_labels_does_not_make_itself_stale(tmp_path, reads):
+def test_a_cache_next_to_the_labels_does_not_make_itself_stale(tmp_path, reads):
     path = make("yolo", tmp_path / "set")
     for place in ("set/labels.cache", "set/images/train/a.npz", "set/labels/train/cache"):
         read_boxes(path, cache=tmp_path / place)
@@ -118,7 +118,7 @@ def test_whatever_changes_the_labels_are_those_of_now(tmp_path, kind, reads):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_damaged_cache_is_as_good_as_none(tmp_path, kind):
+def test_a_damaged_cache_is_ignored(tmp_path, kind):
     path, cache = make(kind, tmp_path / "set"), tmp_path / "cache"
     plain = everything(read_boxes(path, cache=cache))
     data = cache.read_bytes()
@@ -187,7 +187,7 @@ def rewritten(cache, **changes):
     ],
     ids=str,
 )
-def test_a_cache_whose_parts_do_not_fit_together_is_none(tmp_path, change, reads):
+def test_a_cache_whose_parts_do_not_fit_together_is_ignored(tmp_path, change, reads):
     path, cache = make("yolo", tmp_path / "set"), tmp_path / "cache"
     (tmp_path / "set" / "images" / "train" / "b.png").unlink()
     sizes = read_boxes(path, cache=cache)
@@ -200,7 +200,7 @@ def test_a_cache_whose_parts_do_not_fit_together_is_none(tmp_path, change, reads
     assert len(reads) == 2
 
 
-def test_another_version_reads_anew(tmp_path, monkeypatch, reads):
+def test_another_version_reads_again(tmp_path, monkeypatch, reads):
     path, cache = make("yolo", tmp_path / "set"), tmp_path / "cache"
     for version in ("1", "1", "2"):
         monkeypatch.setattr(cache_module, "__version__", version)
@@ -212,7 +212,7 @@ def test_another_version_reads_anew(tmp_path, monkeypatch, reads):
 def test_a_file_of_someone_else_stays(tmp_path, content):
     path, other = make("yolo", tmp_path / "set"), tmp_path / "labels.cache"
     other.write_bytes(content)
-    with pytest.warns(RuntimeWarning, match=r"labels\.cache: the cache was not written: something else lies there"):
+    with pytest.warns(RuntimeWarning, match=r"labels\.cache: the cache was not written: this file is not a cache"):
         sizes = read_boxes(path, cache=other)
     assert everything(sizes) == everything(read_boxes(path))
     assert other.read_bytes() == content
@@ -253,7 +253,7 @@ def test_a_cache_that_cannot_be_written_costs_no_labels(tmp_path, monkeypatch):
     with pytest.warns(RuntimeWarning, match="cache was not written: No space left"):
         assert everything(read_boxes(path, cache=tmp_path / "cache")) == everything(read_boxes(path))
     for place in ("gone/cache", "set"):
-        with pytest.raises(BadValueError, match="cache must be a file, there or not, in a folder that is there"):
+        with pytest.raises(BadValueError, match="cache must be the path of a file in an existing folder"):
             read_boxes(path, cache=tmp_path / place)
 
 

@@ -136,13 +136,13 @@ data.yaml, split all
   classes  cat 2, dog 0
 
 3 x duplicate row: row refused
-    labels/train/a.txt:4: the same box is there before: '0 0.5 0.5 0.2 0.4' (row refused)
-    labels/train/a.txt:5: the same box is there before: '0 0.5 0.5 0.2 0.4' (row refused)
-    labels/train/a.txt:6: the same box is there before: '0 0.5 0.5 0.2 0.4' (row refused)
+    labels/train/a.txt:4: this row repeats an earlier row of the image: '0 0.5 0.5 0.2 0.4' (row refused)
+    labels/train/a.txt:5: this row repeats an earlier row of the image: '0 0.5 0.5 0.2 0.4' (row refused)
+    labels/train/a.txt:6: this row repeats an earlier row of the image: '0 0.5 0.5 0.2 0.4' (row refused)
   Delete the duplicates: they would count twice in training.
 
 1 x unreadable image: image refused
-    images/train/b.png: cannot be read: no image that Pillow knows: '1 rows' (image refused)
+    images/train/b.png: cannot be read: not an image that Pillow can read: '1 rows' (image refused)
   Replace these images: training cannot read them either.
 
 1 x wrong number of fields: row refused
@@ -150,7 +150,7 @@ data.yaml, split all
   Complete or delete these rows; the tool that wrote them may use another format.
 
 1 x out of [0, 1]: row refused
-    labels/train/a.txt:3: centre and size must lie within the image: '1 2 2 1 1' (row refused)
+    labels/train/a.txt:3: centre and size must be inside the image: '1 2 2 1 1' (row refused)
   YOLO rows are fractions of the image: divide pixels by width and height, or delete these rows.
 
 1 x zero area: kept
@@ -192,7 +192,7 @@ def test_a_split_that_is_left_out_is_lost(tmp_path, capsys):
     code, out, _ = run(path, capsys=capsys)
     assert (code, out.endswith("\nLost: 1 path.\n")) == (1, True)
     code, _, err = run(path, "--split", "val", capsys=capsys)
-    assert (code, "val is not there" in err) == (2, True)
+    assert (code, "val does not exist" in err) == (2, True)
 
 
 def test_an_annotation_that_is_not_there_is_a_lost_image(tmp_path, capsys):

@@ -163,7 +163,7 @@ def pickles(*values):
 
 
 def with_meta(name, **keys):
-    """Zips of sound arrays, beside which anything is said."""
+    """Make zips of sound arrays with any metadata."""
     members = unpack(READERS[name].seeds[0])
     meta = json.loads(members["meta.json"])
     one = st.one_of(*(st.fixed_dictionaries({key: values}) for key, values in keys.items()))  # all else is sound

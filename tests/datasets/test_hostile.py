@@ -46,9 +46,9 @@ def folder(path):
 IN_PLACE = {  # what stands there -> what must be told
     pipe: "pipe",
     # Of an image only the header is read; a zip and a pickle are not known by their size.
-    huge: f"{HUGE} bytes|no image|not a zip|neither as a zip|not a pickle|meta is damaged|something else lies there",
+    huge: f"{HUGE} bytes|not an image|not a zip|neither as a zip|not a pickle|meta is damaged|this file is not a cache",
     loop: "levels of symbolic links|there is no such|not there|link without a target|must have the files",
-    device: "device|something else lies there",
+    device: "device|this file is not a cache",
     folder: "folder|looked for|Is a directory",
 }
 
@@ -159,7 +159,7 @@ def test_entities_are_refused_and_nothing_outside_is_opened(tmp_path, head):
         assert len(sizes) == 2
         return
     assert sizes.count_problems() == {"unreadable label": 1}
-    assert "holds what may harm" in sizes.problems[0].message
+    assert "is not read because it has a harmful declaration" in sizes.problems[0].message
 
 
 @pytest.mark.parametrize("entry", ["/", "../" * 40, "images/../../../../../../../../../../.."])
@@ -185,7 +185,7 @@ def test_numbers_beyond_all_types_are_told_or_left_out(tmp_path, digits):
     yaml = make_yolo(tmp_path, [GOOD + row], yaml=f"train: images/train\nnc: {digits}\n")
     try:
         assert read_boxes(yaml).count_problems() == {"not a number": 2}
-    except DatasetError:  # a whole number that Python does not make
+    except DatasetError:  # an integer with more digits than Python converts
         assert digits == LONGER
     (tmp_path / "list.txt").write_text("images/train/a.png\n")
     (tmp_path / "set.data").write_text(f"classes = {digits}\ntrain = list.txt\n")

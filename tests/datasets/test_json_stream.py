@@ -26,7 +26,7 @@ def _parser(request, monkeypatch):
 
 @pytest.fixture(params=[16, 200, 3000])
 def _block(request, monkeypatch):
-    monkeypatch.setattr(json_stream, "BLOCK", request.param)
+    monkeypatch.setattr(json_stream, "PIECE_BYTES", request.param)
 
 
 def outcome(path):
@@ -142,7 +142,7 @@ def test_pieces_give_what_the_whole_file_gives(tmp_path, request):
 
 
 @pytest.mark.usefixtures("_parser")
-@pytest.mark.parametrize("block", [10, 100, 1000, json_stream.BLOCK])
+@pytest.mark.parametrize("block", [10, 100, 1000, json_stream.PIECE_BYTES])
 @pytest.mark.parametrize("comma", [", ", ",", ",\n   "])
 @pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 0, 2)])
 def test_what_tools_write_is_read_in_pieces(tmp_path, monkeypatch, block, comma, order):
@@ -150,7 +150,7 @@ def test_what_tools_write_is_read_in_pieces(tmp_path, monkeypatch, block, comma,
     annotations = comma.join([ANNOTATION, *(ANNOTATION.replace(before, after) for before, after in odd)])
     parts = [IMAGES, f'"annotations": [{annotations}]', CATEGORIES]
     (tmp_path / "a.json").write_text("{" + ",".join(parts[k] for k in order) + "}")
-    monkeypatch.setattr(json_stream, "BLOCK", block)
+    monkeypatch.setattr(json_stream, "PIECE_BYTES", block)
     found = in_pieces_only(tmp_path / "a.json")
     assert "not a number" in found
     assert found == whole(tmp_path / "a.json")
@@ -177,14 +177,14 @@ def test_what_tools_write_is_read_in_pieces(tmp_path, monkeypatch, block, comma,
 )
 def test_odd_and_broken_files_by_hand(tmp_path, monkeypatch, text):
     (tmp_path / "a.json").write_text(text)
-    for block in (20, json_stream.BLOCK):
-        monkeypatch.setattr(json_stream, "BLOCK", block)
+    for block in (20, json_stream.PIECE_BYTES):
+        monkeypatch.setattr(json_stream, "PIECE_BYTES", block)
         assert outcome(tmp_path / "a.json") == whole(tmp_path / "a.json")
 
 
 @pytest.mark.usefixtures("_parser")
 def test_an_element_larger_than_a_block_is_read(tmp_path, monkeypatch):
-    monkeypatch.setattr(json_stream, "BLOCK", 64)
+    monkeypatch.setattr(json_stream, "PIECE_BYTES", 64)
     large = ANNOTATION.replace("4]]", json.dumps(list(range(3000))) + "]]")
     (tmp_path / "a.json").write_text(f'{{{IMAGES}, "annotations": [{large}, {ANNOTATION}, {large}], {CATEGORIES}}}')
     assert in_pieces_only(tmp_path / "a.json") == whole(tmp_path / "a.json")

@@ -79,7 +79,7 @@ def test_the_train_split_of_ships_is_read_as_published(ships):
 
 
 def test_a_split_folder_that_is_not_there_is_named_with_what_is_near(ships):
-    with pytest.raises(DatasetError, match=r"val is not there; looked for .*valid.images.*; there is .*validate"):
+    with pytest.raises(DatasetError, match=r"val does not exist; looked for .*valid.images.*; similar: .*validate"):
         read_boxes(ships / "data.yaml", split="val")
 
 

@@ -1,4 +1,4 @@
-"""Sizes with counts: merged exactly, kept in files, and fitted to the same bits as the boxes themselves."""
+"""Sizes with counts merge exactly, are saved to files, and fit bit-identically to the boxes themselves."""
 
 import math
 import os
@@ -93,8 +93,8 @@ def test_what_is_counted_is_not_written_to():
         ([[1, -1]], None, BadValueError, "a side < 0"),
         ([1, 2], None, ShapeError, r"boxes_wh must have shape \(N, 2\)"),
         ([[1, 2]], [1, 2], ShapeError, r"counts must have shape \(1,\)"),
-        ([[1, 2]], [1.0], BadValueError, "counts must be whole numbers >= 0, got float64"),
-        ([[1, 2]], [-1], BadValueError, "counts must be whole numbers >= 0, got int64 from -1"),
+        ([[1, 2]], [1.0], BadValueError, "counts must be integers >= 0, got float64"),
+        ([[1, 2]], [-1], BadValueError, "counts must be integers >= 0, got int64 from -1"),
         ([[1, 2], [1, 2]], [2**61, 2**61], BadValueError, r"counts must have a sum below 2\^62"),
         ([[1, 2]], np.uint64([2**63]), BadValueError, r"counts must have a sum below 2\^62"),
     ],
@@ -137,7 +137,7 @@ def test_sizes_of_another_imgsz_or_resize_are_not_merged(tmp_path):
     assert (base.imgsz, base.resize) == ((640, 640), "letterbox")
     assert bits(read_boxes(tmp_path, imgsz=(640, 640)).compress()) == bits(base)
     for options in ({"imgsz": 320}, {"resize": "stretch"}):
-        with pytest.raises(BadValueError, match="must be of one imgsz and resize"):
+        with pytest.raises(BadValueError, match="must have the same imgsz and resize"):
             base.merge(read_boxes(tmp_path, **options).compress())
     with pytest.raises(BadValueError, match="got \\(640, 640\\) letterbox and None None"):
         base.merge(SizeCounts.of(base.wh))
@@ -186,7 +186,7 @@ def test_a_step_that_is_no_part_of_an_octave_is_an_error(step):
 
 
 def assert_fits_alike(boxes_wh, counts_of, **options):
-    """The boxes shuffled, and with counts, give the same bits; the score as well."""
+    """Shuffled boxes, and boxes with counts, give bit-identical anchors and scores."""
     expected = fit_anchors(np.random.default_rng(0).permutation(boxes_wh), **options)
     fit = fit_anchors(counts_of.wh, weights=counts_of.counts, **options)
     assert hexes(fit.anchors) == hexes(expected.anchors)
@@ -317,7 +317,7 @@ def test_the_same_sizes_make_the_same_file_which_replaces_an_older_one(tmp_path)
 
 
 def test_a_file_of_another_suffix_is_refused_and_nothing_written(tmp_path):
-    with pytest.raises(BadValueError, match=r"saved to a \.npz file"):
+    with pytest.raises(BadValueError, match=r"saved to a file with the suffix"):
         SizeCounts.of(np.ones((1, 2))).save(tmp_path / "sizes.bin")
     assert not os.listdir(tmp_path)
 

@@ -173,7 +173,7 @@ def test_darknet_reads_lists_and_names(tmp_path):
     assert sizes.wh.tolist() == [[128.0, 128.0], [64.0, 32.0]]
     assert (sizes.class_names, sizes.problems) == (("cat", "dog"), [])
     assert read_boxes(tmp_path / "cfg" / "some.data", split="all").count_problems() == {"path": 1}
-    with pytest.raises(DatasetError, match="the list valid is not there"):
+    with pytest.raises(DatasetError, match="the list valid does not exist"):
         read_boxes(tmp_path / "cfg" / "some.data", split="val")
     with pytest.raises(DatasetError, match="looked for 'test' ="):
         read_boxes(tmp_path / "cfg" / "some.data", split="test")

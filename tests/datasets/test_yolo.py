@@ -180,7 +180,7 @@ def test_the_path_of_a_yaml_is_relative_to_it_or_to_here(tmp_path, monkeypatch):
     config.write_text("path: ../sets/pets\ntrain: images/train\n")
     assert len(read_boxes(config)) == 1
     config.write_text("path: sets/pets\ntrain: images/train\n")
-    with pytest.raises(DatasetError, match="train is not there"):
+    with pytest.raises(DatasetError, match="train does not exist"):
         read_boxes(config)
     monkeypatch.chdir(tmp_path)
     assert len(read_boxes(config)) == 1
@@ -196,7 +196,7 @@ def test_the_path_of_a_yaml_is_relative_to_it_or_to_here(tmp_path, monkeypatch):
         ("[" * 2000, "not a YAML file"),
         ("val: images/train\n", "looked for the split 'train', found val"),
         ("train: {a: 1}\n", "must be a path or a list"),
-        ("train: gone\n", "train is not there; looked for"),
+        ("train: gone\n", "train does not exist; looked for"),
         ("train: images/train\nnames: {3: cat}\n", "names must be numbered"),
         ("train: images/train\nkpt_shape: seven\n", "kpt_shape must be"),
     ],

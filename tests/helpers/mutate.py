@@ -1,6 +1,6 @@
 """How files are damaged, and what must become of them: 800 of them in the suite, 20,000 and more by ci/fuzz.
 
-A mutant is made from (seed, number) alone, so that a table's line is enough to have it again.
+A mutant depends only on (seed, number), so that a line of the table is enough to make it again.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ CACHE = "labels.cache"
 
 
 class NotTakenError(Exception):
-    """A cache was as good as none: the labels were read anew."""
+    """Say that a cache was ignored and the labels were read again."""
 
 
 def packed_readers(make_folder: Callable[[Path], Path]) -> tuple[Reader, ...]:
@@ -67,7 +67,7 @@ def check_sizes(sizes: BoxSizes) -> list[str]:
 
 @contextlib.contextmanager
 def inside(folder: Path) -> Iterator[None]:
-    """Relative paths are those of this folder, so that a cache is the same bytes wherever its data set lies."""
+    """Change to a folder, so that a cache with relative paths is identical wherever its data set is."""
     before = Path.cwd()
     os.chdir(folder)
     try:

@@ -1,4 +1,4 @@
-"""COCO: one JSON file with images, annotations (boxes x, y, w, h in pixels) and categories."""
+"""Read COCO: one JSON file with images, annotations (boxes x, y, w, h in pixels) and categories."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any, Optional
 import numpy as np
 
 from anchorlib.datasets.box_sizes import Problem
-from anchorlib.datasets.formats.json_stream import BLOCK, NotInPiecesError, read_pieces
+from anchorlib.datasets.formats.json_stream import PIECE_BYTES, NotInPiecesError, read_pieces
 from anchorlib.datasets.io.files import MEGABYTE, open_logged, read_logged, shorten, with_bar
 from anchorlib.datasets.validation import Fault, Labels, is_image_size
 from anchorlib.errors import DatasetError
@@ -27,11 +27,10 @@ def find_coco(path: str) -> Optional[str]:
 
 
 def read_coco(path: str, split: str, progress: bool, workers: int) -> Labels:
-    """Labels of an annotations file, which is one split; DatasetError.
+    """Read the labels of an annotations file, which is one split; DatasetError.
 
-    Crowd and ignored annotations are left out: YOLO does not train on them. The file is read piece by piece;
-    one that cannot be, because it is broken or laid out in an unusual way, is read whole. One file is the work of
-    one worker.
+    Crowd and ignored annotations are left out, because YOLO does not train on them. The file is read piece by piece.
+    A file that is broken or has an unusual layout is read whole. One thread reads the file.
     """
     try:
         found = _collect(path, _in_pieces(path, progress))
@@ -55,7 +54,7 @@ def read_coco(path: str, split: str, progress: bool, workers: int) -> Labels:
     class_of = [categories.get(_key(category), len(categories)) for category in annotations.category_ids]
     classes = np.asarray(class_of, np.float64)[np.asarray(annotations.classes, np.int64)]
 
-    # Annotations come in any order; a stable sort puts them by image and keeps the order within one.
+    # Annotations come in any order; a stable sort groups them by image and keeps the order within an image.
     order = np.argsort(owners, kind="stable")[int((owners < 0).sum()) :]
     place = {int(row): position for position, row in enumerate(order)} if annotations.faults else {}
     return Labels(
@@ -76,7 +75,7 @@ def read_coco(path: str, split: str, progress: bool, workers: int) -> Labels:
 
 
 class _Images:
-    """The images that have a size, and by id their row, -1 for those without."""
+    """Collect the images with a size, and the row of each image id; -1 for an image without a size."""
 
     def __init__(self, path: str):
         self.path = path
@@ -93,7 +92,7 @@ class _Images:
         name = image.get("file_name")
         name = name if isinstance(name, str) else f"image {image_id}"
         if image_id in self.index_of:
-            message = f"images {number}: the id {image_id} is there before"
+            message = f"images {number}: the id {image_id} repeats an earlier one"
             self.problems.append(Problem("duplicate row", self.path, None, name, "image refused", message))
         elif not is_image_size(width, height):
             value = f"{shorten(image.get('width'))} x {shorten(image.get('height'))}"
@@ -107,14 +106,14 @@ class _Images:
 
 
 class _Annotations:
-    """Columns of the annotations; images and categories may stand behind them, so ids stay ids, by number."""
+    """Collect columns of annotations. Images and categories may follow in the file, so ids are kept, numbered."""
 
     def __init__(self) -> None:
         self.image_ids: dict[object, int] = {}
         self.category_ids: dict[object, int] = {}
         self.owners = array("q")
         self.classes = array("q")
-        self.boxes = array("d")  # four an annotation: cx, cy, w, h
+        self.boxes = array("d")  # four for each annotation: cx, cy, w, h
         self.faults: dict[int, Fault] = {}
 
     def add(self, annotation: Any) -> None:
@@ -129,7 +128,7 @@ class _Annotations:
 
 
 def _number_of(numbers: dict[object, int], value: object) -> int:
-    """The number of an id, a new one for a new id. Of plain types only, for True is the same key as 1."""
+    """Return the number of an id; a new id gets a new number. Other types become texts, because True == 1."""
     if type(value) is not int and type(value) is not str:
         value = _key(value)
     return numbers.setdefault(value, len(numbers))
@@ -153,7 +152,7 @@ def _in_pieces(path: str, progress: bool) -> Iterator[tuple[str, Any]]:
     try:
         descriptor, size = open_logged(path, JSON_LIMIT)
         try:
-            yield from with_bar(read_pieces(descriptor, LISTS), "annotations", progress, total=size // BLOCK + 1)
+            yield from with_bar(read_pieces(descriptor, LISTS), "annotations", progress, total=size // PIECE_BYTES + 1)
         finally:
             os.close(descriptor)
     except OSError as error:
@@ -177,7 +176,7 @@ def _whole(path: str) -> dict[str, Any]:
 
 
 def _key(value: object) -> str:
-    """Ids are numbers in COCO, strings in some exports; 7, 7.0 and '7' are one."""
+    """Return an id as text. Ids are numbers in COCO and strings in some exports; 7, 7.0 and '7' are one id."""
     if type(value) is int and abs(value) < 2**63:
         return str(value)
     if isinstance(value, float) and value.is_integer():
@@ -186,7 +185,7 @@ def _key(value: object) -> str:
 
 
 def _number(value: object) -> float:
-    """A finite number, or NaN."""
+    """Return a finite number, or NaN."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return math.nan
     try:
@@ -196,7 +195,7 @@ def _number(value: object) -> float:
 
 
 def _box(annotation: dict[str, Any]) -> tuple[float, ...] | Fault:
-    """(cx, cy, w, h), or why there is none."""
+    """Return (cx, cy, w, h), or a Fault if there is no box."""
     if annotation.get("iscrowd"):
         return Fault("crowd", "a crowd is not one box", shorten(annotation.get("bbox")), "left out")
     if annotation.get("ignore"):
@@ -214,7 +213,7 @@ def _box(annotation: dict[str, Any]) -> tuple[float, ...] | Fault:
 
 
 def _categories(categories: object) -> dict[str, int]:
-    """Class numbers by category id, in the order of the ids."""
+    """Return the class numbers by category id, in the order of the ids."""
     if not isinstance(categories, list):
         return {}
     ids = {_key(item.get("id")): item.get("id") for item in categories if isinstance(item, dict)}

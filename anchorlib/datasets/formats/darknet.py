@@ -1,4 +1,4 @@
-"""Darknet: a .data file (train=, valid=, names=) or a .txt list of images, with YOLO rows beside them."""
+"""Read darknet: a .data file (train=, valid=, names=) or a .txt list of images, with YOLO rows next to them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def find_darknet(path: str) -> Optional[str]:
 
 
 def read_darknet(path: str, split: str, progress: bool, workers: int) -> Labels:
-    """Labels of a .data file's split (or 'all'), or of a .txt list of images, one split; DatasetError."""
+    """Read the labels of a .data file's split (or 'all'), or of a .txt list of images; DatasetError."""
     here = os.path.dirname(path) or os.curdir
     roots = [here, os.path.join(here, os.pardir), os.curdir]  # cfg/coco.data names data/train.txt
     problems: list[Problem] = []
@@ -63,10 +63,10 @@ def _lists(path: str, options: dict[str, str], split: str, roots: list[str], pro
         if place:
             lists.append(place)
         elif split == "all":
-            problems.append(Problem("path", path, None, options[key], "left out", f"the list {key} is not there"))
+            problems.append(Problem("path", path, None, options[key], "left out", f"the list {key} does not exist"))
         else:
             looked_for = ", ".join(dict.fromkeys(map(os.path.normpath, candidates)))
-            raise DatasetError(f"{path}: the list {key} is not there; looked for {shorten(looked_for, 300)}.")
+            raise DatasetError(f"{path}: the list {key} does not exist; looked for {shorten(looked_for, 300)}.")
     return lists
 
 

@@ -1,8 +1,8 @@
-"""A JSON object with long lists, read piece by piece: a file of hundreds of megabytes in the memory of a few.
+"""Read a JSON object with long lists piece by piece: hundreds of megabytes of file in a few megabytes of memory.
 
-No JSON is scanned by hand. A piece is cut where it looks like the end of an element, and counts only if a parser
-takes "[" + piece + "]": then the cut lies between two elements, outside of every string and inner list. What
-remains, with a word of this run's in place of each list, must parse too and have the words where the lists belong.
+No JSON is scanned by hand. A piece is cut where it looks like the end of an element. It counts only if a parser accepts
+"[" + piece + "]": then the cut is between two elements, outside of every string and inner list. The other text, with a
+random word instead of each list, must also parse, and must have the words where the lists belong.
 """
 
 from __future__ import annotations
@@ -19,30 +19,30 @@ from anchorlib.datasets.io.files import MEGABYTE
 
 try:
     import orjson
-except ImportError:  # the extra `fast`: without it the same comes out, slower
+except ImportError:  # the extra `fast`; the result is the same without it, but slower
     orjson = None  # type: ignore[assignment, unused-ignore]
 
-BLOCK = MEGABYTE // 8  # what is parsed at once stays in the processor's cache: 7 s instead of 11 for 500 MB
-LARGEST = 64 * MEGABYTE  # of one element
-TRIES = 4  # cuts in one block: with lists of objects within an element, the last is not always between elements
-OVERLAP = 64  # bytes, between `"images"` and its bracket at most
+PIECE_BYTES = MEGABYTE // 8  # bytes parsed at once, few enough for the processor's cache: 7 s instead of 11 for 500 MB
+LARGEST = 64 * MEGABYTE  # the limit for one element
+TRIES = 4  # cuts tried in one block: if an element has lists of objects, the last cut may be inside an element
+OVERLAP = 64  # bytes; at most so many are between `"images"` and its bracket
 
 _BETWEEN = re.compile(rb"[ \t\n\r]*,[ \t\n\r]*(?=\{)")
-# orjson turns whole numbers beyond 64 bits into floats; a run of 19 digits may be one.
+# orjson turns integers of more than 64 bits into floats; a run of 19 digits may be one.
 _DIGITS = bytes.maketrans(b"012345678", b"9" * 9)
 _LONG_NUMBER = b"9" * 19
 
 
 class NotInPiecesError(ValueError):
-    """The file must be read whole: it is broken, or laid out in a way that is valid and unusual."""
+    """Say why a file must be read whole: it is broken, or its layout is valid but unusual."""
 
 
 def read_pieces(descriptor: int, names: Sequence[str]) -> Iterator[tuple[str, Any]]:
-    """(key, value) of a JSON object, the lists `names` in parts, in the order of the file; NotInPiecesError.
+    """Yield (key, value) of a JSON object, the lists `names` in parts, in the order of the file; NotInPiecesError.
 
-    A key of `names` comes once a part. An error may come after any part: then all of them are void.
+    A key of `names` comes once for each part. If an error comes after some parts, all parts are invalid.
     """
-    words = {name: secrets.token_hex(16) for name in names}  # not to be foreseen by who wrote the file
+    words = {name: secrets.token_hex(16) for name in names}  # the file's author cannot know them
     pattern = re.compile(b'"(%s)"[ \t\n\r]*:[ \t\n\r]*\\[' % "|".join(map(re.escape, names)).encode())
     rest: list[bytes] = []
     buffer, missing = b"", set(names)
@@ -51,19 +51,19 @@ def read_pieces(descriptor: int, names: Sequence[str]) -> Iterator[tuple[str, An
         if found:
             name = found[1].decode()
             if name not in missing:
-                raise NotInPiecesError(f"{name} is there twice")
+                raise NotInPiecesError(f"{name} is repeated")
             missing.remove(name)
             rest += [buffer[: found.end() - 1], f'"{words[name]}"'.encode()]
             buffer = yield from _elements(descriptor, name, buffer[found.end() :])
         else:
-            more = os.read(descriptor, BLOCK)
+            more = os.read(descriptor, PIECE_BYTES)
             if not more:
                 raise NotInPiecesError(f"no list {', '.join(sorted(missing))}")
             rest.append(buffer[:-OVERLAP])
             buffer = buffer[-OVERLAP:] + more
     while buffer:
         rest.append(buffer)
-        buffer = os.read(descriptor, BLOCK)
+        buffer = os.read(descriptor, PIECE_BYTES)
     try:
         content = json.loads(b"".join(rest))
     except (ValueError, RecursionError) as error:
@@ -74,11 +74,11 @@ def read_pieces(descriptor: int, names: Sequence[str]) -> Iterator[tuple[str, An
 
 
 def _elements(descriptor: int, name: str, buffer: bytes) -> Generator[tuple[str, list[Any]], None, bytes]:
-    """The elements of a list whose bracket was the last byte before `buffer`; returns what stands behind it."""
-    wanted = BLOCK
+    """Yield the elements of a list whose bracket was the last byte before `buffer`; return the bytes after the list."""
+    wanted = PIECE_BYTES
     while True:
         while len(buffer) < wanted:
-            more = os.read(descriptor, BLOCK)
+            more = os.read(descriptor, PIECE_BYTES)
             if not more:
                 break
             buffer += more
@@ -89,7 +89,7 @@ def _elements(descriptor: int, name: str, buffer: bytes) -> Generator[tuple[str,
             buffer = buffer[start:]
             if ended:
                 return buffer
-            wanted = BLOCK
+            wanted = PIECE_BYTES
         elif len(buffer) < wanted or wanted >= LARGEST:
             raise NotInPiecesError(f"{name} cannot be cut")
         else:
@@ -97,7 +97,7 @@ def _elements(descriptor: int, name: str, buffer: bytes) -> Generator[tuple[str,
 
 
 def _cut(buffer: bytes) -> Optional[tuple[list[Any], int, bool]]:
-    """Elements up to one of the last places that look like a border, and where the next one starts."""
+    """Return the elements up to one of the last possible borders, and where the next element starts."""
     cuts: list[tuple[int, int]] = []
     at = len(buffer)
     for _ in range(100 * TRIES):
@@ -117,7 +117,7 @@ def _cut(buffer: bytes) -> Optional[tuple[list[Any], int, bool]]:
 
 
 def _parse_fast(data: bytes) -> Any:
-    """As `_parse`, of what orjson reads alike; ValueError for all else."""
+    """Parse as `_parse` does, with orjson if it gives the same result; else ValueError."""
     if orjson is None or _LONG_NUMBER in data.translate(_DIGITS):
         raise ValueError("for the parser of the standard library")
     return orjson.loads(data)
@@ -128,7 +128,7 @@ def _parse(data: bytes) -> Any:
 
 
 def _end(buffer: bytes) -> Optional[tuple[list[Any], int, bool]]:
-    """The last elements, and where the text behind the list starts; None if it does not end in the buffer."""
+    """Return the last elements, and where the text after the list starts; None if the list does not end here."""
     decoder = codecs.getincrementaldecoder("utf-8")("surrogatepass")  # the last letter may be cut in two
     try:
         text = "[" + decoder.decode(buffer)

@@ -1,4 +1,4 @@
-"""Pascal VOC: a folder with Annotations/*.xml, and ImageSets/Main/<split>.txt where there are splits."""
+"""Read Pascal VOC: a folder with Annotations/*.xml, and ImageSets/Main/<split>.txt if it has splits."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def find_voc(path: str) -> Optional[str]:
 
 
 def read_voc(path: str, split: str, progress: bool, workers: int) -> Labels:
-    """Labels of a split, or of all annotations; DatasetError. Sides are xmax - xmin and ymax - ymin."""
+    """Read the labels of a split, or of all annotations; DatasetError. Sides are xmax - xmin and ymax - ymin."""
     problems: list[Problem] = []
     files = _annotation_files(path, split, problems)
     image_wh: list[tuple[float, float]] = []
@@ -106,16 +106,16 @@ def _annotation_files(path: str, split: str, problems: list[Problem]) -> list[st
 
 
 def _parse(file: str, content: bytes | OSError, problems: list[Problem]) -> Any:
-    """The root element; None, and a problem, if there is none."""
+    """Return the root element; None, and a problem, if the file is missing or unreadable."""
     try:
         if isinstance(content, OSError):
             raise content
         return fromstring(content)
     except FileNotFoundError:
-        # An image of the list without annotation: its size is nowhere, but it has no boxes either.
+        # An image of the list without annotation: its size is unknown, but it has no boxes.
         problems.append(Problem("missing label", file, None, "", "left out", "is not there"))
     except DefusedXmlException as error:
-        message = f"holds what may harm and is not read ({type(error).__name__})"
+        message = f"is not read because it has a harmful declaration ({type(error).__name__})"
         problems.append(Problem("unreadable label", file, None, "", "image refused", message))
     except (OSError, ParseError, ValueError, LookupError, RecursionError) as error:
         problems.append(Problem("unreadable label", file, None, "", "image refused", f"cannot be read: {error}"))
@@ -123,7 +123,7 @@ def _parse(file: str, content: bytes | OSError, problems: list[Problem]) -> Any:
 
 
 def _image_size(path: str, file: str, root: Any, n_objects: int, problems: list[Problem]) -> tuple[float, float] | None:
-    """From <size>, else from the image's header; None, and a problem, if neither has it."""
+    """Return the size in <size>, else in the image's header; None, and a problem, if neither has one."""
     width, height = _number(root.findtext("size/width")), _number(root.findtext("size/height"))
     if is_image_size(width, height):
         return width, height
@@ -145,7 +145,7 @@ def _image_size(path: str, file: str, root: Any, n_objects: int, problems: list[
 
 
 def _number(text: str | None) -> float:
-    """A finite number, or NaN."""
+    """Return a finite number, or NaN."""
     try:
         number = float(text or "nan")
     except ValueError:
@@ -154,7 +154,7 @@ def _number(text: str | None) -> float:
 
 
 def _box(item: Any) -> tuple[float, ...] | Fault:
-    """(cx, cy, w, h) of the object's own box, not of its parts'; or why there is none."""
+    """Return (cx, cy, w, h) of the object's own box, not of its parts; or a Fault if there is no box."""
     box = item.find("bndbox")
     name = (item.findtext("name") or "").strip()[:60]
     if box is None or any(box.find(tag) is None for tag in CORNERS):

@@ -1,4 +1,4 @@
-"""YOLO: a data.yaml that names folders or lists of images, and a text file of rows for each image."""
+"""Read YOLO: a data.yaml that names folders or lists of images, and a text file of rows for each image."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def find_yolo(path: str) -> Optional[str]:
 
 
 def read_yolo(path: str, split: str, progress: bool, workers: int) -> Labels:
-    """Labels of one split (or 'all') of a data.yaml; DatasetError."""
+    """Read the labels of one split (or 'all') of a data.yaml; DatasetError."""
     config = load_config(path)
     problems: list[Problem] = []
     images: list[str] = []
@@ -78,7 +78,7 @@ def read_yolo(path: str, split: str, progress: bool, workers: int) -> Labels:
 
 
 def load_config(path: str) -> dict[str, Any]:
-    """A data.yaml as a dict, by the safe loader; DatasetError."""
+    """Load a data.yaml as a dict with the safe loader; DatasetError."""
     try:
         config = load_yaml(read_logged(path, YAML_LIMIT))
     except OSError as error:
@@ -91,7 +91,7 @@ def load_config(path: str) -> dict[str, Any]:
 
 
 def label_path(image: str, image_folders: Sequence[str] = ("images",)) -> str:
-    """Where the labels of an image stand: the last `images` of its path becomes `labels`, the suffix .txt.
+    """Return the label file of an image: the last `images` of its path becomes `labels`, the suffix .txt.
 
     >>> label_path("data/images/train/0001.jpg")
     'data/labels/train/0001.txt'
@@ -107,7 +107,7 @@ def label_path(image: str, image_folders: Sequence[str] = ("images",)) -> str:
 
 
 def read_image_list(path: str, roots: Sequence[str]) -> list[str]:
-    """Image paths of a text file, each found below the first root where it is; DatasetError."""
+    """Return the image paths of a text file, each below the first root that has it; DatasetError."""
     try:
         lines = read_lines(path)
     except OSError as error:
@@ -166,7 +166,7 @@ def read_images(
     position = np.cumsum(kept) - 1
     image_index = (np.cumsum(sized) - 1)[rows.file_index[kept]]
     image_wh = sizes[sized]
-    with np.errstate(over="ignore"):  # beyond float64 becomes inf, and is refused as not a number
+    with np.errstate(over="ignore"):  # a value that float64 cannot hold becomes inf and is rejected as not a number
         boxes = rows.values[kept, 1:] * np.tile(image_wh, 2)[image_index]
     return Labels(
         image_names=[image for image, has_size in zip(images, sized) if has_size],
@@ -196,7 +196,7 @@ def _wanted_splits(path: str, config: dict[str, Any], split: str) -> list[str]:
 
 
 def _roots(path: str, config: dict[str, Any]) -> list[str]:
-    """Folders that entries may be relative to: `path` from the yaml, `path` from here, the yaml's, here."""
+    """Return the folders that entries may be relative to: `path` from the yaml, `path` from here, the yaml's, here."""
     here = os.path.dirname(path) or os.curdir
     root = config.get("path")
     roots = [os.path.join(here, root), os.path.join(os.curdir, root)] if isinstance(root, str) and root else []
@@ -206,7 +206,7 @@ def _roots(path: str, config: dict[str, Any]) -> list[str]:
 def _resolve(
     path: str, config: dict[str, Any], split: str, entry: object, *, optional: bool, problems: list[Problem]
 ) -> str | None:
-    """The folder or list of a split. None, and a problem, for one that is not there and may be missing."""
+    """Return the folder or list of a split; None, and a problem, if an optional one is missing."""
     if not isinstance(entry, str) or not entry:
         raise DatasetError(f"{path}: {split} must be a path or a list of paths, got {shorten(entry)}.")
     candidates = [os.path.join(root, entry) for root in _roots(path, config)]
@@ -222,11 +222,11 @@ def _resolve(
         inner = inner[3:]
     found = first_existing(os.path.join(root, inner) for root in _roots(path, config)) if inner != entry else None
     if found:
-        problems.append(Problem("path", path, None, entry, "read", f"{split} is not there, took {found}"))
+        problems.append(Problem("path", path, None, entry, "read", f"{split} does not exist; used {found} instead"))
         return found
     looked_for = ", ".join(dict.fromkeys(os.path.normpath(candidate) for candidate in candidates))
     near = _near(os.path.join(os.path.dirname(path) or os.curdir, inner))
-    message = f"{split} is not there; looked for {looked_for}" + (f"; there is {', '.join(near)}" if near else "")
+    message = f"{split} does not exist; looked for {looked_for}" + (f"; similar: {', '.join(near)}" if near else "")
     if optional:
         problems.append(Problem("path", path, None, entry, "left out", message))
         return None
@@ -234,7 +234,7 @@ def _resolve(
 
 
 def _near(wanted: str) -> list[str]:
-    """Paths that are there and look like the wanted one up to its first missing part."""
+    """Return existing paths that look like the wanted path up to its first missing part."""
     existing: str = wanted
     missing: list[str] = []
     while existing and not os.path.isdir(existing) and os.path.dirname(existing) != existing:
@@ -258,7 +258,7 @@ def _labels_without_image(paths: Sequence[str], folders: Sequence[str]) -> list[
         label_folder = os.path.dirname(label_path(os.path.join(os.path.normpath(folder), "any.jpg")))
         found += walk(label_folder or os.curdir, [".txt"])
     found = [os.path.normpath(path) for path in found]
-    # Labelling tools put a list of names beside the labels.
+    # Labelling tools put a list of names next to the labels.
     return [path for path in dict.fromkeys(found) if path not in expected and os.path.basename(path) != "classes.txt"]
 
 

@@ -1,4 +1,4 @@
-"""YOLO label files as rows of numbers: many files at once, and each bad row with its file and line."""
+"""Read YOLO label files as rows of numbers: many files at once, and each bad row with its file and line."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from anchorlib.datasets.validation import Fault
 
 BATCH = MEGABYTE  # bytes of text parsed at once: many files, few enough for the processor's cache
 PLAIN = b"0123456789.+-eE \t\n"
-MAX_ROWS = 1_000_000  # of one file; a bound for the memory that a damaged one can cost
+MAX_ROWS = 1_000_000  # of one file; it bounds the memory that a damaged file can cost
 
 
 @dataclass
 class Rows:
-    """R rows of F label files, in order; a row with a fault has NaN values."""
+    """Hold R rows of F label files, in order; a row with a fault has NaN values."""
 
     file_index: HostArray  # (R,) int64
     line: HostArray  # (R,) int64, from 1
     values: HostArray  # (R, 5) float64: class, cx, cy, w, h
     faults: dict[int, Fault]  # by row
-    missing: list[int]  # files that are not there
-    unreadable: dict[int, str]  # files that are there and cannot be read, with the reason
+    missing: list[int]  # files that do not exist
+    unreadable: dict[int, str]  # files that exist and cannot be read, with the reason
 
 
 def read_rows(
     paths: Sequence[str], keypoints: Optional[tuple[int, int]] = None, progress: bool = False, workers: int = 1
 ) -> Rows:
-    """The rows of all label files; nothing is raised.
+    """Read the rows of all label files. No error is raised.
 
     Parameters
     ----------
@@ -116,14 +116,14 @@ def _parse_plain(rows: bytes) -> Optional[HostArray]:
 
 
 def _unix_lines(content: bytes) -> bytes:
-    """Without a byte order mark, lines ended by a line feed alone."""
+    """Remove a byte order mark and end each line with a line feed."""
     if content.startswith(b"\xef\xbb\xbf"):
         content = content[3:]
     return content.replace(b"\r\n", b"\n").replace(b"\r", b"\n") if b"\r" in content else content
 
 
 def parse_row(text: bytes, keypoints: Optional[tuple[int, int]] = None) -> tuple[float, ...] | Fault:
-    """A row that is not empty as (class, cx, cy, w, h), a polygon by its bounding box; or what is wrong.
+    """Return (class, cx, cy, w, h) of a row that is not empty, or its Fault. A polygon gives its bounding box.
 
     >>> parse_row(b"3 0.1 0.1 0.5 0.1 0.5 0.2")
     (3.0, 0.3, 0.15000000000000002, 0.4, 0.1)

@@ -1,4 +1,4 @@
-"""What was asked of the disk while labels were read: the same answers to all questions give the same labels."""
+"""Record every file and folder that a reader looked at, so that the cache can tell whether they changed."""
 
 from __future__ import annotations
 
@@ -11,16 +11,18 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Optional
 
-# Errors that a second look finds again, as ABSENT.
+# Errors that occur again the next time, so that the path can be recorded as ABSENT.
 _LASTING = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG}
 ABSENT, FILE, FOLDER = (-1, 0), (-2, 0), (-3, 0)  # of a path that was only looked for
 
 
 @dataclass
 class Seen:
-    """The answers. `trusted` is False once the disk failed in a way that may be over the next time."""
+    """Hold the records. `trusted` becomes False after a disk error that may not occur again."""
 
-    states: dict[str, tuple[int, int]] = field(default_factory=dict)  # by path: bytes and ns of a file, or the above
+    states: dict[str, tuple[int, int]] = field(
+        default_factory=dict
+    )  # by path: size in bytes and time in ns, or a state above
     walks: dict[tuple[str, tuple[str, ...]], str] = field(default_factory=dict)  # by folder and suffixes: a digest
     trusted: bool = True
 
@@ -30,7 +32,7 @@ _NOTED_IN: ContextVar[Optional[Seen]] = ContextVar("_NOTED_IN", default=None)
 
 @contextlib.contextmanager
 def noting() -> Iterator[Seen]:
-    """All that this thread asks within the block; a thread started in it does with `contextvars.copy_context`."""
+    """Record what this thread reads within the block. Start other threads with `contextvars.copy_context`."""
     seen = Seen()
     token = _NOTED_IN.set(seen)
     try:
@@ -40,14 +42,14 @@ def noting() -> Iterator[Seen]:
 
 
 def note_file(path: str, info: os.stat_result) -> None:
-    """A file was opened."""
+    """Record the size and time of an opened file."""
     seen = _NOTED_IN.get()
     if seen is not None:
         seen.states[path] = info.st_size, info.st_mtime_ns
 
 
 def note_error(path: str, error: OSError) -> None:
-    """A file could not be opened or read."""
+    """Record that a file could not be opened or read."""
     seen = _NOTED_IN.get()
     if seen is not None:
         seen.states[path] = ABSENT
@@ -56,7 +58,7 @@ def note_error(path: str, error: OSError) -> None:
 
 
 def look(path: str) -> tuple[int, int]:
-    """ABSENT, FILE (or anything else that is there) or FOLDER; noted."""
+    """Return ABSENT, FILE (also for pipes and devices) or FOLDER, and record it."""
     try:
         state = FOLDER if os.path.isdir(path) else FILE if os.path.exists(path) else ABSENT
     except ValueError:  # a NUL byte; Python 3.8+ answers False on most systems
@@ -68,12 +70,12 @@ def look(path: str) -> tuple[int, int]:
 
 
 def note_walk(folder: str, suffixes: Iterable[str], found: list[str]) -> None:
-    """These files were found below a folder."""
+    """Record the files that were found below a folder."""
     seen = _NOTED_IN.get()
     if seen is not None:
         seen.walks[folder, tuple(sorted(suffixes))] = digest(found)
 
 
 def digest(found: list[str]) -> str:
-    """Of a list of paths."""
+    """Return a digest of a list of paths."""
     return hashlib.sha256("\0".join(found).encode("utf-8", "surrogateescape")).hexdigest()

@@ -1,4 +1,4 @@
-"""Bytes and paths from disk, bounded: no read hangs on a pipe or fills the memory, whatever a list names."""
+"""Read files and folders of a data set: each read is bounded and recorded in the file log."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ R = TypeVar("R")
 
 MEGABYTE = 1 << 20
 LABEL_LIMIT = 16 * MEGABYTE  # one image's labels, or one xml; real ones end at a few megabytes of polygons
-FILES_AT_ONCE = 16  # handed to a thread: enough to make it worth while, few enough to stay small
+FILES_AT_ONCE = 16  # handed to a thread: enough to outweigh the cost of a task, few enough to need little memory
 LIST_LIMIT = 64 * MEGABYTE  # lists of images
 IMAGE_SUFFIXES = frozenset(
     ".avif .bmp .dng .gif .jfif .jp2 .jpe .jpeg .jpg .mpo .pgm .png .ppm .tif .tiff .webp".split()  # noqa: SIM905
@@ -69,20 +69,20 @@ def read_some(path: str, descriptor: int, size: int) -> bytes:
 
 
 def read_lines(path: str) -> list[str]:
-    """The lines of a text file that are not empty, stripped; OSError."""
+    """Return the lines of a text file that are not empty, stripped; OSError."""
     text = read_logged(path, LIST_LIMIT).decode("utf-8-sig", errors="replace")
     return [line for line in map(str.strip, text.splitlines()) if line]
 
 
 def walk(folder: str, suffixes: Iterable[str]) -> list[str]:
-    """Files below a folder with one of the suffixes, sorted; each real folder once, so loops of links end."""
+    """Return the files below a folder with one of the suffixes, sorted. Each real folder is visited once."""
     suffixes, found, seen, waiting = frozenset(suffixes), [], set(), [folder]
     while waiting:
         here = waiting.pop()
         try:
             info = os.stat(here)
             entries = sorted(os.scandir(here), key=lambda entry: entry.name)
-        except OSError:  # a folder that may not be read holds no file for us; its absence shows in the counts
+        except OSError:  # a folder without read permission counts as empty; the counts show it
             continue
         if (info.st_dev, info.st_ino) in seen:
             continue
@@ -105,12 +105,12 @@ def _is_dir(entry: os.DirEntry[str]) -> bool:
 
 
 def first_existing(candidates: Iterable[str]) -> str | None:
-    """The first path that is there, or None."""
+    """Return the first path that exists, or None."""
     return next((candidate for candidate in candidates if look(candidate) != ABSENT), None)
 
 
 def shorten(value: object, limit: int = 60) -> str:
-    """A value for a message: its repr, cut, and safe for nested or huge ones."""
+    """Return the repr of a value for a message, truncated; nested and huge values are safe."""
     brief = reprlib.Repr()
     brief.maxstring = brief.maxother = limit
     brief.maxlevel = 2  # six of six of six ... would be a message of a megabyte
@@ -118,14 +118,14 @@ def shorten(value: object, limit: int = 60) -> str:
 
 
 def with_bar(items: Iterable[T], what: str, progress: bool, total: int | None = None) -> Iterable[T]:
-    """The items; with `progress`, a bar on a terminal's stderr if they take more than two seconds."""
+    """Yield the items; with `progress`, show a bar on a terminal's stderr after two seconds."""
     return tqdm(items, desc=what, total=total, leave=False, delay=2, disable=not (progress and sys.stderr.isatty()))
 
 
 def in_order(function: Callable[[T], R], items: Sequence[T], what: str, progress: bool, workers: int) -> Iterable[R]:
-    """The function of each item, in their order, with a bar; by as many threads as there are workers.
+    """Yield the function of each item, in order, with a bar; `workers` is the number of threads.
 
-    Threads, for it is the disk that is waited for. What they do is noted as if it were done here.
+    Threads suffice because the time goes into waiting for the disk. The file log gets what they read.
     """
     results = map(function, items) if workers == 1 else _by_threads(function, items, workers)
     return with_bar(results, what, progress, total=len(items))
@@ -140,7 +140,7 @@ def _by_threads(function: Callable[[T], R], items: Sequence[T], workers: int) ->
         for first in range(0, len(items), FILES_AT_ONCE):
             some = items[first : first + FILES_AT_ONCE]
             waiting.append(pool.submit(copy_context().run, each, some))
-            if len(waiting) > 2 * workers:  # no further ahead, for what was read waits in memory
+            if len(waiting) > 2 * workers:  # not further ahead, because results wait in memory
                 yield from waiting.popleft().result()
         for done in waiting:
             yield from done.result()

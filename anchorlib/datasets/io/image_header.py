@@ -1,4 +1,4 @@
-"""Width and height of an image from its header, without decoding it."""
+"""Read the width and height of an image from its header, without decoding the image."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from PIL import Image, UnidentifiedImageError
 
 from anchorlib.datasets.io.files import in_order, open_logged, read_some
 
-HEAD = 8192  # bytes; the sizes of nearly all JPEG and PNG files stand within them
-MORE = 131072  # of a JPEG: cameras put a small picture before the size
+HEAD = 8192  # bytes; nearly all JPEG and PNG files have their size within them
+MORE = 131072  # for a JPEG: cameras put a small picture before the size
 WIDTH, HEIGHT = 0x0100, 0x0101  # TIFF tags
-ORIENTATION = 0x0112  # the EXIF tag; 5 to 8 lie on their side
+ORIENTATION = 0x0112  # the EXIF tag; values 5 to 8 swap the sides
 TIFF_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 7: 1, 9: 4, 10: 8}  # of a value, by the type that EXIF gives it
 
 
 def image_size(path: str) -> tuple[int, int, bool]:
-    """(width, height, rotated) as the image is shown; `rotated` if EXIF swaps its sides. OSError without one.
+    """Return (width, height, rotated) as the image is shown; `rotated` is True if EXIF swaps the sides. OSError.
 
-    Plain JPEG and PNG headers are read here, in a fraction of Pillow's time; all others by Pillow: those with
-    XMP, which may hold a rotation too, those with anything unusual before the size, and every other format.
+    Plain JPEG and PNG headers are read here, in a fraction of Pillow's time. Pillow reads all others: images with
+    XMP, which may also hold a rotation, images with anything unusual before the size, and every other format.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # damaged EXIF, very large images: neither matters for a size
@@ -33,8 +33,8 @@ def image_size(path: str) -> tuple[int, int, bool]:
 def image_sizes(
     paths: Sequence[str], progress: bool = False, workers: int = 1
 ) -> Iterator[tuple[int, int, bool] | OSError]:
-    """What `image_size` returns or raises, of each image in order."""
-    with warnings.catch_warnings():  # here, for it changes what all threads share
+    """Yield what `image_size` returns or raises for each image, in order."""
+    with warnings.catch_warnings():  # here, because it changes what all threads share
         warnings.simplefilter("ignore")
         yield from in_order(_size_or_error, paths, "images", progress, workers)
 
@@ -63,7 +63,7 @@ def _size(path: str) -> tuple[int, int, bool]:
 
 
 def _jpeg_size(head: bytes) -> tuple[int, int, bool] | None:
-    """The size in the frame header, or None if this is no JPEG, or one that Pillow should see."""
+    """Return the size in the frame header, or None if Pillow must decide."""
     if head[:2] != b"\xff\xd8":
         return None
     at, rotated = 2, None
@@ -76,7 +76,7 @@ def _jpeg_size(head: bytes) -> tuple[int, int, bool] | None:
             return (height, width, True) if rotated else (width, height, False)
         if marker < 0xC0 or 0xD0 <= marker <= 0xD9 or length < 2:  # those have no length
             return None
-        if marker == 0xE1:  # APP1: EXIF or XMP, and both may rotate
+        if marker == 0xE1:  # APP1: EXIF or XMP; both may rotate
             if rotated is not None or at + 2 + length > len(head):
                 return None
             rotated = _exif_rotates(head[at + 4 : at + 2 + length])
@@ -87,7 +87,7 @@ def _jpeg_size(head: bytes) -> tuple[int, int, bool] | None:
 
 
 def _exif_rotates(segment: bytes) -> bool | None:
-    """Whether plain EXIF swaps the sides; None if it is not plain in every part, so that Pillow should see it."""
+    """Return True if EXIF swaps the sides, or None if it has any unusual part, so that Pillow must decide."""
     order = {b"Exif\0\0II*\0": "<", b"Exif\0\0MM\0*": ">"}.get(segment[:10])
     tiff = segment[6:]
     if order is None or len(tiff) < 8:
@@ -112,9 +112,9 @@ def _exif_rotates(segment: bytes) -> bool | None:
 
 
 def _png_size(head: bytes) -> tuple[int, int, bool] | None:
-    """The size in the IHDR chunk, or None if this is no PNG, or one with EXIF."""
+    """Return the size in the IHDR chunk, or None if this is not a PNG, or has EXIF or XMP."""
     before_pixels, pixels, _ = head.partition(b"IDAT")
-    # Text chunks may hold EXIF or XMP too, under names with "exif" or "xmp" in them.
+    # Text chunks may also hold EXIF or XMP, under names with "exif" or "xmp" in them.
     if head[:8] != b"\x89PNG\r\n\x1a\n" or head[12:16] != b"IHDR" or not pixels:
         return None
     if b"exif" in before_pixels.lower() or b"xmp" in before_pixels.lower():
@@ -130,9 +130,9 @@ def _pillow_size(file: BinaryIO) -> tuple[int, int, bool]:
             if image.format == "TIFF":  # Pillow 11.2 and newer have swapped these sides already
                 width, height = image.getexif()[WIDTH], image.getexif()[HEIGHT]
             rotated = image.getexif().get(ORIENTATION) in (5, 6, 7, 8)
-    except UnidentifiedImageError as error:  # its own words hold a descriptor's number, which differs from run to run
-        raise OSError("no image that Pillow knows") from error
-    except Exception as error:  # Pillow's plugins raise all sorts on damaged files
+    except UnidentifiedImageError as error:  # Pillow's message contains an address, which differs from run to run
+        raise OSError("not an image that Pillow can read") from error
+    except Exception as error:  # Pillow's plugins raise many kinds of errors for damaged files
         raise OSError(f"{type(error).__name__}: {error}") from error
     if width <= 0 or height <= 0:
         raise OSError(f"a size of {width} x {height}")

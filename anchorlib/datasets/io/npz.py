@@ -1,7 +1,7 @@
-"""Arrays in a file that NumPy opens too: written whole or not at all, and not trusted when read.
+"""Write arrays to a file that NumPy can also open, atomically, and read them without trusting the file.
 
-A zip of .npy members and one meta.json, none of them compressed, so that a file holds at least as many bytes as it
-says it does and cannot fill the memory. Nothing is unpickled or evaluated; damage is found by the zip's checksums.
+A zip of .npy members and one meta.json, none of them compressed, so that a small file cannot claim
+much memory. Nothing is unpickled or evaluated. The zip's checksums detect damage.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ from anchorlib.files import open_regular
 _META = "meta.json"
 _HEADER = re.compile(rb"\{'descr': '([^']*)', 'fortran_order': False, 'shape': \(([\d, ]{0,60})\), \} *\n")
 
-#: What zipfile and json raise at bytes that are not theirs.
+#: What zipfile and json raise for damaged files.
 _DAMAGE = (OSError, ValueError, LookupError, RuntimeError, EOFError, OverflowError, struct.error, zipfile.BadZipFile)
 
-#: What an array must be: its dtype, as '<f4', and its shape, where None is any length.
+#: What an array must be: its dtype, as '<f4', and its shape; None stands for any length.
 Form = tuple[str, tuple[Optional[int], ...]]
 
 
 def write_npz(
     path: Union[str, os.PathLike[str]], kind: str, version: int, meta: dict[str, Any], **arrays: HostArray
 ) -> None:
-    """Write arrays, and beside them what JSON can say; the same content gives the same bytes.
+    """Write arrays and metadata that JSON can hold. The same content gives identical bytes.
 
-    `kind` says in words what the file holds, `version` how. OSError where it cannot be written.
+    `kind` names the content in words, `version` its layout. OSError if the file cannot be written.
     """
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
@@ -52,10 +52,10 @@ def write_npz(
 def read_npz(
     path: Union[str, os.PathLike[str]], kind: str, version: int, **forms: Form
 ) -> tuple[dict[str, Any], dict[str, HostArray]]:
-    """What `write_npz` wrote: the meta and the arrays of `forms`, read-only.
+    """Read a file of `write_npz`: the metadata and the arrays of `forms`, read-only.
 
-    DatasetError, with the path, for a file that is not there, is no regular file, was cut off or changed, or is of
-    another kind or version. What the meta says beside those two is for the caller to check.
+    DatasetError, with the path, for a file that does not exist, is not a regular file, is truncated or changed, or has
+    another kind or version. The caller checks the other metadata.
     """
     try:
         descriptor, size = open_regular(os.fspath(path))
@@ -64,7 +64,9 @@ def read_npz(
             if not isinstance(meta, dict) or meta.get("kind") != kind:
                 raise ValueError("another kind of file")
             if meta.get("version") != version:
-                raise ValueError(f"it is of version {meta.get('version')}, and this anchorlib reads {version}")
+                raise ValueError(
+                    f"the file has version {meta.get('version')}, and this anchorlib reads version {version}"
+                )
             return meta, {name: _array(_member(archive, f"{name}.npy", size), name, *forms[name]) for name in forms}
     except _DAMAGE as error:
         raise DatasetError(f"{os.fspath(path)}: expected {kind} as anchorlib saves them: {error}") from error
@@ -72,13 +74,13 @@ def read_npz(
 
 def _member(archive: zipfile.ZipFile, name: str, size: int) -> bytes:
     info = archive.getinfo(name)
-    if info.file_size > size:  # compressed, which it is not as saved
+    if info.file_size > size:  # compressed, but anchorlib never compresses
         raise ValueError(f"{name} would be {info.file_size} bytes, out of a file of {size}")
     return archive.read(info)
 
 
 def _array(data: bytes, name: str, dtype: str, wanted: tuple[Optional[int], ...]) -> HostArray:
-    """The array of a .npy file: its header is compared, not evaluated."""
+    """Return the array of a .npy file. Its header is compared, not evaluated."""
     header = _HEADER.match(data, 10)  # after the magic, the version and the header's length
     if header is None or header[1].decode() != dtype:
         raise ValueError(f"{name} must be {dtype}")
@@ -87,5 +89,5 @@ def _array(data: bytes, name: str, dtype: str, wanted: tuple[Optional[int], ...]
         raise ValueError(f"{name} must have shape {wanted}, got {shape}")
     values = memoryview(data)[header.end() :]
     if len(values) != math.prod(shape) * np.dtype(dtype).itemsize:
-        raise ValueError(f"{name} says it has shape {shape}, and has {len(values)} bytes")
+        raise ValueError(f"{name} has shape {shape} in its header, but {len(values)} bytes of data")
     return np.frombuffer(values, np.dtype(dtype)).reshape(shape)
