@@ -37,6 +37,7 @@ MAY_IMPORT = {
     "scale": {"datasets", "fitting"},
     "reporting": {"metrics", "datasets", "fitting"},
     "yolov5": {"backends", "fitting", "training", "datasets", "metrics", "boxes"},
+    "yolov7": {"backends", "training"},
     "verify": {
         "backends",
         "fitting",

@@ -10,6 +10,7 @@ from anchorlib.training.losses import (
     smooth_bce,
 )
 from anchorlib.training.masks import mask_loss
+from anchorlib.training.ota import assign
 from anchorlib.training.targets import LayerTargets, build_targets
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "FocalLoss",
     "LayerTargets",
     "QFocalLoss",
+    "assign",
     "build_targets",
     "decode",
     "mask_loss",

@@ -100,6 +100,7 @@ class ComputeLoss:
         strides = [float(stride) for stride in detect.stride]
         if autobalance and 16.0 not in strides:
             raise ModelError(f"autobalance needs a layer of stride 16, got strides {strides}. Leave it off.")
+        self._strides = strides
         self.ssi = strides.index(16.0) if autobalance else 0
         self.gr = 1.0
         self.autobalance = autobalance
