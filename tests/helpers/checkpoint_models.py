@@ -1,4 +1,4 @@
-"""Models as the YOLO forks have them, as small as they get, and their checkpoints.
+"""Make models like those of the YOLO forks, as small as possible, and their checkpoints.
 
 python tests/helpers/checkpoint_models.py FOLDER    writes the recordings of the installed frameworks
 """
@@ -18,7 +18,7 @@ STRIDES = [8, 16, 32]
 
 
 def classes(framework):
-    """Model, Detect and IDetect of torch.nn or oneflow.nn, where pickle finds them."""
+    """Return Model, Detect and IDetect of torch.nn or oneflow.nn, and register them for pickle."""
     nn = framework.nn
 
     class Detect(nn.Module):
@@ -57,7 +57,7 @@ sys.modules.setdefault("checkpoint_models", sys.modules[__name__])
 
 
 def training_checkpoint(framework):
-    """What a training run leaves: half weights, an average of them that differs, and options."""
+    """Return the checkpoint of a training run: half-precision weights, a different average of them, and options."""
     model = classes(framework)[0]()
     ema = copy.deepcopy(model)
     for parameter in (model.model[-1].anchors, model.model[0].weight):
@@ -74,7 +74,7 @@ def training_checkpoint(framework):
 
 
 def newer_oneflow_file(path, content):
-    """What OneFlow after 0.9 writes: one pickle, the values of the tensors in it."""
+    """Write a file as OneFlow after 0.9 does: one pickle with the values of the tensors."""
     path.write_bytes(pickle.dumps({"protocol_version": 1, "oneflow": None, "data": content}))
 
 
@@ -87,7 +87,7 @@ def record(folder):
     import torch
 
     def no_source(cls):
-        raise OSError("recordings hold no source, nor where it lay")
+        raise OSError("recordings contain neither source code nor its path")
 
     torch.serialization.get_source_lines_and_file = no_source
     if oneflow is None:

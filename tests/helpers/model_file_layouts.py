@@ -1,4 +1,4 @@
-"""Model files for the tests: their layout is that of the published ones, their words and numbers are our own."""
+"""Make model files for the tests: with the layout of published files, and our own words and numbers."""
 
 import numpy as np
 
@@ -6,7 +6,7 @@ import numpy as np
 
 
 def example(n_layers, per_layer, first=4.0):
-    """Anchors that grow: (A, 2) float32 for each layer."""
+    """Return anchors that grow: (A, 2) float32 for each layer."""
     sides = first * 1.31 ** np.arange(n_layers * per_layer)
     anchors = np.stack([np.round(sides), np.round(sides * 1.2) + 1], axis=1).astype(np.float32)
     return [anchors[i * per_layer : (i + 1) * per_layer] for i in range(n_layers)]
@@ -17,7 +17,7 @@ def number(side):
 
 
 def rows(layers):
-    """The numbers of each layer, flat."""
+    """Return the numbers of each layer as a flat list."""
     return [[number(side) for pair in layer for side in pair] for layer in layers]
 
 
@@ -65,7 +65,7 @@ def yolo_yaml(layers, style="rows", detect="Detect", head=True):
     return text
 
 
-#: The twelve model files that YOLOv5 publishes and more of its hub, by what differs for anchors: layers and style.
+#: The published YOLOv5 model files, as far as their anchors differ: in layers and style.
 YOLOV5 = {
     **{f"v5{size}": yolo_yaml(example(3, 3)) for size in "nsmlx"},
     **{f"v5{size}6": yolo_yaml(example(4, 3)) for size in "nsmlx"},
@@ -84,7 +84,7 @@ YOLOV5 = {
 
 
 def darknet_cfg(anchors, masks, classes=4, equals=" = ", between=",  ", kind="yolo"):
-    """A network with a [yolo] for each mask, or one [region] where there are none."""
+    """Return a network with a [yolo] for each mask, or with one [region] if there are no masks."""
     listed = between.join(",".join(number(side) for side in pair) for pair in anchors)
     text = "[net]\n# for testing\nbatch=1\nwidth=416\nheight=416\n\n"
     for mask in masks or [range(len(anchors))]:
@@ -136,7 +136,7 @@ def mmyolo_config(layers):
 
 
 def paddle_yaml(layers, twice=False):
-    """Anchors and masks in a head; in older files once more in the reader."""
+    """Return anchors and masks in a head, and if `twice` also in the reader, as in older files."""
     together = np.concatenate(layers)
     listed = "[" + ",\n            ".join(f"[{number(w)}, {number(h)}]" for w, h in together) + "]"
     ends = np.cumsum([len(layer) for layer in layers])

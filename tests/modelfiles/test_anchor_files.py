@@ -51,12 +51,12 @@ def test_anchors_written_and_read_again_are_bit_identical(tmp_path, format, laye
     odd = [layer * np.float32(1.2345678) for layer in layers]
     path = tmp_path / f"anchors{SUFFIXES[format]}"
     diff = write_anchors(path, odd, format if format == "paddle" else None)
-    assert diff.count("\n+") == 1 + path.read_text().count("\n")  # and the name
+    assert diff.count("\n+") == 1 + path.read_text().count("\n")  # one more line for the file name
     assert open_anchors(path).format == format
     assert as_lists(read_anchors(path)) == as_lists(odd)
 
 
-def test_a_format_can_be_named_where_the_suffix_says_nothing(tmp_path):
+def test_a_format_can_be_passed_if_the_suffix_is_unknown(tmp_path):
     write_anchors(tmp_path / "anchors", COCO, "json")
     assert open_anchors(tmp_path / "anchors", "json").format == "json"
     with pytest.raises(ModelError, match="unknown suffix .*Use .yaml, .yml, .cfg, .py, .json, or pass format="):
@@ -65,7 +65,7 @@ def test_a_format_can_be_named_where_the_suffix_says_nothing(tmp_path):
         format_anchors(COCO, "xml")
 
 
-def test_a_file_that_is_there_stays_as_it_is(tmp_path):
+def test_an_existing_file_is_not_changed(tmp_path):
     path = tmp_path / "model.yaml"
     path.write_text("nc: 80\n")
     with pytest.raises(ModelError, match="exists already and is not changed"):
@@ -73,7 +73,7 @@ def test_a_file_that_is_there_stays_as_it_is(tmp_path):
     assert path.read_text() == "nc: 80\n"
 
 
-def test_a_model_yaml_is_read_with_all_else_that_stands_in_it(tmp_path):
+def test_a_model_yaml_is_read_with_other_keys_in_it(tmp_path):
     path = tmp_path / "model.yaml"
     path.write_text(
         "nc: 80\nanchors:\n  - [10,13, 16,30]  # P3/8\n  - [30,61, 62,45]\nbackbone: [[-1, 1, Conv, [64]]]\n"
@@ -129,7 +129,7 @@ def test_a_file_without_usable_anchors_is_a_model_error(tmp_path, name, content,
         read_anchors(path)
 
 
-def test_bytes_that_are_no_text_and_files_too_large_are_model_errors(tmp_path):
+def test_bytes_that_are_not_text_and_files_too_large_are_model_errors(tmp_path):
     path = tmp_path / "a.yaml"
     path.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ModelError, match="is not a yolo file"):
@@ -140,7 +140,7 @@ def test_bytes_that_are_no_text_and_files_too_large_are_model_errors(tmp_path):
         read_anchors(path)
 
 
-def test_layers_are_threes_where_that_goes_evenly():
+def test_layers_have_three_anchors_if_the_number_is_a_multiple_of_three():
     anchors = COCO.reshape(-1, 2)
     assert [len(layer) for layer in split_layers(anchors)] == [3, 3, 3]
     assert [len(layer) for layer in split_layers(anchors[:5])] == [5]

@@ -39,7 +39,7 @@ def write(folder, name, text):
 
 
 def other(counts, factor=1.0837):
-    """Anchors that no layout holds, smallest first, with odd digits."""
+    """Return anchors that no layout has, smallest first, with many digits."""
     sides = np.float32(3.3) * np.float32(factor) ** np.arange(1, sum(counts) + 1, dtype=np.float32)
     anchors = np.stack([sides, sides * np.float32(1.7)], axis=1)
     ends = np.cumsum(counts)
@@ -177,7 +177,7 @@ def test_an_edit_by_hand(tmp_path, name):
 
 
 def meaning(name, text):
-    """What other readers make of the text, parted into anchors and all else; written without ours."""
+    """Return what other parsers read from the text: the anchors, and everything else."""
     if name.endswith((".yaml", ".yml")):
         loader = type("Loader", (yaml.SafeLoader,), {})
         loader.add_multi_constructor("!", lambda loader, suffix, node: suffix)
@@ -204,21 +204,21 @@ def meaning(name, text):
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_a_round_trip_keeps_all_but_the_anchors(tmp_path, name):
+def test_a_round_trip_keeps_everything_except_the_anchors(tmp_path, name):
     file, before = ALL[name]
     path = write(tmp_path, file, before)
     file_before = open_anchors(path)
     layers = other(file_before.counts)
     edit_anchors(path, layers)
     after = path.read_bytes().decode()
-    assert as_lists(read_anchors(path)) == as_lists(layers)  # to the last bit
+    assert as_lists(read_anchors(path)) == as_lists(layers)  # bit-identical
     (anchors_before, rest_before), (anchors_after, rest_after) = meaning(file, before), meaning(file, after)
     assert anchors_before != anchors_after
     assert rest_before == rest_after
     if file_before.layers is not None:
         assert NUMBER.sub("N", before) == NUMBER.sub("N", after)  # the same text, but for numbers
     edit_anchors(path, layers)
-    assert path.read_bytes().decode() == after  # nothing more to do
+    assert path.read_bytes().decode() == after  # a second edit changes nothing
 
 
 @pytest.mark.parametrize("name", [name for name in YOLOV5 if name.startswith(("v5", "p2", "p34", "p6", "p7"))])
@@ -290,7 +290,7 @@ def test_odd_bytes_stay_as_they_are(tmp_path, name, change):
     edit_anchors(plain, layers)
     edit_anchors(odd, layers)
     got, expected = odd.read_bytes(), change(plain.read_bytes())
-    if change is with_spaces and before.layers is None:  # rows where there was a number have no spaces to keep
+    if change is with_spaces and before.layers is None:  # rows that replace a number have no spaces to keep
         got, expected = (re.sub(rb" +\n", b"\n", data) for data in (got, expected))
     assert got == expected
 
@@ -307,7 +307,7 @@ sides = st.floats(0.25, 2000, width=32)
     change=st.sampled_from(CHANGES),
     data=st.data(),
 )
-def test_any_yaml_holds_what_is_put_in(tmp_path_factory, old, new, n_layers, style, change, data):
+def test_any_yaml_has_the_anchors_that_are_written(tmp_path_factory, old, new, n_layers, style, change, data):
     folder = tmp_path_factory.mktemp("any")
     text = change(yolo_yaml(example(n_layers, old), style).encode())
     path = write(folder, "m.yaml", text)
@@ -332,7 +332,7 @@ def test_any_yaml_holds_what_is_put_in(tmp_path_factory, old, new, n_layers, sty
     equals=st.sampled_from(["=", " = ", "\t=  "]),
     between=st.sampled_from([",", ", ", ",   "]),
 )
-def test_any_darknet_file_holds_what_is_put_in(tmp_path_factory, masks, order, unused, equals, between):
+def test_any_darknet_file_has_the_anchors_that_are_written(tmp_path_factory, masks, order, unused, equals, between):
     ends = np.cumsum(masks) + unused
     numbers = [list(range(end - n, end)) for end, n in zip(ends, masks)][::order]
     before = darknet_cfg(np.concatenate(example(1, sum(masks) + unused)), numbers, equals=equals, between=between)
@@ -345,7 +345,7 @@ def test_any_darknet_file_holds_what_is_put_in(tmp_path_factory, masks, order, u
     assert meaning("m.cfg", after)[1] == meaning("m.cfg", before)[1]
 
 
-# ---- what is refused ----------------------------------------------------------------------------------------------
+# ---- refused edits ------------------------------------------------------------------------------------------------
 
 THREE = yolo_yaml(example(3, 3))
 REFUSED = {
@@ -380,7 +380,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_a_file_that_cannot_be_edited_for_sure_stays_as_it_was(tmp_path, name):
+def test_a_file_that_cannot_be_edited_safely_is_not_changed(tmp_path, name):
     file, text, counts, message = REFUSED[name]
     path = write(tmp_path, file, text)
     with pytest.raises(ModelError, match=message) as error:
@@ -453,7 +453,7 @@ def test_an_edit_parses_the_old_text_once_and_the_new_text_once(tmp_path, monkey
 @pytest.mark.parametrize("fault", ["elsewhere", "another number", "heights first"])
 @pytest.mark.parametrize("name", ["yolo v5s", "darknet v3", "mmdet", "mmyolo", "paddle", "json"])
 def test_an_edit_that_goes_wrong_is_seen_and_not_written(tmp_path, monkeypatch, name, fault):
-    """What is written is read before; here the edits are made wrong to see that."""
+    """Make wrong edits to see that the new text is parsed and compared before it is written."""
     file, text = ALL[name]
     path = write(tmp_path, file, text)
     document = registry.DOCUMENTS[open_anchors(path).format]
@@ -479,7 +479,7 @@ def test_an_alias_of_anchors_can_be_read(tmp_path):
     assert as_lists(read_anchors(path)) == [[[1, 2], [3, 4]]]
 
 
-def test_anchors_that_cannot_be_are_not_written(tmp_path):
+def test_invalid_anchors_are_not_written(tmp_path):
     path = write(tmp_path, "m.yaml", THREE)
     layers = example(3, 3)
     layers[1][0, 0] = np.nan
@@ -490,7 +490,7 @@ def test_anchors_that_cannot_be_are_not_written(tmp_path):
     assert path.read_text() == THREE
 
 
-def test_layers_given_the_largest_first_go_to_their_places(tmp_path):
+def test_layers_given_the_largest_first_are_written_in_the_order_of_the_file(tmp_path):
     path = write(tmp_path, "m.yaml", THREE)
     layers = other([3, 3, 3])
     edit_anchors(path, layers[::-1])
@@ -516,7 +516,7 @@ def test_a_dry_run_shows_a_diff_and_writes_nothing(tmp_path, monkeypatch):
     assert os.listdir() == ["m.yaml"]
 
 
-def test_the_mode_stays_a_symlink_stays_and_a_hard_link_is_parted(tmp_path):
+def test_the_mode_and_a_symlink_are_kept_and_a_hard_link_keeps_the_old_content(tmp_path):
     path = write(tmp_path, "m.yaml", "anchors: [[1,2]]\n")
     path.chmod(0o751)
     link, hard = tmp_path / "link.yaml", tmp_path / "hard.yaml"
@@ -531,13 +531,13 @@ def test_the_mode_stays_a_symlink_stays_and_a_hard_link_is_parted(tmp_path):
 
 def test_a_file_that_is_read_only_stays_so(tmp_path, monkeypatch):
     path = write(tmp_path, "m.yaml", "anchors: [[1,2]]\n")
-    monkeypatch.setattr(os, "access", lambda *args: False)  # root may write anything
+    monkeypatch.setattr(os, "access", lambda *args: False)  # root can write any file
     with pytest.raises(PermissionError, match="read-only"):
         edit_anchors(path, [np.asarray([[3, 4]], np.float32)])
     assert path.read_text() == "anchors: [[1,2]]\n"
 
 
-def test_a_folder_and_a_pipe_are_no_model_files(tmp_path):
+def test_a_folder_and_a_pipe_are_not_model_files(tmp_path):
     (tmp_path / "a.yaml").mkdir()
     os.mkfifo(tmp_path / "b.yaml")
     for name in ("a.yaml", "b.yaml"):

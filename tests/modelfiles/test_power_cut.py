@@ -1,4 +1,4 @@
-"""A process that is killed while it writes back: the old file or the new one, whole."""
+"""Kill a process while it writes a model file: the file must be the old one or the new one, complete."""
 
 import re
 import subprocess
@@ -12,8 +12,8 @@ from anchorlib.modelfiles import edit_anchors
 
 ROOT = Path(__file__).parent.parent.parent
 
-#: Edits argv[1]; every call that reaches the disk is told on standard output, and the argv[2]-th kills the process:
-#: "before" it, "after" it, or, for a write, in the "middle" of its bytes.
+#: Edits argv[1] and prints the name of every call that changes the disk. The call with number argv[2] kills the
+#: process: "before" it, "after" it, or, for a write, in the "middle" of its bytes.
 CHILD = """
 import io, os, signal, sys
 import numpy as np
@@ -40,7 +40,7 @@ def counted(name, call, half=None):
 
 class Raw(io.FileIO):
     def write(self, data):
-        data, write = bytes(data)[:2048], super().write  # as a disk may: a part at a time
+        data, write = bytes(data)[:2048], super().write  # as a disk may: only a part at a time
         return counted("write", write, lambda data: write(data[: len(data) // 2]))(data)
 
 real_write, real_fsync, names = os.write, os.fsync, {}
@@ -86,7 +86,7 @@ def test_killed_at_each_call_the_file_is_the_old_or_the_new(tmp_path):
         if code == 0:
             assert got == new
             assert not strays
-        elif strays:  # what is left over does no harm to the next one who writes
+        elif strays:  # the temporary file does not disturb the next edit
             assert got == old
             edit_anchors(folder / "model.yaml", np.arange(1, 19, dtype=np.float32).reshape(3, 3, 2) * 100)
             assert (folder / "model.yaml").read_text() == new
@@ -96,18 +96,18 @@ def test_killed_at_each_call_the_file_is_the_old_or_the_new(tmp_path):
     assert calls.count("write") == 3
     seen = set()
     for k, call in enumerate(calls):
-        last = k == len(calls) - 1  # after a call is before the next
+        last = k == len(calls) - 1  # "after" a call is "before" the next one
         for when in ["before"] + ["middle"] * (call == "write") + ["after"] * last:
-            code, told, is_new = outcome(k, when)
+            code, printed, is_new = outcome(k, when)
             assert code == -9
-            assert told[: k + 1] == calls[: k + 1]
+            assert printed[: k + 1] == calls[: k + 1]
             seen.add(is_new)
             assert is_new == (k > calls.index("replace"))
     assert seen == {True, False}
 
 
 def test_the_content_is_on_the_disk_before_its_name_is(tmp_path):
-    """What a kill does not show: data not synced is lost when the power goes, though the call was made."""
+    """Check what a kill does not show: after a power cut, data that was written but not synced is lost."""
     path = tmp_path / "model.yaml"
     path.write_text(yolo_yaml(example(3, 3)))
     _, calls = run_child(path, -1, "never")
