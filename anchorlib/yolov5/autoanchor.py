@@ -1,6 +1,6 @@
 """YOLOv5's autoanchor, with its names and signatures: does a model fit a data set, and if not, better anchors.
 
-A model is changed wholly or not at all: everything is computed first, then written, and put back if a write fails.
+A model is changed atomically: everything is computed first, then written, and rolled back if a write fails.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def check_anchors(
     raise_errors : raise what goes wrong. If not, it is logged and the model stays as it is: autoanchor must not end a
         training run. KeyboardInterrupt passes either way.
     distributed : for processes that train together (torch's default process group, or OneFlow's): each must call this.
-        Rank 0 alone looks at its `dataset`, and all models end with rank 0's anchors; if a rank fails, all keep
+        Only rank 0 looks at its `dataset`, and all models end with rank 0's anchors; if a rank fails, all keep
         theirs. In a single process it changes nothing.
 
     Returns
@@ -217,7 +217,7 @@ def check_anchor_order(m: Any) -> bool:
 
 
 def _listened_to() -> logging.Logger:
-    """The logger; where nobody has set up logging, the lines that people look for go to standard error all the same."""
+    """Return the logger; attach a stderr handler if the application has configured none."""
     if not LOGGER.hasHandlers():
         LOGGER.addHandler(logging.StreamHandler())
         LOGGER.setLevel(logging.INFO)

@@ -1,4 +1,4 @@
-"""The anchors of a model's last module: read as NumPy, written in place, all or nothing."""
+"""The anchors of a model's last module: read as NumPy, written atomically."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from anchorlib.models import detect_module
 
 
 class Detect:
-    """The anchors of a model's last module: read as NumPy, written in place, all or nothing."""
+    """The anchors of a model's last module: read as NumPy, written atomically."""
 
     def __init__(self, model: Any = None, *, detect: Any = None) -> None:
         detect = detect_module(model) if detect is None else detect
@@ -50,7 +50,7 @@ class Detect:
         return layers[::-1] if layers_disagree(mean_areas(layers), self.strides) else layers
 
     def for_order(self) -> HostArray:
-        """What tells the order of the layers: (L, A, 2), the grid of one tensor where there is one."""
+        """What tells the order of the layers: (L, A, 2), the tensor `anchor_grid`, if present."""
         buffer = self._grid_buffer()
         if buffer is None:
             return self.as_stored()
@@ -98,7 +98,7 @@ class Detect:
         return None if isinstance(grid, (list, tuple)) else grid
 
     def _cache(self, layers: HostArray) -> Optional[list[Array]]:
-        """YOLOv5 6.0 and later keep a list, made anew by a forward pass: (1, A, ny, nx, 2) pixels, or a stand-in."""
+        """A list since YOLOv5 6.0, made again by each forward pass: (1, A, ny, nx, 2) pixels, or a stand-in."""
         grid = self._grid()
         if not isinstance(grid, (list, tuple)):
             return None

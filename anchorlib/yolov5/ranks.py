@@ -2,7 +2,7 @@
 
 Any rank may fail at any step, and no other may wait for it for ever, or train on with other anchors. So each rank,
 whatever happened to it, takes part in the same three sums: how much rank 0 has to tell, what it tells, and how many
-ranks failed. If one did, all put back what they had.
+ranks failed. If one did, all roll back.
 """
 
 from __future__ import annotations
@@ -85,4 +85,4 @@ def check_together(
 
 
 def _nothing() -> None:
-    """Nothing was written, so that nothing is put back."""
+    """Do nothing: there is nothing to roll back."""

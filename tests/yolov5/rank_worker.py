@@ -106,7 +106,7 @@ def by_rank(first, other):
 
 
 class Blind:
-    """A data set that rank 0 alone may look at."""
+    """A data set that only rank 0 may look at."""
 
     @property
     def shapes(self):

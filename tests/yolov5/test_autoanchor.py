@@ -198,7 +198,7 @@ def test_an_error_between_two_writes_puts_the_first_one_back(backend, error, mon
     monkeypatch.setattr(backend.xp, "overwrite", second_fails)
     with pytest.raises(type(error)):
         check_anchors(make_dataset(), model, generations=5, raise_errors=True)
-    assert len(calls) == 4  # two written, two put back
+    assert len(calls) == 4  # two written, two rolled back
     assert_unchanged(backend, detect, state)
 
 

@@ -60,7 +60,7 @@ def seen(request, tmp_path_factory):
     return run_ranks(request.param, tmp_path_factory.mktemp(request.param))
 
 
-def alone(anchors_px=FAR_OFF, **options):
+def in_one_process(anchors_px=FAR_OFF, **options):
     """The same call in one process: its check, and the anchors and the grid that it leaves."""
     model, detect = make_model(NUMPY, anchors_px, grid="buffer")
     check = check_anchors(make_dataset(), model, **{"method": "kmeans", "generations": 10, **options})
@@ -84,7 +84,7 @@ def alone(anchors_px=FAR_OFF, **options):
     ],
 )
 def test_every_rank_ends_with_what_rank_0_finds_alone_to_the_last_bit(seen, scenario, options):
-    expected = alone(**options)
+    expected = in_one_process(**options)
     for ranks in seen:
         assert ranks[scenario] == expected
 
