@@ -54,13 +54,13 @@ __all__ = [
 Array = Any  # numpy.ndarray, torch.Tensor or oneflow.Tensor: there is no common base class
 Namespace = Any  # an adaptor module: _numpy, _torch or _oneflow
 
-_BACKEND_OF_TYPE: dict[type, str] = {}  # a type is looked at once; types do not change their framework
+_BACKEND_OF_TYPE: dict[type, str] = {}  # a type never changes its framework
 _HOST_VIEWS = contextvars.ContextVar("host_views", default=True)
 
 
 @functools.cache  # an error is not remembered
 def load(name: str) -> Namespace:
-    """The adaptor of a backend, by name; its framework is imported if it was not.
+    """Return the adaptor of a backend by its name, and import its framework if needed.
 
     Parameters
     ----------
@@ -88,7 +88,7 @@ def load(name: str) -> Namespace:
 
 
 def namespace_of(*arrays: Array, **named: Array) -> Namespace:
-    """The namespace that the arrays share. Arrays given by keyword are called by it in errors.
+    """Return the namespace of the arrays. Errors call an array that is given by keyword by that keyword.
 
     Raises
     ------
@@ -105,14 +105,14 @@ def namespace_of(*arrays: Array, **named: Array) -> Namespace:
         raise TypeError("namespace_of needs at least one array.")
     names = [_backend_name(array) for _, array in labelled]
     if len(set(names)) > 1:
-        told = ", ".join(f"{label} is {name}" for (label, _), name in zip(labelled, names))
-        raise BackendMixError(f"arrays come from different frameworks: {told}. Use backends.convert(x, like=y).")
+        origins = ", ".join(f"{label} is {name}" for (label, _), name in zip(labelled, names))
+        raise BackendMixError(f"arrays come from different frameworks: {origins}. Use backends.convert(x, like=y).")
     xp = load(names[0])
     if names[0] != "numpy" and len(labelled) > 1:
-        places = [xp.device_of(array) for _, array in labelled]
-        if len(set(places)) > 1:
-            told = ", ".join(f"{label} is on {place}" for (label, _), place in zip(labelled, places))
-            raise BackendMixError(f"arrays lie on different devices: {told}. Use backends.convert(x, like=y).")
+        devices = [xp.device_of(array) for _, array in labelled]
+        if len(set(devices)) > 1:
+            origins = ", ".join(f"{label} is on {device}" for (label, _), device in zip(labelled, devices))
+            raise BackendMixError(f"arrays are on different devices: {origins}. Use backends.convert(x, like=y).")
     return xp
 
 
@@ -151,7 +151,7 @@ def on_host(*arrays: Array) -> tuple[Array, ...]:
 
 
 def from_host(array: Array, *, like: Array) -> Array:
-    """The way back from `on_host`: an array of the framework and on the device of `like`.
+    """Convert a result of `on_host` back: to the framework and the device of `like`.
 
     >>> from_host(np.zeros(2), like=np.ones(3))
     array([0., 0.])
@@ -163,18 +163,18 @@ def from_host(array: Array, *, like: Array) -> Array:
 def convert(
     x: Array, *, like: Optional[Array] = None, backend: Optional[str] = None, device: Optional[str] = None
 ) -> Array:
-    """The same values in another framework or on another device; dtype and shape are kept, the gradient is not.
+    """Convert an array to another framework or device. Dtype and shape stay, the gradient is dropped.
 
     Parameters
     ----------
     x : array
     like : array; framework and device of the result
-    backend : "numpy", "torch" or "oneflow", in place of `like`
+    backend : "numpy", "torch" or "oneflow", instead of `like`
     device : "cpu", "cuda" or "cuda:1"; the framework's default if not given
 
     Returns
     -------
-    An array that may share memory with `x` where both lie on the CPU.
+    An array that may share memory with `x` if both are on the CPU.
 
     Examples
     --------
@@ -183,7 +183,7 @@ def convert(
     """
     source = namespace_of(x)
     if (like is None) == (backend is None) and (like is not None or device is None):
-        raise TypeError("convert needs one of like=, backend= (or device= alone).")
+        raise TypeError("convert needs exactly one of like= and backend=, or only device=.")
     if like is not None:
         target = namespace_of(like)
         device = target.device_of(like) if device is None else device
@@ -196,11 +196,11 @@ def convert(
 
 @dataclass(frozen=True)
 class BackendInfo:
-    """A backend as it was found.
+    """A backend and its devices, or why it cannot be used.
 
-    name, version : strings; version is None where the framework did not import
-    devices : short names, the CPU first: ("cpu", "cuda:0"); empty where the framework did not import
-    problem : why it is not there and what to do, or None
+    name, version : strings; version is None if the framework did not import
+    devices : short names, the CPU first: ("cpu", "cuda:0"); empty if the framework did not import
+    problem : why it did not import and what to do, or None
     """
 
     name: str
@@ -210,12 +210,12 @@ class BackendInfo:
 
     @property
     def usable(self) -> bool:
-        """Did the framework import?"""
+        """Return True if the framework imported."""
         return self.problem is None
 
 
 def available() -> list[BackendInfo]:
-    """Every backend, found or not. Imports the frameworks that are installed.
+    """Return every backend, usable or not. Imports the frameworks that are installed.
 
     Examples
     --------
@@ -234,7 +234,7 @@ def available() -> list[BackendInfo]:
 
 
 def _backend_name(array: Array) -> str:
-    """Which framework an array is of: by its type's module, so that nothing is imported to find out."""
+    """Return the backend of an array, from the module of its type, so that nothing is imported."""
     array_type = type(array)
     if array_type in _BACKEND_OF_TYPE:
         return _BACKEND_OF_TYPE[array_type]

@@ -1,6 +1,6 @@
-"""What finfo and iinfo give: Python numbers and the framework's dtype, as the standard has it.
+"""What finfo and iinfo return: Python numbers and the framework's dtype, as the standard requires.
 
-NumPy's own have NumPy scalars (a float32 `eps` is no `float`), torch's and OneFlow's the dtype's name.
+NumPy's own have NumPy scalars (a float32 `eps` is not a `float`), torch's and OneFlow's the dtype's name.
 """
 
 import functools
@@ -10,7 +10,7 @@ from typing import Any, Callable
 
 @dataclass(frozen=True)
 class FloatLimits:
-    """Of a floating dtype; `eps` is the step from 1.0 to the next number."""
+    """The limits of a floating dtype; `eps` is the step from 1.0 to the next number."""
 
     bits: int
     eps: float
@@ -22,7 +22,7 @@ class FloatLimits:
 
 @dataclass(frozen=True)
 class IntegerLimits:
-    """Of an integer dtype."""
+    """The limits of an integer dtype."""
 
     bits: int
     max: int
@@ -32,13 +32,13 @@ class IntegerLimits:
 
 @functools.cache  # losses ask for the bits at every call
 def float_limits(finfo: Callable[[Any], Any], dtype: Any) -> FloatLimits:
-    """From the framework's own finfo."""
+    """Return the limits from the framework's own finfo."""
     info = finfo(dtype)
     return FloatLimits(info.bits, float(info.eps), float(info.max), float(info.min), float(info.tiny), dtype)
 
 
 @functools.cache
 def integer_limits(iinfo: Callable[[Any], Any], dtype: Any) -> IntegerLimits:
-    """From the framework's own iinfo."""
+    """Return the limits from the framework's own iinfo."""
     info = iinfo(dtype)
     return IntegerLimits(info.bits, int(info.max), int(info.min), dtype)

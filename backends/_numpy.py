@@ -1,4 +1,4 @@
-"""NumPy, through array-api-compat, which gives NumPy 1.x the names of the standard."""
+"""The adaptor for NumPy. array-api-compat gives NumPy 1.x the names of the standard."""
 
 import array_api_compat.numpy as _compat
 import numpy as np
@@ -18,7 +18,7 @@ version = np.__version__
 
 
 def reshape(x, /, shape, *, copy=None):
-    """The standard's `copy`: True always, None where needed, False never."""
+    """NumPy 1 has no `copy`: True copies always, None if it must, False raises if it must."""
     result = x.reshape(shape)
     if copy is None:
         return result
@@ -28,44 +28,44 @@ def reshape(x, /, shape, *, copy=None):
 
 
 def permute_dims(x, /, axes):
-    """A view."""
+    """Return a view; the method is faster than array-api-compat's function."""
     return x.transpose(axes)
 
 
 def take(x, indices, /, *, axis=None):
-    """Copies of the slices."""
+    """Return copies of the slices; the method is faster."""
     return x.take(indices, axis=axis)
 
 
 def nonzero(x, /):
-    """In row-major order; NumPy 1 has an answer for a 0-d array."""
+    """NumPy 1 accepts a 0-d array, which the standard forbids."""
     if x.ndim == 0:
         raise ValueError("nonzero needs at least one dimension, got a 0-d array.")
     return x.nonzero()
 
 
 def floor(x, /):
-    """NumPy 1 makes floats of integers."""
+    """NumPy 1 converts integers to floats."""
     return np.floor(x) if x.dtype.kind == "f" else x.copy()
 
 
 def trunc(x, /):
-    """NumPy 1 makes floats of integers."""
+    """NumPy 1 converts integers to floats."""
     return np.trunc(x) if x.dtype.kind == "f" else x.copy()
 
 
 def finfo(dtype, /):
-    """Of a dtype or an array."""
+    """Return the limits of a dtype, or of an array's dtype, as Python numbers."""
     return float_limits(np.finfo, dtype.dtype if isinstance(dtype, np.ndarray) else np.dtype(dtype))
 
 
 def iinfo(dtype, /):
-    """Of a dtype or an array."""
+    """Return the limits of a dtype, or of an array's dtype, as Python numbers."""
     return integer_limits(np.iinfo, dtype.dtype if isinstance(dtype, np.ndarray) else np.dtype(dtype))
 
 
 def _one_dtype(x1, x2):
-    """Two arrays of the dtype that theirs meet in."""
+    """Cast two arrays to the dtype that both promote to."""
     if isinstance(x1, _ARRAYS) and isinstance(x2, _ARRAYS) and x1.dtype != x2.dtype:
         dtype = np.promote_types(x1.dtype, x2.dtype)
         return x1.astype(dtype, copy=False), x2.astype(dtype, copy=False)
@@ -85,119 +85,119 @@ def _by_dtype(operation):
 
 
 if version.startswith("1."):
-    # NumPy 1 counts a 0-d array beside a longer one by its value: float64 beside float32 gives float32.
+    # NumPy 1 promotes a 0-d array by its value when the other array is longer: float64 and float32 give float32.
     _ARRAYS = (np.ndarray, np.generic)
     for _two in _OF_TWO:
         globals()[_two] = _by_dtype(globals()[_two])
 
     def where(condition, x1, x2, /):
-        """By dtype alone."""
+        """Promote by dtype only, which NumPy 1 does not do for 0-d arrays."""
         return np.where(condition, *_one_dtype(x1, x2))
 
     def result_type(*arrays_and_dtypes):
-        """By dtype alone."""
+        """Promote by dtype only, which NumPy 1 does not do for 0-d arrays."""
         return np.result_type(*(x.dtype if isinstance(x, _ARRAYS) else x for x in arrays_and_dtypes))
 
 
 def sigmoid(x, /):
-    """In two halves, so that exp never overflows; astype, as NumPy 1 makes float64 of 1 + a float32 scalar."""
+    """Use one formula for each sign, so that exp does not overflow. NumPy 1 makes float64 of 1 + a float32 scalar."""
     e = np.exp(-np.abs(x))
     return np.where(x >= 0, 1 / (1 + e), e / (1 + e)).astype(x.dtype, copy=False)
 
 
 def bce_with_logits(logits, target, /, *, pos_weight=None):
-    """max(x, 0) - x t + log(1 + exp(-|x|)), which does not overflow; `pos_weight` multiplies the positive part."""
+    """Compute max(x, 0) - x t + log(1 + exp(-|x|)), which does not overflow; `pos_weight` scales the positive part."""
     softplus_minus = np.log1p(np.exp(-np.abs(logits))) + np.maximum(-logits, 0)  # -log(sigmoid(x))
     weight = 1 if pos_weight is None else 1 + (pos_weight - 1) * target
     return (1 - target) * logits + weight * softplus_minus
 
 
 def log_softmax(x, /, *, axis=-1):
-    """Shifted by the maximum, so that exp never overflows."""
+    """Subtract the maximum first, so that exp does not overflow."""
     shifted = x - np.max(x, axis=axis, keepdims=True)
     return shifted - np.log(np.sum(np.exp(shifted), axis=axis, keepdims=True))
 
 
 def detach(x, /):
-    """NumPy has no gradient."""
+    """NumPy arrays have no gradient."""
     return x
 
 
 def repeat_each(x, counts, total, /, *, axis=-1):
-    """NumPy counts for itself."""
+    """NumPy does not need `total`: it adds up the counts."""
     return x.repeat(counts, axis=axis)
 
 
 def put_rows(x, rows, values, /):
-    """A copy, so that all backends give a new array."""
+    """Copy first: all backends return a new array."""
     x = x.copy()
     x[rows] = values
     return x
 
 
 def put_last(x, rows, values, /):
-    """NumPy assigns in order."""
+    """NumPy assigns in order, so that the last row wins."""
     return put_rows(x, rows, values)
 
 
 def split_rows(x, rows, column, /, *, memory=None):
-    """NumPy has no gradient."""
+    """NumPy arrays have no gradient."""
     picked = x[rows]
     return picked[:, :column], x[:, column], picked[:, column + 1 :]
 
 
 def add_rows(x, rows, values, /):
-    """An assignment would count equal rows once."""
+    """Add with np.add.at: an assignment would count equal rows once."""
     np.add.at(x, rows, values)
 
 
 def with_gradient(function, /, *x):
-    """NumPy has no gradient."""
+    """NumPy arrays have no gradient."""
     return function(*x)[0]
 
 
 def overwrite(x, values, /):
-    """The array stays the same object."""
+    """Write into the memory of the array."""
     x[...] = values
 
 
 def from_numpy(array, /, *, device=None):
-    """The same array."""
+    """Return the same array: it is NumPy's already."""
     return to_device(array, device)
 
 
 def to_numpy(x, /):
-    """The same array."""
+    """Return the same array: it is NumPy's already."""
     return x
 
 
 def in_host_memory(x, /):
-    """Always."""
+    """NumPy arrays are always in host memory."""
     return True
 
 
 def device_of(x, /):
-    """Always the CPU."""
+    """NumPy arrays are always on the CPU."""
     return "cpu"
 
 
 def to_device(x, device, /):
-    """There is one device."""
+    """NumPy has only the CPU."""
     if device not in (None, "cpu"):
         raise DeviceError(f"numpy arrays live on the CPU only, got device={device!r}. Use backend='torch' for CUDA.")
     return x
 
 
 def devices():
-    """There is one device."""
+    """NumPy has only the CPU."""
     return ["cpu"]
 
 
 def ranks():
-    """NumPy has no processes that train together."""
+    """NumPy has no process group: one process trains."""
     return 0, 1
 
 
 def sum_over_ranks(values, /):
-    """There is one."""
+    """NumPy has one process, whose values are the sum."""
     return values

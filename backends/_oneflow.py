@@ -1,7 +1,7 @@
-"""OneFlow 0.9.0 under the names of the array API standard, for bool, int32, int64, float32 and float64.
+"""The adaptor for OneFlow 0.9.0, for bool, int32, int64, float32 and float64.
 
-A small operation costs 14-21 us, so tensors of one dtype take one OneFlow operation wherever that is enough.
-Not covered: NaN in argmin, argmax, sort and argsort (any place), the sign of a zero remainder, and that of
+A small operation costs 14-21 us, so tensors of one dtype use a single OneFlow operation where possible.
+Not covered: NaN in argmin, argmax, sort and argsort (any position), the sign of a zero remainder, and the sign of
 -0.0 + -0.0 in float64.
 """
 
@@ -31,7 +31,7 @@ sigmoid = flow.sigmoid
 
 
 def astype(x, dtype, /, *, copy=True, device=None):
-    """Tensor.to has no copy=."""
+    """Tensor.to has no argument copy=."""
     x = x if device is None else to_device(x, device)
     return x.clone() if copy and x.dtype is dtype else x.to(dtype)
 
@@ -54,7 +54,7 @@ def asarray(obj, /, *, dtype=None, device=None, copy=None):
 
 
 def arange(start, /, stop=None, step=1, *, dtype=None, device=None):
-    """OneFlow raises where the range is empty."""
+    """OneFlow raises if the range is empty."""
     if stop is None:
         start, stop = 0, start
     if (stop - start) * step <= 0:
@@ -65,22 +65,22 @@ def arange(start, /, stop=None, step=1, *, dtype=None, device=None):
 
 
 def zeros(shape, *, dtype=None, device=None):
-    """A device that is not there kills the process."""
+    """Check the device: one that does not exist ends the process."""
     return flow.zeros(shape, dtype=dtype, device=_checked(device))
 
 
 def ones(shape, *, dtype=None, device=None):
-    """A device that is not there kills the process."""
+    """Check the device: one that does not exist ends the process."""
     return flow.ones(shape, dtype=dtype, device=_checked(device))
 
 
 def empty(shape, *, dtype=None, device=None):
-    """A device that is not there kills the process."""
+    """Check the device: one that does not exist ends the process."""
     return flow.empty(shape, dtype=dtype, device=_checked(device))
 
 
 def full(shape, fill_value, *, dtype=None, device=None):
-    """flow.full refuses the shape () and costs four times the operation below it."""
+    """flow.full refuses the shape () and takes four times as long as the operation that it calls."""
     shape = (shape,) if isinstance(shape, int) else tuple(shape)
     if isinstance(fill_value, Tensor):
         fill_value = fill_value.item()
@@ -89,17 +89,17 @@ def full(shape, fill_value, *, dtype=None, device=None):
 
 
 def zeros_like(x, /, *, dtype=None, device=None):
-    """OneFlow's has no dtype=."""
+    """OneFlow's function has no argument dtype=."""
     return zeros(tuple(x.shape), dtype=dtype or x.dtype, device=device or x.device)
 
 
 def ones_like(x, /, *, dtype=None, device=None):
-    """OneFlow's has no dtype=."""
+    """OneFlow's function has no argument dtype=."""
     return ones(tuple(x.shape), dtype=dtype or x.dtype, device=device or x.device)
 
 
 def full_like(x, /, fill_value, *, dtype=None, device=None):
-    """OneFlow's refuses the shape ()."""
+    """OneFlow's function refuses the shape ()."""
     return full(tuple(x.shape), fill_value, dtype=dtype or x.dtype, device=device or x.device)
 
 
@@ -107,17 +107,17 @@ def full_like(x, /, fill_value, *, dtype=None, device=None):
 
 
 def reshape(x, /, shape, *, copy=None):
-    """OneFlow's has no copy=."""
+    """OneFlow's function has no argument copy=."""
     return flow.reshape(x.clone() if copy else x, shape)
 
 
 def expand_dims(x, /, *, axis=0):
-    """OneFlow says unsqueeze(dim=)."""
+    """OneFlow calls this function unsqueeze."""
     return flow.unsqueeze(x, axis_of(x.ndim + 1, axis))
 
 
 def squeeze(x, /, axis):
-    """OneFlow leaves an axis that is longer than 1 without a word."""
+    """OneFlow ignores an axis that is longer than 1; the standard raises."""
     axes = axes_of(x, axis)
     if builtins.any(x.shape[i] != 1 for i in axes):
         raise ValueError(f"squeeze needs axes of length 1, got axis={axis} of shape {tuple(x.shape)}.")
@@ -130,11 +130,11 @@ def broadcast_to(x, /, shape):
 
 
 def concat(arrays, /, *, axis=0):
-    """OneFlow has no axis=None."""
+    """OneFlow does not accept axis=None."""
     if axis is None:
         arrays, axis = [flow.reshape(x, (-1,)) for x in arrays], 0
     arrays = _all_one_dtype(arrays)
-    if builtins.all(0 in x.shape for x in arrays):  # the gradient of a join of nothing kills the process
+    if builtins.all(0 in x.shape for x in arrays):  # the gradient of a join of empty tensors ends the process
         shape, axis = list(arrays[0].shape), axis_of(arrays[0].ndim, axis)
         shape[axis] = builtins.sum(x.shape[axis] for x in arrays)
         return zeros(tuple(shape), dtype=arrays[0].dtype, device=arrays[0].device) + flow.sum(arrays[0])
@@ -142,7 +142,7 @@ def concat(arrays, /, *, axis=0):
 
 
 def stack(arrays, /, *, axis=0):
-    """OneFlow refuses two dtypes."""
+    """OneFlow refuses arrays of two dtypes."""
     return flow.stack(_all_one_dtype(arrays), dim=axis)
 
 
@@ -155,12 +155,12 @@ def _all_one_dtype(arrays):
 
 
 def flip(x, /, *, axis=None):
-    """OneFlow wants the axes."""
+    """OneFlow requires the axes to be given."""
     return flow.flip(x, axes_of(x, axis))
 
 
 def permute_dims(x, /, axes):
-    """OneFlow says permute."""
+    """OneFlow calls this function permute."""
     return flow.permute(x, axes)
 
 
@@ -168,32 +168,32 @@ def permute_dims(x, /, axes):
 
 
 def nonzero(x, /):
-    """OneFlow gives one array unless asked, and an answer for a 0-d tensor."""
+    """OneFlow returns one array by default, and accepts a 0-d tensor, which the standard forbids."""
     if x.ndim == 0:
         raise ValueError("nonzero needs at least one dimension, got a 0-d tensor.")
     return flow.nonzero(x, as_tuple=True)
 
 
 def take(x, indices, /, *, axis=None):
-    """OneFlow gives 0 beyond the end, and kills the process below 0."""
+    """OneFlow gives 0 for an index beyond the end, and a negative one ends the process."""
     axis = axis_of(x.ndim, 0 if axis is None and x.ndim == 1 else axis)
     return flow.index_select(x, axis, _rows_within(indices, x.shape[axis]))
 
 
 def repeat_each(x, counts, total, /, *, axis=-1):
-    """OneFlow asks for the sum itself."""
+    """OneFlow does not need `total`: it adds up the counts."""
     return flow.repeat_interleave(x, counts, dim=axis_of(x.ndim, axis))
 
 
 def put_rows(x, rows, values, /):
-    """Assignment to a copy keeps the gradient of both; a row beyond the end kills the process."""
+    """Assign to a copy, which keeps the gradient of both; check the rows, as one beyond the end ends the process."""
     x = x.clone()
     x[_rows_within(rows, x.shape[0])] = values
     return x
 
 
 def put_last(x, rows, values, /):
-    """A stable sort puts equal rows side by side, in order; argsort of nothing kills the process."""
+    """Sort stably, so that equal rows are adjacent and in order; argsort of an empty tensor ends the process."""
     if rows.shape[0] == 0:
         return x.clone()
     order = argsort(rows)
@@ -226,13 +226,13 @@ def split_rows(x, rows, column, /, *, memory=None):
 
 
 def add_rows(x, rows, values, /):
-    """OneFlow's sums of rows are a new tensor; there are none of nothing."""
+    """OneFlow sums the rows into a new tensor, and refuses empty ones."""
     if rows.shape[0]:
         x += flow._C.unsorted_segment_sum(values, _rows_within(rows, x.shape[0]), 0, x.shape[0])
 
 
 def with_gradient(function, /, *x):
-    """OneFlow runs forward without a graph."""
+    """Run the function without a graph; it returns its own gradients."""
 
     def forward(ctx, *x):
         value, *gradients = function(*x)
@@ -246,23 +246,23 @@ def with_gradient(function, /, *x):
 
 
 def _autograd(name, forward, backward, *tensors):
-    """What Function.apply calls. It takes tensors only; the rest is in the closures."""
+    """Return what Function.apply calls. It passes tensors only, so the closures hold everything else."""
     return flow.autograd.Function.__base__.apply(name, forward, backward, *tensors)
 
 
 def overwrite(x, values, /):
-    """Assignment casts nothing; no_grad, for a leaf that asks for a gradient."""
+    """Assignment does not cast; a leaf that requires a gradient needs no_grad."""
     with flow.no_grad():
         x[...] = values.to(device=x.device, dtype=x.dtype)
 
 
 def _rows_within(rows, length):
-    """The indices, none negative; IndexError for one out of range. On CUDA reading them would cost a wait."""
+    """Make the indices non-negative; raise IndexError for one out of range. On CUDA, reading them would cost a wait."""
     if rows.device.type != "cpu" or 0 in rows.shape:
         return rows
     host = rows.numpy()
     if host.min() < -length or host.max() >= length:
-        raise IndexError(f"indices must lie in [{-length}, {length}), got {host.min()} to {host.max()}.")
+        raise IndexError(f"indices must be in [{-length}, {length}), got {host.min()} to {host.max()}.")
     return flow.where(rows < 0, rows + length, rows) if host.min() < 0 else rows
 
 
@@ -270,26 +270,26 @@ def _rows_within(rows, length):
 
 
 def bce_with_logits(logits, target, /, *, pos_weight=None):
-    """OneFlow aborts the process on nothing with a pos_weight."""
+    """OneFlow aborts the process for empty tensors with a pos_weight."""
     if pos_weight is not None and 0 in logits.shape:
         return logits * target
     return flow._C.binary_cross_entropy_with_logits_loss(logits, target, None, pos_weight, "none")
 
 
 def log_softmax(x, /, *, axis=-1):
-    """OneFlow's is log(softmax): -88.7 where it should be -10000, and five digits elsewhere."""
+    """OneFlow computes log(softmax): -88.7 instead of -10000, and only five correct digits elsewhere."""
     axis = axis_of(x.ndim, axis)
     shifted = x - flow.amax(x, dim=axis, keepdim=True).detach()
     return shifted - flow.log(flow.sum(flow.exp(shifted), dim=axis, keepdim=True))
 
 
 def detach(x, /):
-    """The same storage without the graph."""
+    """Return a tensor of the same storage, without the graph."""
     return x.detach()
 
 
 def from_numpy(array, /, *, device=None):
-    """OneFlow copies, refuses negative strides and has no kernels for other dtypes."""
+    """OneFlow copies, refuses negative strides, and has no kernels for other dtypes."""
     array = np.asarray(array)
     if array.dtype.name not in ("bool", "int32", "int64", "float32", "float64"):
         raise ArrayTypeError(
@@ -299,33 +299,33 @@ def from_numpy(array, /, *, device=None):
 
 
 def to_numpy(x, /):
-    """Tensor.numpy needs the CPU."""
+    """Tensor.numpy works only on the CPU."""
     return x.detach().cpu().numpy()
 
 
 def in_host_memory(x, /):
-    """Tensor.numpy shares memory on the CPU."""
+    """Tensor.numpy shares its memory on the CPU."""
     return x.device.type == "cpu"
 
 
 def device_of(x, /):
-    """OneFlow's CPU is called 'cpu:0'."""
+    """OneFlow calls the CPU 'cpu:0'."""
     return "cpu" if x.device.type == "cpu" else f"cuda:{x.device.index}"
 
 
 def to_device(x, device, /):
-    """A device that is not there kills the process."""
+    """Check the device: one that does not exist ends the process."""
     return x.to(_checked(device) or "cpu")
 
 
 def devices():
-    """The wheel has code for compute capability 6.0 to 8.6, which 8.9 runs too; nothing for newer cards."""
+    """The wheel has code for compute capability 6.0 to 8.6, which also runs on 8.9; newer cards cannot run it."""
     count = flow.cuda.device_count()
     return ["cpu", *(f"cuda:{i}" for i in range(count) if 6 <= flow.cuda.get_device_capability(i)[0] <= 8)]
 
 
 def _checked(device):
-    """The device, if it is there."""
+    """Return the device, or raise DeviceError if it does not exist."""
     if device is None or str(device).startswith("cpu"):
         return device
     wanted = flow.device(str(device))
@@ -335,12 +335,12 @@ def _checked(device):
 
 
 def ranks():
-    """OneFlow's group is there from its import on."""
+    """OneFlow has a process group from its import on."""
     return flow.env.get_rank(), flow.env.get_world_size()
 
 
 def sum_over_ranks(values, /):
-    """Each rank's CPU has the number of the rank, which flow.from_numpy does not know."""
+    """Each rank's CPU device has the number of the rank, which flow.from_numpy ignores."""
     total = flow.tensor(values, dtype=flow.float64, device=f"cpu:{flow.env.get_local_rank()}")
     flow.comm.all_reduce(total)
     return total.numpy()

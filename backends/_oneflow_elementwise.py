@@ -1,4 +1,4 @@
-"""OneFlow 0.9.0: dtypes, and what runs entry by entry. Part of _oneflow.py, split off for length."""
+"""OneFlow 0.9.0: dtypes and elementwise functions. A part of _oneflow.py, separate because of its length."""
 
 import builtins
 
@@ -27,7 +27,7 @@ _KINDS = {
 
 
 def result_type(*arrays_and_dtypes):
-    """OneFlow has none. int64 with float32 is float32, as in torch."""
+    """OneFlow has no result_type. int64 with float32 is float32, as in torch."""
     dtypes = [x.dtype if isinstance(x, Tensor) else x for x in arrays_and_dtypes]
     found = [x for x in dtypes if x in _RANK]
     for scalar in dtypes:
@@ -43,24 +43,24 @@ def default_dtype(scalar):
 
 
 def isdtype(dtype, kind):
-    """OneFlow has none."""
+    """OneFlow has no function isdtype."""
     if isinstance(kind, tuple):
         return builtins.any(isdtype(dtype, one) for one in kind)
     return dtype in _KINDS[kind] if isinstance(kind, str) else dtype is kind
 
 
 def finfo(dtype, /):
-    """Of a dtype or a tensor."""
+    """Return the limits of a dtype, or of a tensor's dtype, as Python numbers."""
     return float_limits(flow.finfo, dtype.dtype if isinstance(dtype, Tensor) else dtype)
 
 
 def iinfo(dtype, /):
-    """Of a dtype or a tensor."""
+    """Return the limits of a dtype, or of a tensor's dtype, as Python numbers."""
     return integer_limits(flow.iinfo, dtype.dtype if isinstance(dtype, Tensor) else dtype)
 
 
 def _one_dtype(x1, x2):
-    """Two tensors of one dtype; a Python scalar becomes a tensor beside the other one."""
+    """Return two tensors of one dtype; convert a Python scalar to a tensor like the other argument."""
     if not isinstance(x1, Tensor):
         return _scalar(x1, x2), x2
     if not isinstance(x2, Tensor):
@@ -82,14 +82,14 @@ def _select(condition, x1, x2):
 
 
 def _two(operation, meaning):
-    """An operation of two, with one dtype made of two."""
+    """Return the operation on two tensors, after a cast to one dtype."""
 
     def of_two(x1, x2, /):
         if isinstance(x1, Tensor) and isinstance(x2, Tensor) and x1.dtype is not x2.dtype:
             x1, x2 = _one_dtype(x1, x2)
         return operation(x1, x2)
 
-    of_two.__doc__ = f"{meaning}: OneFlow drops the dtype of a 0-d tensor beside an n-d one, whatever its kind."
+    of_two.__doc__ = f"{meaning}: OneFlow ignores the dtype of a 0-d tensor if the other one is n-d."
     return of_two
 
 
@@ -133,23 +133,23 @@ def greater_equal(x1, x2, /):
 
 
 def negative(x, /):
-    """OneFlow's gives float32 for integers."""
+    """OneFlow gives float32 for integers."""
     return flow.negative(x) if x.dtype.is_floating_point else 0 - x
 
 
 def square(x, /):
-    """OneFlow's gives float32 for integers."""
+    """OneFlow gives float32 for integers."""
     return flow.square(x) if x.dtype.is_floating_point else x * x
 
 
 def sign(x, /):
-    """OneFlow's gives float32 for integers and 0 for NaN."""
+    """OneFlow gives float32 for integers, and 0 for NaN."""
     signs = flow.sign(x)
     return _select(flow.isnan(x), x, signs) if x.dtype.is_floating_point else signs.to(x.dtype)
 
 
 def _whole(operation):
-    """OneFlow has floor, ceil, trunc and round for floats only; integers are whole already."""
+    """OneFlow has floor, ceil, trunc and round for floats only; integers stay as they are."""
 
     def of_one(x, /):
         return operation(x) if x.dtype.is_floating_point else x
@@ -161,12 +161,12 @@ floor, ceil, trunc, round = _whole(flow.floor), _whole(flow.ceil), _whole(flow.t
 
 
 def minimum(x1, x2, /):
-    """OneFlow gives its second argument where either is NaN, so a NaN of the first is lost."""
+    """OneFlow returns its second argument if either is NaN, so a NaN in the first is lost."""
     return _nan_wins(flow.minimum, x1, x2)
 
 
 def maximum(x1, x2, /):
-    """OneFlow gives its second argument where either is NaN, so a NaN of the first is lost."""
+    """OneFlow returns its second argument if either is NaN, so a NaN in the first is lost."""
     return _nan_wins(flow.maximum, x1, x2)
 
 
@@ -182,7 +182,7 @@ def _nan_wins(operation, x1, x2):
 
 
 def clip(x, /, min=None, max=None):
-    """flow.clamp takes numbers only, and wants one. At a bound the gradient goes to x, as clamp has it."""
+    """flow.clamp takes only numbers, and at least one. At a bound the gradient flows to x, as in clamp."""
     if isinstance(min, Tensor) or isinstance(max, Tensor):
         x = x if min is None else where(less(x, min), min, x)
         return x if max is None else where(less(max, x), max, x)
@@ -190,7 +190,7 @@ def clip(x, /, min=None, max=None):
 
 
 def where(condition, x1, x2, /):
-    """OneFlow refuses two dtypes, and makes float64 of float32 beside a Python float."""
+    """OneFlow refuses two dtypes, and makes float64 of float32 and a Python float."""
     if not isinstance(x1, Tensor) or not isinstance(x2, Tensor) or x1.dtype is not x2.dtype:
         if not isinstance(x1, Tensor) and not isinstance(x2, Tensor):
             x1 = flow._C.constant((), x1, dtype=result_type(x1, x2), device=condition.device)
@@ -199,7 +199,7 @@ def where(condition, x1, x2, /):
 
 
 def remainder(x1, x2, /):
-    """OneFlow has C's fmod only: the sign of the dividend."""
+    """OneFlow has only C's fmod, which has the sign of the dividend."""
     x1, x2 = _divisible(x1, x2)
     if not x1.dtype.is_floating_point and not _is_positive(x2):
         return _through_numpy(np.remainder, x1, x2)
@@ -223,12 +223,12 @@ def floor_divide(x1, x2, /):
 
 
 def _floor_divide_integers(x1, x2):
-    """NumPy 1.22 gives 0 for -2**63 // -1, newer ones what minus gives."""
+    """Negate: NumPy 1.22 gives 0 for -2**63 // -1, newer versions give what minus gives."""
     return np.where(x2 == -1, np.negative(x1), np.floor_divide(x1, x2))
 
 
 def _divisible(x1, x2):
-    """The first as a tensor, the second a tensor of its dtype or a Python number of its kind."""
+    """Return the first as a tensor, and the second as a tensor of its dtype or a Python number of its kind."""
     if (
         not isinstance(x1, Tensor)
         or isinstance(x2, Tensor)
@@ -243,7 +243,7 @@ def _is_positive(divisor):
 
 
 def _through_numpy(operation, x1, x2):
-    """Integers by a tensor or a negative number: OneFlow dies of a zero, and of the smallest integer by -1.
+    """Divide integers by a tensor or a negative number: a zero, or the smallest integer by -1, ends a OneFlow process.
 
     NumPy's answer to x / 0 is 0, and so it is everywhere here. Integers carry no gradient that could be lost.
     """

@@ -1,4 +1,4 @@
-"""Import OneFlow 0.9.0 without what that does to the process: variables set, noise, missing libraries."""
+"""Import OneFlow 0.9.0 without its effects on the process: variables set, noise, missing libraries."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ LIBRARIES = (
 
 
 def import_oneflow() -> Any:
-    """The module `oneflow`. Nothing but the import happens when the user has imported it already."""
+    """Return the module `oneflow`. If the user has imported it already, do nothing else."""
     if "oneflow" in sys.modules:
         return importlib.import_module("oneflow")
     with _environment_kept(), _stderr_silenced():
@@ -48,9 +48,9 @@ def import_oneflow() -> Any:
 
 
 def preload() -> None:
-    """Load cuBLAS 11 and cuDNN 8 from NVIDIA's wheels wherever they lie on sys.path.
+    """Load cuBLAS 11 and cuDNN 8 from NVIDIA's wheels, from any folder of sys.path.
 
-    OneFlow looks beside itself only ($ORIGIN/../nvidia), which misses user and system site-packages.
+    OneFlow searches only its own site-packages ($ORIGIN/../nvidia), which misses user and system site-packages.
     """
     for library in LIBRARIES:
         for folder in sys.path:
@@ -61,7 +61,7 @@ def preload() -> None:
 
 
 def _explain(error: Exception) -> None:
-    """Raise a clearer error for the causes that are known."""
+    """Raise a clearer error for known causes."""
     spec = importlib.util.find_spec("oneflow")
     folders = (spec.submodule_search_locations if spec else None) or []
     if folders and not any(glob.glob(os.path.join(folder, "_oneflow_internal*")) for folder in folders):
@@ -81,14 +81,14 @@ def _explain(error: Exception) -> None:
 
 
 def _forget_the_attempt() -> None:
-    """A second attempt must not meet the half-made modules of the first."""
+    """Remove half-imported modules, so that a second attempt starts from nothing."""
     for module in [name for name in sys.modules if name.partition(".")[0] == "oneflow"]:
         del sys.modules[module]
 
 
 @contextlib.contextmanager
 def _environment_kept() -> Iterator[None]:
-    """OneFlow sets RANK=-1, WORLD_SIZE and MASTER_*; torch's init_process_group("env://") then hangs."""
+    """Restore the environment: OneFlow sets RANK=-1, WORLD_SIZE and MASTER_*, and torch's init_process_group hangs."""
     before = dict(os.environ)
     try:
         yield
@@ -100,7 +100,7 @@ def _environment_kept() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _stderr_silenced() -> Iterator[None]:
-    """Its core writes two lines of noise to descriptor 2; GLOG_minloglevel hides only one of them."""
+    """Hide the two lines that its core writes to descriptor 2; GLOG_minloglevel hides only one."""
     try:
         kept = os.dup(2)
     except OSError:  # closed: there is nothing to silence

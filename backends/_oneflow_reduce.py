@@ -1,4 +1,4 @@
-"""OneFlow 0.9.0: what runs over an axis, and order. Part of _oneflow.py, split off for length."""
+"""OneFlow 0.9.0: reductions and sorting. A part of _oneflow.py, separate because of its length."""
 
 import builtins
 import math
@@ -10,7 +10,7 @@ flow = import_oneflow()
 
 
 def axes_of(x, axis):
-    """Axes as a tuple >= 0: OneFlow counts an empty tuple as all axes, and takes keepdim= with axes only."""
+    """Return the axes as a tuple >= 0. OneFlow takes an empty tuple for all axes, and keepdim= only with axes."""
     ndim = x.ndim
     if axis is None:
         return tuple(range(ndim))
@@ -18,9 +18,9 @@ def axes_of(x, axis):
 
 
 def axis_of(ndim, axis):
-    """A wrong axis is an IndexError: OneFlow's sort and log_softmax of a 0-d tensor kill the process."""
+    """Raise IndexError for a wrong axis: OneFlow's sort and log_softmax of a 0-d tensor end the process."""
     if not -ndim <= axis < ndim:
-        raise IndexError(f"axis must lie in [{-ndim}, {ndim}), got {axis} for an array of {ndim} dimensions.")
+        raise IndexError(f"axis must be in [{-ndim}, {ndim}), got {axis} for an array of {ndim} dimensions.")
     return axis % ndim
 
 
@@ -30,18 +30,18 @@ def reduced_shape(x, axes, keepdims):
 
 
 def _refuse_empty(x, axes, name):
-    """OneFlow gives 0 (min, max) or whatever lies in memory (argmin, argmax)."""
+    """Raise for an empty axis: OneFlow gives 0 (min, max) or random memory (argmin, argmax)."""
     if builtins.any(x.shape[i] == 0 for i in axes):
         raise ValueError(f"{name} of an empty array has no identity, got shape {tuple(x.shape)}.")
 
 
 def min(x, /, *, axis=None, keepdims=False):
-    """OneFlow skips NaN, gives 0 for nothing, and the largest number where all are infinite."""
+    """OneFlow skips NaN, gives 0 for an empty tensor, and the largest number if all are infinite."""
     return _extreme(flow.amin, x, axis, keepdims, "min", math.inf)
 
 
 def max(x, /, *, axis=None, keepdims=False):
-    """OneFlow skips NaN, gives 0 for nothing, and the lowest number where all are minus infinity."""
+    """OneFlow skips NaN, gives 0 for an empty tensor, and the lowest number if all are minus infinity."""
     return _extreme(flow.amax, x, axis, keepdims, "max", -math.inf)
 
 
@@ -67,12 +67,12 @@ def sum(x, /, *, axis=None, dtype=None, keepdims=False):
 
 
 def _as_total(x):
-    """What a sum over no axes is: the values, small integers as int64."""
+    """Return the sum over no axes: the values themselves, small integers as int64."""
     return x if x.dtype.is_floating_point else x.to(flow.int64)
 
 
 def prod(x, /, *, axis=None, dtype=None, keepdims=False):
-    """OneFlow has no dtype=, multiplies int32 in int32 and gives 0 for nothing."""
+    """OneFlow has no dtype=, multiplies int32 in int32 and gives 0 for an empty tensor."""
     axes = axes_of(x, axis)
     x = _as_total(x) if dtype is None else x.to(dtype)
     if builtins.any(x.shape[i] == 0 for i in axes):
@@ -81,7 +81,7 @@ def prod(x, /, *, axis=None, dtype=None, keepdims=False):
 
 
 def mean(x, /, *, axis=None, keepdims=False):
-    """OneFlow gives 0 for nothing."""
+    """OneFlow gives 0 for an empty tensor."""
     axes = axes_of(x, axis)
     if not axes:
         return x
@@ -92,24 +92,24 @@ def mean(x, /, *, axis=None, keepdims=False):
 
 
 def any(x, /, *, axis=None, keepdims=False):
-    """OneFlow wants the axes when keepdim= is given."""
+    """OneFlow requires the axes if keepdim= is given."""
     axes = axes_of(x, axis)
     return flow.any(x, dim=axes, keepdim=keepdims) if axes else x.to(flow.bool)
 
 
 def all(x, /, *, axis=None, keepdims=False):
-    """OneFlow wants the axes when keepdim= is given."""
+    """OneFlow requires the axes if keepdim= is given."""
     axes = axes_of(x, axis)
     return flow.all(x, dim=axes, keepdim=keepdims) if axes else x.to(flow.bool)
 
 
 def argmin(x, /, *, axis=None, keepdims=False):
-    """OneFlow reads memory that is not its own when there is nothing, and cannot do 0-d."""
+    """OneFlow reads foreign memory for an empty tensor, and does not accept 0-d tensors."""
     return _arg_extreme(flow.argmin, x, axis, keepdims, "argmin")
 
 
 def argmax(x, /, *, axis=None, keepdims=False):
-    """OneFlow reads memory that is not its own when there is nothing, and cannot do 0-d."""
+    """OneFlow reads foreign memory for an empty tensor, and does not accept 0-d tensors."""
     return _arg_extreme(flow.argmax, x, axis, keepdims, "argmax")
 
 
@@ -138,7 +138,7 @@ def cumulative_sum(x, /, *, axis=None, dtype=None, include_initial=False):
 
 
 def argsort(x, /, *, axis=-1, descending=False, stable=True):
-    """OneFlow gives int32, and kills the process when there is nothing to sort; it is stable either way."""
+    """OneFlow gives int32, and an empty tensor ends the process. Its sort is always stable."""
     axis = axis_of(x.ndim, axis)
     if 0 in x.shape:
         return flow.zeros(tuple(x.shape), dtype=flow.int64, device=x.device)
@@ -146,13 +146,13 @@ def argsort(x, /, *, axis=-1, descending=False, stable=True):
 
 
 def sort(x, /, *, axis=-1, descending=False, stable=True):
-    """OneFlow gives (values, indices), and kills the process when there is nothing to sort."""
+    """OneFlow gives (values, indices), and an empty tensor ends the process."""
     axis = axis_of(x.ndim, axis)
     return x if 0 in x.shape else flow.sort(x, dim=axis, descending=descending)[0]
 
 
 def searchsorted(x1, x2, /, *, side="left", sorter=None):
-    """OneFlow takes two tensors of one dtype."""
+    """OneFlow requires two tensors of one dtype."""
     x1 = x1 if sorter is None else x1[sorter]
     dtype = result_type(x1, x2)
     return flow.searchsorted(x1.to(dtype), x2.to(dtype), right=side == "right")

@@ -67,7 +67,7 @@ STANDARD = {
     "nan": "not a number, a Python float",
     "pi": "3.14159..., a Python float",
     # making arrays: dtype=, device=
-    "asarray": "an array of a Python scalar, a nested list or an array of this framework",
+    "asarray": "array of a Python scalar, a nested list or an array of this framework",
     "arange": "start, stop, step",
     "zeros": "zeros of a shape",
     "ones": "ones of a shape",
@@ -156,9 +156,9 @@ DTYPES = ("bool", "int32", "int64", "float32", "float64")
 #: from the source, and fails if a name is missing here or no longer called.
 CORE = frozenset(DTYPES) | frozenset((
     "abs", "all", "arange", "argmax", "argsort", "asarray", "astype", "atan", "broadcast_to", "clip", "concat", "empty",
-    "exp", "expand_dims", "finfo", "floor", "floor_divide", "full", "full_like", "inf", "isdtype", "log", "max",
-    "maximum", "mean", "min", "minimum", "nonzero", "ones_like", "permute_dims", "pow", "reshape", "result_type",
-    "searchsorted", "stack", "sum", "take", "trunc", "where", "zeros", "zeros_like",
+    "equal", "exp", "expand_dims", "finfo", "floor", "floor_divide", "full", "full_like", "inf", "isdtype", "log",
+    "max", "maximum", "mean", "min", "minimum", "nonzero", "ones_like", "permute_dims", "pow", "reshape",
+    "result_type", "searchsorted", "stack", "sum", "take", "trunc", "where", "zeros", "zeros_like",
 ))  # fmt: skip
 
 #: What the algorithms need and the standard lacks.
@@ -167,24 +167,24 @@ EXTRAS = {
     "bce_with_logits": "bce_with_logits(logits, target, pos_weight=None): binary cross-entropy, no reduction",
     "log_softmax": "log_softmax(x, axis=): x - log(sum(exp(x)))",
     "detach": "the same values, cut off from the gradient",
-    "repeat_each": "repeat_each(x, counts, total, axis=-1): entry i counts[i] times; with their sum `total`, "
-    "nothing waits for a device",
+    "repeat_each": "repeat_each(x, counts, total, axis=-1): entry i counts[i] times; given their sum `total`, "
+    "it does not wait for a device",
     "put_rows": "put_rows(x, rows, values): a copy of x (n, ...) with x[rows] = values; `rows` has no duplicates",
-    "put_last": "put_last(x, rows, values): a copy of x (n,) with x[rows] = values; where rows repeat, the last wins",
+    "put_last": "put_last(x, rows, values): a copy of x (n,) with x[rows] = values; repeated rows: the last wins",
     "split_rows": "split_rows(x, rows, column, memory=None): x[rows, :column], x[:, column] and x[rows, column + 1:] "
-    "of x (n, m), for which backward makes one dense gradient; in the dict `memory`, if given, it is kept",
+    "of x (n, m), with one dense gradient in backward; the dict `memory` keeps it for the next call",
     "add_rows": "add_rows(x, rows, values): x[rows] += values in the memory of x (n, m); equal rows add up",
-    "with_gradient": "with_gradient(function, *x): the value () of `function(*x)`, which gives the value and then the "
-    "gradient by each x; it runs without autocast",
+    "with_gradient": "with_gradient(function, *x): the value () of `function(*x)`, which returns the value and then "
+    "the gradient by each x; it runs without autocast",
     "overwrite": "overwrite(x, values): x[...] = values, in the memory of x and without a gradient",
     "from_numpy": "from_numpy(array, device=None): may share memory on the CPU",
     "to_numpy": "a NumPy array: a view when `in_host_memory`, else a copy",
     "in_host_memory": "True when `to_numpy` is a view",
     "device_of": "the device, as a short string: cpu, cuda:0",
     "to_device": "to_device(x, device)",
-    "ranks": "ranks(): (rank of this process, how many train together); (0, 1) without a process group",
+    "ranks": "ranks(): (rank of this process, number of processes); (0, 1) without a process group",
     "sum_over_ranks": "sum_over_ranks(values): a NumPy float64 array added up over the ranks; each must call it",
-    "devices": "devices(): the devices there are: ['cpu', 'cuda:0']",
+    "devices": "devices(): the devices that can be used: ['cpu', 'cuda:0']",
     "version": "the framework's version, a string",
     "name": "the backend's name, a string",
 }
@@ -199,7 +199,7 @@ KINDS = {
     "boolean": ("bool",),
 }
 
-#: Function -> the kind of dtypes that the standard has it take; the functions that are not here take any.
+#: Function -> the kind of dtypes that the standard requires; a function that is not here takes any.
 TAKES = {
     **dict.fromkeys(("divide", "exp", "log", "log1p", "log2", "sqrt", "atan", "mean"), "floating"),
     **dict.fromkeys(("logical_and", "logical_or", "logical_not", "logical_xor"), "boolean"),

@@ -1,4 +1,4 @@
-"""PyTorch, through array-api-compat, with what differs between 1.13 and today."""
+"""The adaptor for PyTorch, through array-api-compat; it hides what changed since torch 1.13."""
 
 import builtins
 
@@ -25,32 +25,32 @@ sigmoid = torch.sigmoid
 
 
 def finfo(dtype, /):
-    """Of a dtype or a tensor."""
+    """Return the limits of a dtype, or of a tensor's dtype, as Python numbers."""
     return float_limits(torch.finfo, dtype.dtype if isinstance(dtype, torch.Tensor) else dtype)
 
 
 def iinfo(dtype, /):
-    """Of a dtype or a tensor."""
+    """Return the limits of a dtype, or of a tensor's dtype, as Python numbers."""
     return integer_limits(torch.iinfo, dtype.dtype if isinstance(dtype, torch.Tensor) else dtype)
 
 
 def bce_with_logits(logits, target, /, *, pos_weight=None):
-    """binary_cross_entropy_with_logits without the reduction."""
+    """torch reduces to the mean by default."""
     return torch.nn.functional.binary_cross_entropy_with_logits(logits, target, pos_weight=pos_weight, reduction="none")
 
 
 def log_softmax(x, /, *, axis=-1):
-    """torch says dim."""
+    """torch calls the axis dim."""
     return torch.log_softmax(x, dim=axis)
 
 
 def detach(x, /):
-    """The same storage without the graph."""
+    """Return a tensor of the same storage, without the graph."""
     return x.detach()
 
 
 def repeat_each(x, counts, total, /, *, axis=-1):
-    """Without output_size, CUDA is asked for the sum."""
+    """Without output_size, torch waits for CUDA to add up the counts."""
     return torch.repeat_interleave(x, counts, dim=axis, output_size=total)
 
 
@@ -60,7 +60,7 @@ def put_rows(x, rows, values, /):
 
 
 def put_last(x, rows, values, /):
-    """The greatest row number of each place is exact in any order; an assignment has no defined winner on CUDA."""
+    """An assignment with repeated rows has no defined winner on CUDA; the largest row number has."""
     numbers = torch.arange(rows.shape[0], device=x.device)
     winner = torch.full_like(x, -1, dtype=torch.int64).scatter_reduce(0, rows, numbers, "amax")
     return torch.where(winner >= 0, values[winner.clamp(min=0)], x) if rows.shape[0] else x.clone()
@@ -89,7 +89,7 @@ class _SplitRows(torch.autograd.Function):  # type: ignore[misc]
 
 
 def _cleared(memory, rows, like, shape):
-    """Zeros, except in the column that is written as a whole; memory that is used again has only its rows cleared."""
+    """Return zeros, except in the column to be overwritten; in reused memory, clear only the rows of the last call."""
     if memory is None:
         return _memory(shape, like).zero_()
     gradient, old_rows = memory.get("gradient"), memory.get("rows")
@@ -109,7 +109,7 @@ def _memory(shape, like):
 
 
 def split_rows(x, rows, column, /, *, memory=None):
-    """See _SplitRows."""
+    """Apply _SplitRows, which has the gradient."""
     return _SplitRows.apply(x, rows, column, memory)
 
 
@@ -133,18 +133,18 @@ class _WithGradient(torch.autograd.Function):  # type: ignore[misc]
 
 
 def with_gradient(function, /, *x):
-    """forward runs without a graph."""
+    """Run the function without a graph; it returns its own gradients."""
     return _WithGradient.apply(function, *x)
 
 
 def overwrite(x, values, /):
-    """copy_ casts and moves to the device of `x`; no_grad, for a leaf that asks for a gradient."""
+    """copy_ casts and moves to the device of `x`; a leaf that requires a gradient needs no_grad."""
     with torch.no_grad():
         x.copy_(values)
 
 
 def from_numpy(array, /, *, device=None):
-    """torch.from_numpy refuses negative strides and warns about read-only arrays: those are copied."""
+    """Copy arrays with negative strides, which torch refuses, and read-only arrays, about which it warns."""
     array = np.asarray(array)
     try:
         tensor = torch.from_numpy(array if array.flags.writeable else array.copy())
@@ -154,7 +154,7 @@ def from_numpy(array, /, *, device=None):
 
 
 def to_numpy(x, /):
-    """NumPy has no bfloat16: its values are exact in float32."""
+    """NumPy has no bfloat16: cast to float32, which is exact."""
     x = x.detach() if x.requires_grad else x
     x = x if x.is_cpu else x.cpu()
     return (x.float() if x.dtype is torch.bfloat16 else x).numpy()
@@ -166,7 +166,7 @@ def in_host_memory(x, /):
 
 
 def device_of(x, /):
-    """'cuda' and 'cuda:0' are one place, and torch says 'cuda:0'."""
+    """Return 'cuda:0', as torch does, also for a tensor made on 'cuda'."""
     return str(x.device)
 
 
@@ -181,19 +181,19 @@ def to_device(x, device, /):
 
 
 def devices():
-    """The CPU and every CUDA device."""
+    """Return the CPU and every CUDA device."""
     return ["cpu", *(f"cuda:{i}" for i in builtins.range(torch.cuda.device_count()))]
 
 
 def ranks():
-    """torch is built without `distributed` on some systems."""
+    """Some builds of torch have no `distributed`."""
     group = torch.distributed
     here = group.is_available() and group.is_initialized()
     return (group.get_rank(), group.get_world_size()) if here else (0, 1)
 
 
 def sum_over_ranks(values, /):
-    """NCCL adds up what lies on the rank's own device, and nothing else."""
+    """NCCL can add up only tensors on the rank's own CUDA device."""
     total = torch.tensor(values, device="cuda" if torch.distributed.get_backend() == "nccl" else "cpu")
     torch.distributed.all_reduce(total)
     return total.cpu().numpy()

@@ -1,4 +1,4 @@
-"""What array-api-compat before 1.16 lacks or breaks on PyTorch; Python 3.9 has none newer than 1.11. Part of _torch.py.
+"""What array-api-compat before 1.16 lacks or breaks on PyTorch. Python 3.9 cannot have a newer one than 1.11.
 
 `sum`, `prod`, `any` and `all` of 1.11 call torch.asarray, by which torch 2.1 takes the gradient away from the tensor
 itself. Its `clip` picks by a mask, for which CUDA waits; `argsort` is not stable, `minimum` and `maximum` want two
@@ -15,35 +15,35 @@ __all__ = ["all", "any", "argsort", "clip", "maximum", "minimum", "prod", "resha
 
 
 def sum(x, /, *, axis=None, dtype=None, keepdims=False):
-    """torch takes no axes for all of them."""
+    """torch does not accept None for all axes."""
     if axes := _axes(x, axis):
         return torch.sum(x, dim=axes, keepdim=keepdims, dtype=dtype)
     return x.to(dtype or _dtype_of_sums(x), copy=True)
 
 
 def prod(x, /, *, axis=None, dtype=None, keepdims=False):
-    """torch takes one axis."""
+    """torch accepts only one axis."""
     dtype = dtype or _dtype_of_sums(x)
     return _axis_by_axis(functools.partial(torch.prod, dtype=dtype), x.to(dtype, copy=True), axis, keepdims)
 
 
 def any(x, /, *, axis=None, keepdims=False):
-    """torch takes one axis."""
+    """torch accepts only one axis."""
     return _axis_by_axis(torch.any, x.to(torch.bool, copy=True), axis, keepdims)
 
 
 def all(x, /, *, axis=None, keepdims=False):
-    """torch takes one axis."""
+    """torch accepts only one axis."""
     return _axis_by_axis(torch.all, x.to(torch.bool, copy=True), axis, keepdims)
 
 
 def argsort(x, /, *, axis=-1, descending=False, stable=True):
-    """torch's default is another."""
+    """torch does not sort stably by default."""
     return torch.argsort(x, dim=axis, descending=descending, stable=stable)
 
 
 def clip(x, /, min=None, max=None):
-    """Bounds in the dtype of `x`; torch forgets a number that is NaN."""
+    """Cast the bounds to the dtype of `x`; torch ignores a bound that is NaN."""
     result = x.clone()
     for bound, clamp in ((min, torch.clamp_min), (max, torch.clamp_max)):
         if isinstance(bound, torch.Tensor):
@@ -56,17 +56,17 @@ def clip(x, /, min=None, max=None):
 
 
 def minimum(x1, x2, /):
-    """torch takes no numbers."""
+    """torch does not accept Python numbers."""
     return _compat.minimum(_tensor(x1, x2), _tensor(x2, x1))
 
 
 def maximum(x1, x2, /):
-    """torch takes no numbers."""
+    """torch does not accept Python numbers."""
     return _compat.maximum(_tensor(x1, x2), _tensor(x2, x1))
 
 
 def reshape(x, /, shape, *, copy=None):
-    """torch has no `copy`."""
+    """torch has no keyword `copy`."""
     if copy is False:
         try:
             return x.view(shape)
@@ -94,12 +94,12 @@ def _dtype_of_sums(x):
 
 
 def _is_beyond(bound, dtype):
-    """Whether a number lies outside an integer dtype, which torch would wrap around."""
+    """Return True if a number is outside an integer dtype: torch would wrap it around."""
     return not (dtype.is_floating_point or torch.iinfo(dtype).min <= bound <= torch.iinfo(dtype).max)
 
 
 def _tensor(x, other):
-    """A number becomes a tensor beside the other one."""
+    """Convert a number to a tensor like the other argument."""
     if isinstance(x, torch.Tensor):
         return x
     return torch.tensor(x, dtype=_compat.result_type(x, other), device=other.device)

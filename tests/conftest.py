@@ -22,7 +22,7 @@ from anchorlib.backends import FRAMEWORKS, host_views
 from anchorlib.verify import Target
 
 ROOT = Path(__file__).parent.parent
-#: An extra that tests need -> whether it is here, with what it needs beside Python.
+#: An extra that tests need -> whether it is installed, with what it needs besides Python packages.
 EXTRAS = {
     "dask": lambda: importlib.util.find_spec("distributed") is not None,
     "browser": lambda: not chromium.missing(),
@@ -30,7 +30,7 @@ EXTRAS = {
 
 
 def pytest_addoption(parser, pluginmanager):
-    if not pluginmanager.hasplugin("anchorlib.verify"):  # which has the option, too, and comes first
+    if not pluginmanager.hasplugin("anchorlib.verify"):  # the plugin has the same option and is loaded first
         parser.addoption(
             "--backends", default=None, help="comma list of name or name:device, e.g. numpy,torch:cuda,oneflow"
         )
@@ -55,7 +55,7 @@ def _extras_asked_for(config):
 
 
 def pytest_configure(config):
-    config.addinivalue_line("markers", "needs(*names): where all these backends and extras are asked for")
+    config.addinivalue_line("markers", "needs(*names): run only if all these backends and extras are requested")
 
 
 def pytest_collection_modifyitems(items):

@@ -1,4 +1,4 @@
-"""The parity suite: do the backends that are installed give the same answers?
+"""The parity suite: compare the answers of the installed backends.
 
 Every subject of the library runs on seeded inputs on every requested backend and device, and is compared with slow
 loops in plain Python, or with NumPy. Exact answers must be bit-identical; losses and gradients have a tolerance.
@@ -26,17 +26,17 @@ pytest_plugins = ("anchorlib.verify.pytest_plugin",)  # read by pytest when this
 def select(
     seed: int = 0, *, subject: Optional[str] = None, number: Optional[int] = None, candidates: Sequence[str] = ()
 ) -> list[Case]:
-    """The cases of a seed: of all subjects, of one, or one case of it.
+    """Return the cases of a seed: of all subjects, of one subject, or one case of it.
 
     Parameters
     ----------
-    seed : another seed, other inputs
-    subject, number : of the cases; all if None
-    candidates : "utils.loss:ComputeLoss" and so on; their cases in place of the library's: see candidates.NAMES
+    seed : seed for the generated inputs
+    subject, number : which cases; all if None
+    candidates : "utils.loss:ComputeLoss" and so on; run their cases instead of the library's: see fork_cases.NAMES
 
     Raises
     ------
-    BadValueError : there is no such subject or case, or a candidate that does not import
+    BadValueError : no subject or case has that name, or a candidate does not import
 
     Examples
     --------
@@ -65,7 +65,8 @@ def verify(cases: Sequence[Case], targets: Sequence[Target]) -> Iterator[Outcome
 
     Yields
     ------
-    Outcome: equal where its `differences` is empty. A case that needs a gradient does not run under NumPy.
+    Outcome: equal if its `differences` is empty. A case that needs a gradient, or NumPy's own answers, does not run on
+    NumPy.
 
     Examples
     --------

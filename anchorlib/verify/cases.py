@@ -18,13 +18,13 @@ from anchorlib.verify.targets import Target
 
 @dataclass(frozen=True)
 class Case:
-    """One input of one subject.
+    """A case: one input of one subject.
 
     subject, number, label : "build_targets", 4, "half cells"; subject, number and seed make the same case again
     run : computes the answers on a target
     expected : the answers of the reference
-    rtol : 0 where the answers must be the same bits, else the tolerance, as `differences` takes it
-    compare : in place of `differences`; (found, expected) to lines
+    rtol : 0 if the answers must be bit-identical, else the tolerance of `differences`
+    compare : called instead of `differences`; (found, expected) to lines
     needs_gradient : it runs only on frameworks that differentiate
     is_numpys : the expected answers are NumPy's own, so it does not run on NumPy
     """
@@ -56,14 +56,14 @@ class Case:
                     lines = [*lines, "an input was written to"]
             except Exception as error:  # a difference like any other
                 at = traceback.extract_tb(error.__traceback__)[-1]
-                told = str(error).strip().splitlines()
-                lines = [f"raised {type(error).__name__}: {told[0] if told else ''} ({at.filename}:{at.lineno})"]
+                message = str(error).strip().splitlines()
+                lines = [f"raised {type(error).__name__}: {message[0] if message else ''} ({at.filename}:{at.lineno})"]
         return lines
 
 
 @contextmanager
 def _without_log() -> Iterator[None]:
-    """What autoanchor logs is for those who train."""
+    """Suppress what autoanchor logs while a case runs."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
@@ -83,9 +83,9 @@ class Outcome:
 
 @dataclass
 class Cases:
-    """The cases of one subject, as they are made.
+    """The list of the cases of one subject, while it is made.
 
-    Each has random numbers of its own, from the seed, the subject and its number.
+    Each case draws its own random numbers, from the seed, the subject and its number.
     """
 
     subject: str
@@ -93,13 +93,13 @@ class Cases:
     made: list[Case] = field(default_factory=list)
 
     def rng(self) -> np.random.Generator:
-        """The numbers of the next case."""
+        """Return the generator of the next case."""
         return np.random.default_rng([self.seed, len(self.made), *self.subject.encode()])
 
     def add(
         self, label: str, run: Callable[[Target], Answers], expected: Callable[[], Answers], **options: Any
     ) -> None:
-        """One more; `expected` is computed once, when it is needed."""
+        """Add a case. `expected` is called once, when its answers are needed."""
         self.made.append(
             Case(self.subject, len(self.made), label, run, functools.lru_cache(maxsize=1)(expected), **options)
         )

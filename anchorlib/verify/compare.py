@@ -1,4 +1,4 @@
-"""What is the same and what differs, told so that somebody can find it."""
+"""Compare answers, and describe each difference so that a reader can find its cause."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from anchorlib.arrays import HostArray
 
 Answers = Mapping[str, HostArray]
 
-SHOWN = 5  # differences told of one array, which may be large; the rest are counted
+SHOWN = 5  # differences shown for one array, which may be large; the others are counted
 ROW = ("image", "anchor", "gj", "gi", "cls", "box", "anchor_wh")  # columns of a layer of build_targets
 
 
 def differences(found: Answers, expected: Answers, rtol: float = 0.0) -> list[str]:
-    """A line for each entry that differs; none where all are equal.
+    """Return a line for each entry that differs.
 
     rtol : 0 asks for the same dtype, shape and bits (any NaN is a NaN, and -0 is not 0); else floats may differ by
         `rtol` times the largest magnitude of the expected array
@@ -53,33 +53,33 @@ def _of_array(name: str, found: HostArray, expected: HostArray, rtol: float) -> 
         bad = found != expected
     where = np.argwhere(bad)
     lines = [
-        f"{name}[{', '.join(map(str, index))}]: got {told(found[tuple(index)], rtol)}, "
-        f"expected {told(expected[tuple(index)], rtol)}"
+        f"{name}[{', '.join(map(str, index))}]: got {as_text(found[tuple(index)], rtol)}, "
+        f"expected {as_text(expected[tuple(index)], rtol)}"
         for index in where[:SHOWN]
     ]
     return lines + _rest(name, len(where))
 
 
 def row_differences(found: Answers, expected: Answers, targets: HostArray, *, ordered: bool = True) -> list[str]:
-    """The cells of two answers of build_targets that are only in one, or have other values.
+    """Return a line for each cell of build_targets that only one answer has, or that has other values.
 
     found, expected : for each layer l "l.image", "l.anchor", ... as in ROW, and "l.grid": (ny, nx)
-    ordered : the order of rows counts, too
+    ordered : also compare the order of the rows
     """
     lines = []
     for layer in range(len(expected) // (len(ROW) + 1)):
         ny, nx = (int(side) for side in expected[f"{layer}.grid"])
         ours, theirs = (_rows(answers, layer) for answers in (expected, found))
-        told_here = [f"layer {layer}: {line}" for line in _cells(theirs, ours, targets, (ny, nx))]
-        if not told_here and ordered and theirs != ours:
+        lines_here = [f"layer {layer}: {line}" for line in _cells(theirs, ours, targets, (ny, nx))]
+        if not lines_here and ordered and theirs != ours:
             first = next(i for i, (one, two) in enumerate(zip(theirs, ours)) if one != two)
-            told_here = [f"layer {layer}: the same rows in another order from row {first} on"]
-        lines += told_here
+            lines_here = [f"layer {layer}: the same rows in another order from row {first} on"]
+        lines += lines_here
     return lines
 
 
 def _rows(answers: Answers, layer: int) -> list[tuple[Any, ...]]:
-    """((image, anchor, gj, gi), (cls, box, anchor_wh)) of each row, values as they print."""
+    """Return ((image, anchor, gj, gi), (cls, box, anchor_wh)) of each row."""
     columns = [np.asarray(answers[f"{layer}.{name}"]).tolist() for name in ROW]
     lengths = {name: len(column) for name, column in zip(ROW, columns)}
     if len(set(lengths.values())) > 1:
@@ -88,7 +88,7 @@ def _rows(answers: Answers, layer: int) -> list[tuple[Any, ...]]:
 
 
 def _cells(theirs: list[Any], ours: list[Any], targets: HostArray, grid: tuple[int, int]) -> list[str]:
-    """A line for each row that the other does not have, as often as it lacks it; rows of one cell are paired."""
+    """Return a line for each row that the other answer lacks; rows of the same cell are paired."""
     left: dict[Any, list[Any]] = defaultdict(list)
     for cell, values in theirs:
         left[cell].append(values)
@@ -133,8 +133,8 @@ def _hex(value: float) -> str:
     return f"{float(value).hex()} = {value:.7g}"
 
 
-def told(value: Any, rtol: float) -> str:
-    """A number as it is told: floats that must be exact in hex, too."""
+def as_text(value: Any, rtol: float) -> str:
+    """Return a number as text; floats that must be exact are also in hexadecimal."""
     if np.asarray(value).dtype.kind != "f":
         return str(value)
     return f"{float(value):.9g}" if rtol else f"{float(value).hex()} ({value:.8g})"

@@ -1,4 +1,4 @@
-"""A fork's own code in place of ours: imported from where the fork is, and held to the same answers."""
+"""Cases for a fork's own code: import it from the current directory, and compare its answers with ours."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ from anchorlib.verify.training import (
     slow_targets,
 )
 
-#: Fitted anchors may be others than ours, but not worse than this: forks draw theirs at random.
+#: Fitted anchors may differ from ours, but may not be worse than this: forks draw theirs at random.
 BPR_BELOW, FITNESS_BELOW = 0.01, 0.03
 
 _THR, _IMAGE_SIZE = 4.0, 640
 
 
 def candidate_cases(spec: str, seed: int) -> list[Case]:
-    """The cases for "module:name", by the last part of its name; see NAMES.
+    """Return the cases for "module:name", chosen by the last part of the name; see NAMES.
 
     Raises
     ------
@@ -55,17 +55,17 @@ def candidate_cases(spec: str, seed: int) -> list[Case]:
             f"a candidate is called module:name, with one of {', '.join(NAMES)} as its name, got {spec!r}."
         )
     if os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())  # stays: a fork imports more as it runs
+        sys.path.insert(0, os.getcwd())  # it stays there: a fork imports more as it runs
     try:
-        owner: Any = importlib.import_module(module)
+        holder: Any = importlib.import_module(module)
         *outer, last = path.split(".")
         for part in outer:
-            owner = getattr(owner, part)
-        candidate = getattr(owner, last)
+            holder = getattr(holder, part)
+        candidate = getattr(holder, last)
     except Exception as error:  # whatever its modules raise
         raise BadValueError(f"candidate {spec} did not import: {type(error).__name__}: {error}") from error
     if outer:  # a method: of an object made for the model
-        method = owner
+        method = holder
         candidate = lambda *arguments: getattr(method(arguments[-1]), last)(*arguments[:-1])  # noqa: E731
     made = Cases(spec, seed)
     NAMES[name](made, candidate)
@@ -73,7 +73,7 @@ def candidate_cases(spec: str, seed: int) -> list[Case]:
 
 
 def _compute_loss(made: Cases, candidate: Any) -> None:
-    """Targets cell by cell, then loss, items and gradient; with focal loss, weights and smoothing, too."""
+    """Add the cases of ComputeLoss: targets, loss, items and gradient; also with focal loss, weights and smoothing."""
     given_here = list(inputs.assignments(made.rng()))
     for given in given_here:
         _add_targets(made, given, lambda p, targets, model: candidate(model).build_targets(p, targets))
@@ -83,7 +83,7 @@ def _compute_loss(made: Cases, candidate: Any) -> None:
         (given_here[2], {"cls_pw": 0.7, "obj_pw": 1.3, "label_smoothing": 0.1}),
     ]
     for given, hyp in ways:
-        if len(given.shapes) != 3:  # the balance of other numbers of layers is each fork's own
+        if len(given.shapes) != 3:  # forks differ in the balance for other numbers of layers
             continue
         p = inputs.predictions(made.rng(), given.shapes, given.anchors.shape[1])
         label = ", ".join([given.label, *(f"{key} {value:g}" for key, value in hyp.items())])
@@ -105,7 +105,7 @@ def _compute_loss(made: Cases, candidate: Any) -> None:
 def _if_cells_are_there(
     run: Any, candidate: Any, given: inputs.Assignment, p: Any, hyp: Any, target: Target
 ) -> Answers:
-    """The loss; not with a cell outside the grid, which ends the process on OneFlow and spoils a CUDA device."""
+    """Compute the loss unless a cell is outside the grid, which ends a OneFlow process and breaks a CUDA device."""
     compute_loss = candidate(inputs.model(target, given.anchors, **hyp))
     indices = compute_loss.build_targets([target.array(x) for x in p], target.array(given.targets))[2]
     for layer, (cells, shape) in enumerate(zip(indices, given.shapes)):
@@ -118,7 +118,7 @@ def _if_cells_are_there(
 
 
 def _build_targets(made: Cases, candidate: Any) -> None:
-    """build_targets(p, targets, model), or a method of ComputeLoss."""
+    """Add the cases of build_targets(p, targets, model), a function or a method of ComputeLoss."""
     for given in inputs.assignments(made.rng()):
         _add_targets(made, given, candidate)
 
@@ -140,7 +140,7 @@ def _add_targets(made: Cases, given: inputs.Assignment, build: Callable[[Any, An
 
 
 def _check_anchors(made: Cases, candidate: Any) -> None:
-    """check_anchors(dataset, model, thr=, imgsz=): anchors that fit stay, others are replaced by good ones."""
+    """Add the cases of check_anchors(dataset, model, thr=, imgsz=): good anchors stay, poor ones are replaced."""
     images = inputs.dataset(made.rng())
     strides = np.asarray(inputs.STRIDES, np.float32)[:, None, None]
     sizes = from_dataset(images, imgsz=_IMAGE_SIZE).wh
@@ -160,7 +160,7 @@ def _check_anchors(made: Cases, candidate: Any) -> None:
 
 
 def _kmean_anchors(made: Cases, candidate: Any) -> None:
-    """kmean_anchors(dataset, n=, img_size=, thr=, gen=, verbose=): n anchors as good as ours, in pixels."""
+    """Add the cases of kmean_anchors(dataset, n=, img_size=, thr=, gen=, verbose=): n anchors as good as ours."""
     images = inputs.dataset(made.rng())
     sizes = from_dataset(images, imgsz=_IMAGE_SIZE).wh
     for n in (9, 5):
@@ -181,7 +181,7 @@ def _ours(sizes: HostArray, n: int) -> Answers:
 
 
 def _score_differences(sizes: HostArray, strides: Any, found: Answers, expected: Answers) -> list[str]:
-    """Anchors whose recall or fitness is lower than that of ours by more than is allowed."""
+    """Return a line if recall or fitness is lower than ours by more than the limit."""
     if found["anchors"].shape != expected["anchors"].shape:
         return [f"anchors: got shape {found['anchors'].shape}, expected {expected['anchors'].shape}"]
     theirs, ours = (score(sizes, (x["anchors"] * strides).reshape(-1, 2), _THR) for x in (found, expected))
@@ -196,7 +196,7 @@ def _score_differences(sizes: HostArray, strides: Any, found: Answers, expected:
 
 
 def _check_anchor_order(made: Cases, candidate: Any) -> None:
-    """check_anchor_order(m): layers in the order of the strides, in place, bit for bit."""
+    """Add the cases of check_anchor_order(m): the layers get the order of the strides."""
     layers = inputs.anchors(made.rng(), 9).reshape(3, 3, 2)
     for label, given in (("in order", layers), ("reversed", np.ascontiguousarray(layers[::-1]))):
         made.add(
@@ -207,7 +207,7 @@ def _check_anchor_order(made: Cases, candidate: Any) -> None:
 
 
 def _bbox_iou(made: Cases, candidate: Any) -> None:
-    """bbox_iou(box1, box2, xywh=True, GIoU=, DIoU=, CIoU=): pairs of (n, 4)."""
+    """Add the cases of bbox_iou(box1, box2, xywh=True, GIoU=, DIoU=, CIoU=) for pairs of boxes."""
     one, two = box_pairs(made.rng())
     for kind, flag in (("iou", None), ("giou", "GIoU"), ("diou", "DIoU"), ("ciou", "CIoU")):
 

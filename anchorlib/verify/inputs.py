@@ -1,4 +1,4 @@
-"""Inputs of cases: box sizes, anchors, targets at every edge, predictions."""
+"""Make the inputs of the cases: box sizes, anchors, targets at every edge, predictions."""
 
 from __future__ import annotations
 
@@ -36,32 +36,32 @@ class Assignment(NamedTuple):
 
 
 def sizes(rng: Rng, n: int) -> HostArray:
-    """(n, 2) float32 pixels in eighths, from 1 to 512, some of them twice."""
+    """Return sizes, (n, 2) float32 pixels in eighths from 1 to 512; some are there twice."""
     boxes = rng.integers(8, 64, (n, 2)) / 8 * 2.0 ** rng.integers(0, 7, (n, 1))
     boxes[: n // 8] = boxes[n // 2 : n // 2 + n // 8]
     return boxes.astype(np.float32)
 
 
 def anchors(rng: Rng, n: int) -> HostArray:
-    """(n, 2) float32 pixels, by area."""
+    """Return anchors, (n, 2) float32 pixels, sorted by area."""
     found = (rng.integers(8, 64, (n, 2)) / 4 * 2.0 ** np.linspace(0, 5, n).round()[:, None]).astype(np.float32)
     return found[np.lexsort((found[:, 0], found[:, 0] * found[:, 1]))]
 
 
 def grid_anchors(rng: Rng, n_layers: int = 3, n: int = 3) -> HostArray:
-    """(L, A, 2) float32, grid units from 1/2 to 4."""
+    """Return anchors, (L, A, 2) float32, from 1/2 to 4 grid units."""
     return (rng.integers(4, 32, (n_layers, n, 2)) / 8).astype(np.float32)
 
 
 def targets(rng: Rng, n: int, n_images: int = 2) -> HostArray:
-    """(n, 6) float32: images, classes, centres anywhere, sides from 1/32 to 3/4."""
-    whole = [rng.integers(0, n_images, (n, 1)), rng.integers(0, N_CLASSES, (n, 1))]
+    """Return targets, (n, 6) float32: any image, class and centre, sides from 1/32 to 3/4."""
+    integers = [rng.integers(0, n_images, (n, 1)), rng.integers(0, N_CLASSES, (n, 1))]
     sides = rng.integers(8, 192, (n, 2)) / 256
-    return np.concatenate([*whole, rng.uniform(0, 1, (n, 2)), sides], axis=1).astype(np.float32)
+    return np.concatenate([*integers, rng.uniform(0, 1, (n, 2)), sides], axis=1).astype(np.float32)
 
 
 def assignments(rng: Rng) -> Iterator[Assignment]:
-    """Inputs that every implementation must agree on: centres in the image, sides > 0, as many anchors a layer."""
+    """Yield inputs with one right answer: centres inside the image, sides > 0, equal numbers of anchors a layer."""
     yield Assignment("no targets", targets(rng, 0), grid_anchors(rng), SQUARE)
     yield Assignment("one target", targets(rng, 1), grid_anchors(rng), SQUARE)
     yield Assignment("anywhere", targets(rng, 60), grid_anchors(rng), SQUARE)
@@ -86,7 +86,7 @@ def assignments(rng: Rng) -> Iterator[Assignment]:
 
 
 def edge_assignments(rng: Rng) -> Iterator[Assignment]:
-    """Inputs that are ours to decide: centres outside, boxes without a side."""
+    """Yield inputs for which this library defines the answer: centres outside the image, sides of 0."""
     rows = targets(rng, 40)
     rows[:20, 2:4] = rng.uniform(-0.25, 1.25, (20, 2))
     rows[20:30, 4] = 0
@@ -94,7 +94,7 @@ def edge_assignments(rng: Rng) -> Iterator[Assignment]:
 
 
 def _thresholds(rng: Rng, thr: float) -> Assignment:
-    """Sides that are thr times an anchor's, or 1 / thr, and the float32 numbers next to them."""
+    """Return sides that are `thr` or 1 / `thr` times an anchor's, and the adjacent float32 numbers."""
     grid = grid_anchors(rng)
     rows = targets(rng, 60)
     for row in rows:
@@ -108,12 +108,12 @@ def _thresholds(rng: Rng, thr: float) -> Assignment:
 
 
 def predictions(rng: Rng, shapes: Any, n_anchors: int, n_images: int = 2) -> list[HostArray]:
-    """Logits of each layer: (B, A, ny, nx, 5 + C) float32."""
+    """Return logits of each layer: (B, A, ny, nx, 5 + C) float32."""
     return [rng.normal(0, 1, (n_images, n_anchors, *shape, 5 + N_CLASSES)).astype(np.float32) for shape in shapes]
 
 
 def model(target: Target, grid: HostArray, **hyp: float) -> SimpleNamespace:
-    """What ComputeLoss and check_anchors take for a model."""
+    """Return a model that ComputeLoss and check_anchors accept."""
     n_layers, n_anchors = grid.shape[:2]
     stride = target.xp.from_numpy(np.asarray(STRIDES[:n_layers], np.float32), device=target.device)
     detect = SimpleNamespace(
@@ -129,7 +129,7 @@ def model(target: Target, grid: HostArray, **hyp: float) -> SimpleNamespace:
 
 
 def dataset(rng: Rng, n_images: int = 12) -> SimpleNamespace:
-    """Shapes and labels as a YOLOv5 data set has them."""
+    """Return shapes and labels in the form of a YOLOv5 data set."""
     labels = [
         np.concatenate([np.zeros((9, 1)), np.full((9, 2), 0.5), rng.integers(16, 128, (9, 2)) / 256], axis=1)
         for _ in range(n_images)

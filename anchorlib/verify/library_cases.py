@@ -1,4 +1,4 @@
-"""What is verified of this library: the cases of every subject; those of training in `training`."""
+"""The cases of this library, by subject. The cases of training are in `training`."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from anchorlib.yolov5 import check_anchor_order, check_anchors
 
 
 def metric_cases(seed: int) -> list[Case]:
-    """size_ratio, wh_iou and score, at the threshold and beside it, with weights and without."""
+    """Return the cases of size_ratio, wh_iou and score: at the threshold and next to it, with and without weights."""
     made = Cases("metrics", seed)
     for name, function, slow in (("size_ratio", size_ratio, oracle.size_ratio), ("wh_iou", wh_iou, oracle.wh_iou)):
         rng = made.rng()
@@ -35,7 +35,7 @@ def metric_cases(seed: int) -> list[Case]:
     for thr, weighted in ((4.0, False), (2.0, False), (2.9, True)):
         rng = made.rng()
         boxes, anchors = inputs.sizes(rng, 50), inputs.anchors(rng, 9)
-        boxes[:9] = anchors * np.float32(thr)  # at the limit: no match, the test is strict
+        boxes[:9] = anchors * np.float32(thr)  # at the limit: no match, because the test is strict
         boxes[9:18] = np.nextafter(boxes[:9], np.float32(0))
         weights = rng.integers(0, 5, len(boxes)) if weighted else None
         made.add(
@@ -66,7 +66,7 @@ def _slow_score(boxes: HostArray, anchors: HostArray, thr: float, weights: Any) 
 
 
 def fitting_cases(seed: int) -> list[Case]:
-    """k-means, evolution and the direct search: the anchors that NumPy finds in the boxes in another order."""
+    """Return the cases of k-means, evolution and the direct search; NumPy gets the boxes in another order."""
     made = Cases("fitting", seed)
 
     def add(label: str, fit: Callable[[Any, Any], Any], n_boxes: int = 80) -> None:
@@ -93,7 +93,7 @@ def fitting_cases(seed: int) -> list[Case]:
 
 
 def order_cases(seed: int) -> list[Case]:
-    """check_anchor_order and check_anchors: the anchors of a model, changed in place."""
+    """Return the cases of check_anchor_order and check_anchors, which change a model's anchors."""
     made = Cases("model anchors", seed)
     for label, reverse, equal in (("in order", False, False), ("reversed", True, False), ("no order", True, True)):
         layers = inputs.anchors(made.rng(), 9).reshape(3, 3, 2)
@@ -111,19 +111,19 @@ def order_cases(seed: int) -> list[Case]:
 
 
 def order(function: Callable[[Any], Any], layers: HostArray, target: Target) -> Answers:
-    """The anchors of a Detect module after `function`, check_anchor_order, has seen it."""
+    """Return the anchors of a Detect module after `function`, which is check_anchor_order."""
     detect = inputs.model(target, layers).model[0]
     function(detect)
     return {"anchors": target.host(detect.anchors)}
 
 
 def slow_order(layers: HostArray) -> Answers:
-    """By exact areas."""
+    """Return the expected order, from exact areas."""
     return {"anchors": oracle.check_anchor_order(layers, inputs.STRIDES)}
 
 
 def refit(images: SimpleNamespace, grid: HostArray, target: Target) -> Answers:
-    """The anchors of a model after check_anchors."""
+    """Return the anchors of a model after check_anchors."""
     given = inputs.model(target, grid)
     check_anchors(images, given, imgsz=640, raise_errors=True)
     return {"anchors": target.host(given.model[0].anchors)}

@@ -15,14 +15,14 @@ from anchorlib.verify.cases import Case, Cases
 from anchorlib.verify.targets import Target
 
 _SPECIAL = [-math.inf, -1e30, -2.5, -1.5, -0.5, 0.0, 0.5, 1.0, 1.5, 2.5, 3.75, 80.0, 1e30, math.inf, math.nan]
-_ROUNDED = 4e-6  # of the largest: exp and its relatives are the framework's own
+_ROUNDED = 4e-6  # relative to the largest entry: frameworks have their own exp, log and atan
 
-#: name -> NumPy's function; of one float, and of an integer where NumPy keeps it one
+#: name -> NumPy's function of one array
 ONE = {
     "abs": np.abs, "negative": np.negative, "square": np.square, "sign": np.sign, "floor": np.floor, "ceil": np.ceil,
     "trunc": np.trunc, "round": np.rint, "isfinite": np.isfinite, "isinf": np.isinf, "isnan": np.isnan,
 }  # fmt: skip
-#: the same, but to a tolerance
+#: the same, compared with a tolerance
 ONE_ROUNDED = {
     "exp": np.exp, "log": np.log, "log1p": np.log1p, "log2": np.log2, "sqrt": np.sqrt, "atan": np.arctan,
     "sigmoid": lambda x: np.exp(-np.logaddexp(0, -x)),
@@ -91,7 +91,7 @@ def _method(name: str, **options: Any) -> Callable[..., Any]:
 
 
 def _floats(rng: np.random.Generator, n: int, dtype: Any) -> HostArray:
-    """Numbers of many sizes, with those that go wrong first."""
+    """Return numbers of many magnitudes, and those that frameworks treat differently."""
     values = rng.integers(-(2**23), 2**23, n) * 2.0 ** rng.integers(-30, 10, n)
     return rng.permutation(np.concatenate([_SPECIAL, values])).astype(dtype)
 
@@ -101,16 +101,16 @@ def _entry_by_entry(rng: np.random.Generator) -> list[Row]:
     for dtype in (np.float32, np.float64):
         kind = np.dtype(dtype).name
         x, y = _floats(rng, 50, dtype), _floats(rng, 50, dtype)
-        y[y == 0] = 3.0  # what 0 divides has its own sign of infinity or NaN
+        y[y == 0] = 3.0  # a division by 0 has its own sign of infinity or NaN
         small = rng.uniform(0.01, 20, 64).astype(dtype)
         rows += [(f"{name} {kind}", _method(name), function, (x,), 0.0) for name, function in ONE.items()]
         for name, function in ONE_ROUNDED.items():
             numpys: Any = lambda v, f=function: f(v.astype(np.float64)).astype(v.dtype)  # noqa: E731
             rows.append((f"{name} {kind}", _method(name), numpys, (small,), _ROUNDED))
-        # Above 2^22, a float32 quotient is rounded before its floor is taken, by NumPy and OneFlow each in its own way.
+        # Above 2^22, a float32 quotient is rounded before its floor is taken, and NumPy and OneFlow round differently.
         moderate = tuple((rng.integers(1, 2**15, 60) * rng.choice([-1, 1], 60) / 8).astype(dtype) for _ in range(2))
         for name, function in TWO.items():
-            if name in _DIVIDING:  # the sign of a 0 is each framework's own here: + 0 makes it positive
+            if name in _DIVIDING:  # frameworks differ in the sign of a 0: + 0 makes it positive
                 ours: Any = lambda xp, a, b, f=name: getattr(xp, f)(a, b) + 0.0  # noqa: E731
                 numpys = lambda a, b, f=function: f(a, b) + a.dtype.type(0)  # noqa: E731
                 rows.append((f"{name} {kind}", ours, numpys, moderate, 0.0))
@@ -119,14 +119,14 @@ def _entry_by_entry(rng: np.random.Generator) -> list[Row]:
         rows.append((f"clip {kind}", _method("clip", min=-1.0, max=2.5), lambda v: np.clip(v, -1.0, 2.5), (x,), 0.0))
         rows.append((f"where {kind}", lambda xp, c, a, b: xp.where(c, a, b), np.where, (x > y, x, y), 0.0))
         rows.append((f"pow {kind}", lambda xp, a: xp.pow(a, 1.5), lambda a: a ** a.dtype.type(1.5), (small,), _ROUNDED))
-    for whole in (np.int32, np.int64):
-        a, b = rng.integers(-40, 40, 30).astype(whole), rng.choice([-7, -2, -1, 1, 3, 8], 30).astype(whole)
+    for integer in (np.int32, np.int64):
+        a, b = rng.integers(-40, 40, 30).astype(integer), rng.choice([-7, -2, -1, 1, 3, 8], 30).astype(integer)
         for name in ("add", "subtract", "multiply", "floor_divide", "remainder", "minimum", "maximum", "less", "equal"):
-            rows.append((f"{name} {np.dtype(whole).name}", _method(name), TWO[name], (a, b), 0.0))
+            rows.append((f"{name} {np.dtype(integer).name}", _method(name), TWO[name], (a, b), 0.0))
         for name in ("abs", "negative", "square", "sign"):
-            rows.append((f"{name} {np.dtype(whole).name}", _method(name), ONE[name], (a,), 0.0))
+            rows.append((f"{name} {np.dtype(integer).name}", _method(name), ONE[name], (a,), 0.0))
         for wanted in (np.float32, np.int64):
-            kinds = f"{np.dtype(whole).name} to {np.dtype(wanted).name}"
+            kinds = f"{np.dtype(integer).name} to {np.dtype(wanted).name}"
             rows.append((f"astype {kinds}", _cast(wanted), lambda v, t=wanted: v.astype(t), (a,), 0.0))
     p, q = rng.random(40) < 0.5, rng.random(40) < 0.5
     rows += [(name, _method(name), function, (p, q), 0.0) for name, function in TRUTHS.items()]
@@ -144,18 +144,18 @@ def _reductions(rng: np.random.Generator) -> list[Row]:
     rows: list[Row] = []
     x: HostArray
     table = (rng.integers(-1000, 1000, (5, 7)) / 8).astype(np.float32)  # sums of eighths are exact
-    whole, truth = rng.integers(-1000, 1000, (5, 7)), rng.random((5, 7)) < 0.7
+    integers, truth = rng.integers(-1000, 1000, (5, 7)), rng.random((5, 7)) < 0.7
     with_nan = np.where(rng.random((5, 7)) < 0.2, np.float32(np.nan), table)
     for axis in (0, 1):
         along = f"axis {axis}"
         for name, function in REDUCED.items():
-            for x in (table, whole):
+            for x in (table, integers):
                 numpys: Any = lambda v, f=function, a=axis: f(v, axis=a)  # noqa: E731
                 rows.append((f"{name} {x.dtype.name} {along}", _method(name, axis=axis), numpys, (x,), 0.0))
         for name in ("min", "max"):
             numpys = lambda v, f=REDUCED[name], a=axis: f(v, axis=a)  # noqa: E731
             rows.append((f"{name} with NaN {along}", _method(name, axis=axis), numpys, (with_nan,), 0.0))
-        for x in (table, whole, truth):
+        for x in (table, integers, truth):
             dtype = x.dtype if x.dtype.kind == "f" else np.dtype(np.int64)
             numpys = lambda v, a=axis, d=dtype: v.sum(axis=a, dtype=d)  # noqa: E731
             rows.append((f"sum {x.dtype.name} {along}", _method("sum", axis=axis), numpys, (x,), 0.0))
@@ -171,10 +171,10 @@ def _reductions(rng: np.random.Generator) -> list[Row]:
 def _order(rng: np.random.Generator) -> list[Row]:
     rows: list[Row] = []
     ties = (rng.integers(0, 6, (4, 9)) / 4).astype(np.float32)
-    whole = rng.integers(-5, 5, (4, 9))
+    integers = rng.integers(-5, 5, (4, 9))
     for name, function in ORDERED.items():
         options: dict[str, Any] = {"stable": True} if name in ("argsort", "sort") else {}
-        for x in (ties, whole):
+        for x in (ties, integers):
             rows.append((f"{name} {x.dtype.name}", _method(name, axis=-1, **options), function, (x,), 0.0))
     rows.append(("nonzero", _method("nonzero"), np.nonzero, (ties > 0.5,), 0.0))
     edges, values = np.sort(ties[0]), ties[1]

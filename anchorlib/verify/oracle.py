@@ -1,7 +1,7 @@
-"""Slow, obvious answers to hold the library to: one box, one anchor, one target at a time. Metrics, order, targets.
+"""Compute the expected answers slowly and obviously: one box, one anchor, one target at a time.
 
 Written from a description of the reference and recordings of it, without sight of the library. Only NumPy scalars and
-plain Python: no broadcasting, no fancy indexing. Where the bits must be the same everywhere, every operation is on
+plain Python: no broadcasting, no fancy indexing. Where answers must be bit-identical, every operation is on
 `np.float32` scalars or on exact fractions; losses (oracle_losses, oracle_yolov2) are in float64.
 """
 

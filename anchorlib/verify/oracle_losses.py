@@ -1,4 +1,4 @@
-"""Slow, obvious losses, in float64, with numerical gradients: see oracle."""
+"""Compute losses slowly and obviously, in float64, with numerical gradients: see oracle."""
 
 import math
 
@@ -14,7 +14,7 @@ def box_iou(box1, box2, kind="iou", form="xywh", eps=1e-7, dtype=np.float64, alp
 
     `form` is "xywh" (centre and size) or "xyxy" (corners). eps is added to the union, to the hull's area
     (GIoU), to its squared diagonal (DIoU, CIoU) and in alpha, and nowhere else: with dtype float32 this
-    order of operations meets the recordings bit for bit, and no other placement tried does. `alpha` fixes
+    order of operations is bit-identical to the recordings, and no other placement that was tried is. `alpha` fixes
     CIoU's alpha, which has no gradient.
     """
     left1, top1, right1, bottom1, w1, h1 = _corners_and_size(box1, form, dtype)
@@ -55,7 +55,7 @@ def ciou_alpha(box1, box2, form="xywh", eps=1e-7):
 
 
 def _diagonal_angle(w, h, dtype):
-    """atan(w / h), the division in `dtype`; pi / 2 where only h is 0, and 0 where both are."""
+    """atan(w / h), the division in `dtype`; pi / 2 if only h is 0, and 0 if both are."""
     return dtype(math.atan2(w, h) if h == 0 else math.atan(w / h))
 
 
@@ -98,19 +98,19 @@ def bce_term(x, y, pos_weight=1.0):
 
 
 def bce_blur_term(x, y, alpha=0.05):
-    """BCEBlur of one number."""
+    """Return the BCEBlur loss of one number."""
     return bce_term(x, y) * (1 - math.exp((sigmoid(x) - y - 1) / (alpha + 1e-4)))
 
 
 def focal_term(x, y, gamma=1.5, alpha=0.25, pos_weight=1.0):
-    """Focal loss of one number."""
+    """Return the focal loss of one number."""
     s = sigmoid(x)
     p_t = y * s + (1 - y) * (1 - s)
     return bce_term(x, y, pos_weight) * (y * alpha + (1 - y) * (1 - alpha)) * (1 - p_t) ** gamma
 
 
 def qfocal_term(x, y, gamma=1.5, alpha=0.25, pos_weight=1.0):
-    """Quality focal loss of one number."""
+    """Return the quality focal loss of one number."""
     return bce_term(x, y, pos_weight) * (y * alpha + (1 - y) * (1 - alpha)) * abs(y - sigmoid(x)) ** gamma
 
 
@@ -191,7 +191,7 @@ def objectness_target(shape, rows, ious, sort_obj_iou=False, gr=1.0):
 
 
 def default_balance(n_layers):
-    """Weights of the layers' objectness."""
+    """Return the weights of the layers' objectness."""
     return [4.0, 1.0, 0.4] if n_layers == 3 else [4.0, 1.0, 0.25, 0.06, 0.02]
 
 
@@ -232,7 +232,7 @@ def compute_loss_gradient(p, targets, anchors_grid, hyp, nc, sort_obj_iou=False,
     """Gradient of `compute_loss` by each p. None flows through the objectness target or CIoU's alpha.
 
     Numerical, one logit at a time. If `kinks` is a list, (layer, image, anchor, gj, gi) of the cells are
-    appended where a box edge lies on another and the gradient by the box logits is one-sided.
+    appended if a box edge coincides with another and the gradient by the box logits is one-sided.
     """
     balance = default_balance(len(p)) if balance is None else [float(value) for value in balance]
     batch = p[0].shape[0]
@@ -271,7 +271,7 @@ def compute_loss_gradient(p, targets, anchors_grid, hyp, nc, sort_obj_iou=False,
 
 
 def _loss_layers(p, targets, anchors_grid, hyp, nc, sort_obj_iou, gr):
-    """Per layer: the three means before gains and balance, and what they were made of."""
+    """Return for each layer the three means before gains and balance, and their parts."""
     cp, cn = smooth_bce(hyp.get("label_smoothing", 0.0))
 
     def class_term(x, y):

@@ -1,4 +1,4 @@
-"""Slow, obvious targets and losses of YOLOv2, in float64: see oracle."""
+"""Compute targets and losses of YOLOv2 slowly and obviously, in float64: see oracle."""
 
 import math
 
@@ -65,7 +65,7 @@ def yolov2_targets(
 
 
 def smooth_l1(difference):
-    """SmoothL1 with beta 1 of one difference."""
+    """Return the smooth L1 loss, beta 1, of one difference."""
     return 0.5 * difference * difference if abs(difference) < 1 else abs(difference) - 0.5
 
 

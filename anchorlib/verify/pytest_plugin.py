@@ -1,6 +1,6 @@
-"""The cases as tests: pytest -p anchorlib.verify --backends oneflow,torch --devices cpu,cuda.
+"""Run the cases as tests: pytest -p anchorlib.verify --backends oneflow,torch --devices cpu,cuda.
 
-They are added to what pytest finds by itself, which may be nothing; `-m parity` runs them alone.
+They are added to the tests that pytest finds; `-m parity` runs only the cases.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ from anchorlib.verify.targets import Target, find_targets
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """The options of `anchorlib verify`."""
+    """Add the options of `anchorlib verify`."""
     add = parser.getgroup("anchorlib", "the parity suite of anchorlib").addoption
     add("--backends", help="comma list of name or name:device: oneflow,torch:cuda (what is installed)")
     add("--devices", default="cpu", help="comma list of cpu and cuda, for backends without a device (cpu)")
-    add("--parity-seed", type=int, default=0, help="other inputs (0)")
+    add("--parity-seed", type=int, default=0, help="seed for the generated inputs (default: 0)")
     add("--candidate", action="append", default=[], help="a fork's own, e.g. utils.loss:ComputeLoss; repeatable")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """The marker."""
+    """Register the marker `parity` of the cases."""
     config.addinivalue_line("markers", "parity: a case of anchorlib.verify on one backend and device")
 
 
-@pytest.hookimpl(tryfirst=True)  # so that -k and -m choose among these, too
+@pytest.hookimpl(tryfirst=True)  # so that -k and -m also select from these
 def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config, items: list[pytest.Item]) -> None:
     """Add one item for each case and target."""
     items += list(_items(session, config))
@@ -60,21 +60,21 @@ class ParityItem(pytest.Item):
         self.add_marker("parity")
 
     def runtest(self) -> None:
-        """Fails with a line for each difference."""
+        """Fail with a line for each difference."""
         differences = self.case.check(self.target)
         if differences:
             raise ParityError(differences)
 
     def repr_failure(self, excinfo: Any, style: Any = None) -> Any:
-        """The differences; a traceback would end in this file."""
+        """Return the differences, because a traceback would end in this file."""
         if isinstance(excinfo.value, ParityError):
             return "\n".join(excinfo.value.args[0])
         return super().repr_failure(excinfo, style)
 
     def reportinfo(self) -> tuple[Any, None, str]:
-        """What stands above a failure."""
+        """Return the headline of a failure."""
         return self.path, None, self.nodeid
 
 
 class ParityError(Exception):
-    """A case that differs."""
+    """A case whose answers differ from the expected ones."""

@@ -1,4 +1,4 @@
-"""Cases of what training needs: targets, IoU, losses and their gradients."""
+"""Cases of training: targets, IoU, losses and their gradients."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from anchorlib.verify.cases import Case, Cases
 from anchorlib.verify.compare import ROW, Answers, differences, row_differences
 from anchorlib.verify.targets import Target
 
-#: Of the largest entry. Losses and gradients are sums of float32 values, against loops in float64.
+#: Relative to the largest entry. Losses and gradients are sums of float32 values; the reference is float64.
 LOSS_RTOL = 1e-5
 
 _KINDS = ("iou", "giou", "diou", "ciou")
 
 
 def target_cases(seed: int) -> list[Case]:
-    """build_targets at every edge, row by row."""
+    """Return the cases of build_targets, with targets at every edge of a cell and grid."""
     made = Cases("build_targets", seed)
     rng = made.rng()
     for given in (*inputs.assignments(rng), *inputs.edge_assignments(rng)):
@@ -44,7 +44,7 @@ def _targets(given: inputs.Assignment, target: Target) -> Answers:
 
 
 def rows_of(layers: Sequence[Any], given: inputs.Assignment, target: Target) -> Answers:
-    """The answers of build_targets as `row_differences` takes them."""
+    """Return the answers of build_targets in the form that `row_differences` takes."""
     answers = {}
     for i, (layer, shape) in enumerate(zip(layers, given.shapes)):
         answers.update({f"{i}.{name}": target.host(getattr(layer, name)) for name in ROW})
@@ -53,7 +53,7 @@ def rows_of(layers: Sequence[Any], given: inputs.Assignment, target: Target) -> 
 
 
 def slow_targets(given: inputs.Assignment) -> Answers:
-    """What build_targets must give: a loop over targets, anchors and neighbours."""
+    """Return the expected answers of build_targets, from a loop over targets, anchors and neighbours."""
     answers = {}
     for i, layer in enumerate(oracle.build_targets(given.targets, given.anchors, given.shapes, given.thr)):
         columns = {**layer, "cls": layer["tcls"], "box": layer["tbox"]}
@@ -63,7 +63,7 @@ def slow_targets(given: inputs.Assignment) -> Answers:
 
 
 def iou_cases(seed: int) -> list[Case]:
-    """IoU, GIoU, DIoU and CIoU of boxes that lie apart, touch, hold one another and are equal; and their gradient."""
+    """Return the cases of IoU, GIoU, DIoU and CIoU: boxes that are apart, touch, contain one another or are equal."""
     made = Cases("box IoU", seed)
     for kind in _KINDS:
         for form in ("cxcywh", "xyxy"):
@@ -78,7 +78,7 @@ def iou_cases(seed: int) -> list[Case]:
 
 
 def box_pairs(rng: np.random.Generator, form: str = "cxcywh") -> tuple[HostArray, HostArray]:
-    """Two (24, 4) float32."""
+    """Return two arrays of boxes, (24, 4) float32."""
     one, two = ((rng.integers(8, 64, (24, 4)) / 8).astype(np.float32) for _ in range(2))
     two[:6] = one[:6]  # equal
     two[6:12, :2] = one[6:12, :2] + np.float32(30)  # apart
@@ -94,13 +94,13 @@ def _iou(one: HostArray, two: HostArray, kind: str, form: str, target: Target) -
 
 
 def slow_iou(one: HostArray, two: HostArray, kind: str, form: str = "cxcywh") -> Answers:
-    """Pair by pair, in float64."""
+    """Compute the IoU of each pair in float64."""
     forms = {"cxcywh": "xywh", "xyxy": "xyxy"}
     return {kind: np.asarray([oracle_losses.box_iou(a, b, kind, forms[form]) for a, b in zip(one, two)])}
 
 
 def loss_cases(seed: int) -> list[Case]:
-    """Cross-entropy and its relatives, values and gradients."""
+    """Return the cases of the cross-entropy losses: values and gradients."""
     made = Cases("losses", seed)
     terms: dict[str, tuple[Callable[[], Any], Callable[..., float]]] = {
         "bce": (BCEWithLogitsLoss, oracle_losses.bce_term),
@@ -150,7 +150,7 @@ def _slow_loss_gradient(term: Callable[..., float], logits: HostArray, wanted: H
 
 
 def compute_loss_cases(seed: int) -> list[Case]:
-    """ComputeLoss: value, items and the gradient by every prediction."""
+    """Return the cases of ComputeLoss: value, items, and the gradient by every prediction."""
     made = Cases("ComputeLoss", seed)
     ways: list[tuple[str, dict[str, float], dict[str, Any]]] = [
         ("focal", {"fl_gamma": 1.5}, {}),
@@ -197,7 +197,7 @@ def _add_loss(
 def loss_of(
     make: Callable[[Any], Any], given: inputs.Assignment, p: list[HostArray], hyp: dict[str, float], target: Target
 ) -> Answers:
-    """Loss and items of `make(model)`, a ComputeLoss, for predictions `p`."""
+    """Return loss and items of `make(model)`, a ComputeLoss, for predictions `p`."""
     compute_loss = make(inputs.model(target, given.anchors, **hyp))
     loss, items = compute_loss([target.array(layer) for layer in p], target.array(given.targets))
     return {"loss": target.host(loss).reshape(-1), "items": target.host(items)[:3]}
@@ -206,7 +206,7 @@ def loss_of(
 def gradient_of(
     make: Callable[[Any], Any], given: inputs.Assignment, p: list[HostArray], hyp: dict[str, float], target: Target
 ) -> Answers:
-    """The gradient of that loss by each layer of `p`."""
+    """Return the gradient of that loss by each layer of `p`."""
     compute_loss = make(inputs.model(target, given.anchors, **hyp))
     layers = [target.differentiable(layer) for layer in p]
     loss, _ = compute_loss(layers, target.array(given.targets))
@@ -214,14 +214,14 @@ def gradient_of(
 
 
 def slow_loss(given: inputs.Assignment, p: list[HostArray], hyp: dict[str, float], **options: Any) -> Answers:
-    """Cell by cell, in float64."""
+    """Compute the expected loss cell by cell, in float64."""
     hyp = {**inputs.HYP, **hyp}
     loss, items, _ = oracle_losses.compute_loss(p, given.targets, given.anchors, hyp, inputs.N_CLASSES, **options)
     return {"loss": np.asarray([loss]), "items": np.asarray(items)}
 
 
 def slow_gradient(given: inputs.Assignment, p: list[HostArray], hyp: dict[str, float], **options: Any) -> Answers:
-    """By differences, one logit at a time; NaN where it is one-sided: see compare_gradients."""
+    """Compute the gradient by finite differences; it is NaN where it is one-sided: see compare_gradients."""
     hyp, kinks = {**inputs.HYP, **hyp}, []  # type: ignore[var-annotated]
     gradients = oracle_losses.compute_loss_gradient(
         p, given.targets, given.anchors, hyp, inputs.N_CLASSES, kinks=kinks, **options
@@ -232,7 +232,7 @@ def slow_gradient(given: inputs.Assignment, p: list[HostArray], hyp: dict[str, f
 
 
 def compare_gradients(found: Answers, expected: Answers) -> list[str]:
-    """Differences, but where the reference is NaN: the gradient is one-sided there, and rounding decides the side."""
+    """Return the differences, except where the reference is NaN: rounding decides the side of the gradient there."""
     decided = {
         name: np.where(np.isnan(expected[name]), expected[name], values) if name in expected else values
         for name, values in found.items()

@@ -1,4 +1,4 @@
-"""Cases of YOLOv2: its targets, its loss and the gradient of that."""
+"""Cases of YOLOv2: its targets, its loss, and the gradient of the loss."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from anchorlib.yolov2 import build_targets, loss
 
 
 def yolov2_cases(seed: int) -> list[Case]:
-    """YOLOv2: targets of several images, square and not, the loss, and its gradient for a small input."""
+    """Return the cases: targets of square and other images, the loss, and its gradient for a small input."""
     made = Cases("YOLOv2", seed)
     for label, size in (("square", 256), ("not square", (320, 192))):
         rng = made.rng()
@@ -78,7 +78,7 @@ def _yolov2_gradient(logits: list[HostArray], values: HostArray, target: Target)
 
 
 def _slow_yolov2_gradient(logits: list[HostArray], values: HostArray) -> Answers:
-    """By differences, one logit at a time."""
+    """Compute the gradient by finite differences, one logit at a time."""
     exact = [x.astype(np.float64) for x in logits]
     gradients = [np.zeros(x.shape) for x in exact]
     for x, gradient in zip(exact, gradients):

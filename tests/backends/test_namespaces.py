@@ -1,4 +1,4 @@
-"""Every name of the spec on every backend: hand values and NumPy's answers; dtype and shape before values."""
+"""Call every name of the spec on every backend: values worked out by hand, and NumPy's answers."""
 
 from __future__ import annotations
 
@@ -148,7 +148,7 @@ def test_a_function_of_two_integers_is_exact(backend, name, dtype):
         (name, [arr([NAN], F32), 0.0], {}, arr([0], bool))  # one entry: OneFlow has a loop of its own for it
         for name in ("less", "less_equal", "greater", "greater_equal", "equal")
     ],
-    # NaN wins wherever it stands, next to a 0-d array too
+    # NaN wins in either position, also next to a 0-d array
     ("minimum", [arr([NAN, 1.0]), arr(0.0)], {}, arr([NAN, 0.0])),
     ("minimum", [arr(0.0), arr([NAN, 1.0])], {}, arr([NAN, 0.0])),
     ("maximum", [arr([[NAN], [1.0]], F32), arr([2.0, NAN], F32)], {}, arr([[NAN, NAN], [2.0, NAN]], F32)),

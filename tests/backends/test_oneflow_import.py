@@ -190,8 +190,8 @@ def test_libraries_in_another_folder_of_sys_path_are_preloaded(tmp_path):
         (copy / entry.name).symlink_to(entry)
     for entry in package.parent.glob("oneflow.libs"):
         (tmp_path / entry.name).symlink_to(entry)
-    alone = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import oneflow"
-    status, _, err = run(alone)
+    only_oneflow = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import oneflow"
+    status, _, err = run(only_oneflow)
     assert status != 0, "the plain import works from here too, so this test shows nothing"
     assert "libcu" in err
     status, out, err = run(

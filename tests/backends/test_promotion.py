@@ -1,6 +1,6 @@
-"""Two dtypes of one kind meet in the wider, whatever the shapes: a 0-d array counts by its dtype as any other does.
+"""Two dtypes of one kind promote to the wider one for any shapes: a 0-d array counts by its dtype.
 
-The official suite found this: NumPy 1 goes by the value of a 0-d array, and gives float32 for float64 beside float32.
+The official suite found this: NumPy 1 goes by the value of a 0-d array, and gives float32 for float64 and float32.
 """
 
 import numpy as np

@@ -1,3 +1,3 @@
-"""The fork has tests of its own, which run where it stands alone."""
+"""Ignore the fork's own tests: they run in its own folder."""
 
 collect_ignore = ["fork"]

@@ -69,7 +69,7 @@ def test_a_loss_on_cells_that_are_not_there_is_not_computed(grad_backend, verify
 
 
 @pytest.mark.parametrize(
-    ("name", "told"),
+    ("name", "message"),
     [
         ("ComputeLoss", "raised ValueError: a fork's own trouble"),
         ("check_anchors", "more than 0.01 lower"),
@@ -78,8 +78,8 @@ def test_a_loss_on_cells_that_are_not_there_is_not_computed(grad_backend, verify
         ("bbox_iou", "giou[6]: got -0."),
     ],
 )
-def test_a_mistake_is_told(grad_backend, verify, name, told):
+def test_a_mistake_is_reported(grad_backend, verify, name, message):
     code, out = verify(grad_backend, f"utils.mistakes:{name}")
     assert code == 1
-    assert told in out
+    assert message in out
     assert "a fork may print" not in out

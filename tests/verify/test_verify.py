@@ -71,15 +71,15 @@ def test_a_difference_of_one_ulp_in_minimum_is_found_and_named(grad_backend, mon
     monkeypatch.setattr(xp, "minimum", wrong)
     code, out, _ = run(*here(backend), "--subject", "functions", capsys=capsys)
     assert code == 1
-    told = [line for line in out.splitlines() if line.startswith("DIFFERENT")]
-    assert told
-    assert all("(minimum)" in line for line in told)
+    message = [line for line in out.splitlines() if line.startswith("DIFFERENT")]
+    assert message
+    assert all("(minimum)" in line for line in message)
     assert "minimum float32[64]: got " in out
     case = next(case for case in select(0, subject="functions") if case.label == "minimum")
     assert f"--subject 'functions' --case {case.number} --seed 0" in out
     code, again, _ = run(*here(backend), "--subject", "functions", "--case", str(case.number), capsys=capsys)
     assert code == 1
-    assert told[0] in again
+    assert message[0] in again
 
 
 def test_an_off_by_one_in_build_targets_is_found_and_named(backend, monkeypatch, capsys):
@@ -121,7 +121,7 @@ def test_json_has_every_case_and_its_differences(grad_backend, monkeypatch, caps
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "message"),
     [
         (["--backends", "jax"], "no backend is called 'jax'"),
         (["--backends", "numpy:cuda"], "numpy:cuda was requested, but numpy can use only the devices cpu"),
@@ -135,10 +135,10 @@ def test_json_has_every_case_and_its_differences(grad_backend, monkeypatch, caps
         (["--backends", "numpy", "--candidate", "os:ComputeLoss"], "did not import: AttributeError"),
     ],
 )
-def test_what_cannot_be_done_ends_with_2(options, told, capsys):
+def test_what_cannot_be_done_ends_with_2(options, message, capsys):
     code, out, err = run(*options, capsys=capsys)
     assert (code, out) == (2, "")
-    assert told in err
+    assert message in err
 
 
 @pytest.mark.parametrize("name", ["torch", "oneflow"])
@@ -180,7 +180,7 @@ ONE = np.asarray([1.0, 0.0, np.nan, np.inf], np.float32)
         (ONE.astype(np.float64), 0.0, 1),  # another dtype
         (ONE[:3], 0.0, 1),  # another shape
         (np.nextafter(ONE, np.float32(0)), 0.0, 2),  # the infinity and the one
-        (ONE * np.float32(-1), 0.0, 3),  # the zero, too
+        (ONE * np.float32(-1), 0.0, 3),  # also the zero
         (ONE + np.asarray([1e-6, 0, 0, 0], np.float32), 0.0, 1),
         (ONE + np.asarray([1e-6, 0, 0, 0], np.float32), 1e-5, 0),
         (ONE + np.asarray([1e-4, 0, 0, 0], np.float32), 1e-5, 1),
