@@ -1,4 +1,4 @@
-"""Sort anchors by area."""
+"""Sort anchors by area, the order in which they are returned and written."""
 
 from __future__ import annotations
 
