@@ -131,6 +131,21 @@ def test_overwrite_writes_to_a_leaf_that_asks_for_a_gradient(grad_backend):
     assert leaf.requires_grad
 
 
+def test_a_join_of_nothing_has_a_gradient(grad_backend):
+    """The gradient of OneFlow's cat ends the process."""
+    for axis, shape in ((0, (0, 3)), (1, (0, 6))):
+        found = []
+        value, (dx, _) = gradients(
+            grad_backend.xp,
+            lambda xp, x, y, axis=axis, found=found: found.append(xp.concat([x * 2, x * 1], axis=axis)) or found[0],
+            np.zeros((0, 3)),
+            np.zeros((0, 3)),
+            grad_backend.device,
+        )
+        assert tuple(found[0].shape) == shape
+        assert (value, dx.shape) == (0.0, (0, 3))
+
+
 def test_nothing_has_a_gradient_of_nothing(grad_backend):
     nothing = np.zeros((0, 3))
 
