@@ -1,10 +1,12 @@
 """Every example in a docstring runs, and every public function has one."""
 
+import ast
 import doctest
 import importlib
 import inspect
 import os
 import pkgutil
+import re
 from pathlib import Path
 
 import numpy as np
@@ -57,6 +59,31 @@ def test_a_name_of_a_public_module_says_what_it_is_and_a_function_shows_it(modul
     else:
         needs_a_model = (module, name) == (yolov5, "build_targets")  # which an example would have to make first
         assert (" : " if needs_a_model else ">>> ") in text
+
+
+def short_docstrings(source):
+    """Return the line and name of each public class and function whose docstring has fewer than five words."""
+    found, todo = [], [ast.parse(source)]
+    while todo:
+        for node in ast.iter_child_nodes(todo.pop()):
+            if isinstance(node, (ast.ClassDef, ast.FunctionDef)) and not re.match("_[^_]", node.name):
+                text = ast.get_docstring(node)
+                found += [f"{node.lineno}: {node.name}"] if text is not None and len(text.split()) < 5 else []
+                todo.append(node)
+    return found
+
+
+@pytest.mark.parametrize("folder", ["anchorlib", "backends"])
+def test_a_public_docstring_is_a_sentence(folder):
+    files = [path for path in (ROOT / folder).rglob("*.py") if "anchorlib/backends" not in path.as_posix()]
+    assert files
+    short = {path.relative_to(ROOT).as_posix(): short_docstrings(path.read_text(encoding="utf-8")) for path in files}
+    assert not {name: lines for name, lines in short.items() if lines}
+
+
+def test_a_short_docstring_is_found_and_a_private_one_is_not():
+    source = 'class A:\n  """Its options."""\n  def _b(self):\n    """Yes."""\n  def c(self):\n    \'No.\''
+    assert short_docstrings(source) == ["1: A", "5: c"]
 
 
 def test_the_examples_of_the_backends_print_what_they_say():

@@ -67,7 +67,7 @@ def check_sizes(sizes: BoxSizes) -> list[str]:
 
 @contextlib.contextmanager
 def inside(folder: Path) -> Iterator[None]:
-    """Change to a folder, so that a cache with relative paths is identical wherever its data set is."""
+    """Change to a folder, so that a cache with relative paths is identical in every folder."""
     before = Path.cwd()
     os.chdir(folder)
     try:

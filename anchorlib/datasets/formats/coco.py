@@ -22,7 +22,7 @@ LISTS = ("images", "annotations")
 
 
 def find_coco(path: str) -> Optional[str]:
-    """Return a .json file."""
+    """Return the path if it ends in .json."""
     return path if path.lower().endswith(".json") and not os.path.isdir(path) else None
 
 
