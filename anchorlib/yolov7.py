@@ -90,6 +90,7 @@ class ComputeLossOTA(ComputeLoss):
     def _assign(self, p: Sequence[Array], targets: Array, imgs: Array) -> list[list[LayerTargets]]:
         """Return the matches of each head by layer; all look at the predictions of the first head."""
         self._check_predictions(p, len(self._heads))
+        namespace_of(imgs=imgs)
         check_shape((int(p[0].shape[0]), "3", "H", "W"), hint="There must be one image for each of p.", imgs=imgs)
         if self.validate:
             self._check_rows(p, targets, used=True)

@@ -88,7 +88,6 @@ class ComputeLoss:
         self.anchors = detect.anchors
         self.na, self.nc, self.nl = int(detect.na), int(detect.nc), int(detect.nl)
         self._n_columns = 5 + self.nc
-        self.device = getattr(self.anchors, "device", "cpu")
         self.cp, self.cn = smooth_bce(self.hyp.get("label_smoothing", 0.0))
         self.BCEcls: Any = BCEWithLogitsLoss(float(self.hyp["cls_pw"]))
         self.BCEobj: Any = BCEWithLogitsLoss(float(self.hyp["obj_pw"]))
@@ -107,6 +106,11 @@ class ComputeLoss:
         self.validate = validate
         self.four_items = four_items
         self._memory: list[Optional[dict[str, Any]]] = [{} if reuse_grad_buffer else None for _ in range(self.nl)]
+
+    @property
+    def device(self) -> Any:
+        """Return the device of the anchors. It is not stored: a device of OneFlow can be neither copied nor pickled."""
+        return getattr(self.anchors, "device", "cpu")
 
     def __call__(self, p: Sequence[Array], targets: Array) -> tuple[Array, Array]:
         """Compute the loss of a batch of predictions.

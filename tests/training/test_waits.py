@@ -13,6 +13,7 @@ import pytest
 from helpers.loss_cases import logits_of, model_of, small_case
 
 from anchorlib.training import ComputeLoss, build_targets
+from anchorlib.yolov7 import ComputeLossAuxOTA, ComputeLossOTA
 
 #: Operations that copy a size or a value to the host on CUDA.
 WAITING = {
@@ -21,6 +22,8 @@ WAITING = {
 }  # fmt: skip
 OF_MASKS = {"aten::index", "aten::index_put_", "aten::index_put", "aten::_index_put_impl_"}  # with a mask, as nonzero
 N_ALLOWED = 2  # the number of rows, and where the rows of each layer begin
+
+N_OTA_COPIES = 5  # to the host: targets with anchors, logits; from it: cells, integers and floats of the matches
 
 
 def waits(backend, monkeypatch, function):
@@ -89,6 +92,25 @@ def test_the_loss_and_its_gradient_wait_for_the_targets_alone(on_torch, monkeypa
         compute_loss(p, rows)[0].sum().backward()
 
     assert len(waits(on_torch, monkeypatch, step)) <= N_ALLOWED
+
+
+@pytest.mark.parametrize("loss_class", [ComputeLossOTA, ComputeLossAuxOTA])
+@pytest.mark.parametrize("n_targets", [0, 12, 300])
+def test_the_ota_losses_copy_to_the_host_twice(on_torch, monkeypatch, n_targets, loss_class):
+    """Targets with anchors, then the candidates' logits; back come the cells, and the matches in two arrays."""
+    anchors, strides, p, rows = small_case(n_targets, dtype=np.float32)
+    compute_loss = loss_class(model_of(on_torch, anchors, strides, 3))
+    p = logits_of(on_torch, p * (2 if loss_class is ComputeLossAuxOTA else 1))
+    rows, images = on_torch.array(rows), on_torch.array(np.zeros((2, 3, 64, 64), np.float32))
+
+    def step():
+        compute_loss(p, rows, images)[0].sum().backward()
+
+    seen = waits(on_torch, monkeypatch, step)
+    assert len(seen) <= N_OTA_COPIES
+    if on_torch.device == "cpu":
+        assert seen.count("to_numpy") <= 2
+        assert set(seen) <= {"to_numpy", "from_numpy"}
 
 
 def test_a_wait_is_seen(on_torch, monkeypatch):
