@@ -1,5 +1,7 @@
 """Every error that this library raises on purpose.
 
+The classes, with the built-in class that each one also has::
+
     AnchorlibError
     ├── ShapeError              (a ValueError)   an array has the wrong shape or dtype
     ├── BadValueError           (a ValueError)   a value cannot be used: NaN, a side <= 0, n too large
