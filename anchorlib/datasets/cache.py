@@ -16,7 +16,7 @@ from anchorlib.datasets.box_sizes import Problem
 from anchorlib.datasets.io.file_log import ABSENT, FILE, FOLDER, Seen, digest, look, noting
 from anchorlib.datasets.io.files import in_order, walk
 from anchorlib.datasets.io.npz import read_npz, write_npz
-from anchorlib.datasets.validation import Fault, Labels
+from anchorlib.datasets.validation import BOX_UNITS, Fault, Labels
 from anchorlib.errors import BadValueError, DatasetError
 from anchorlib.files import open_regular
 
@@ -95,6 +95,7 @@ def _save(path: str, asked: dict[str, str], labels: Labels, seen: Seen) -> None:
         "n_classes": labels.n_classes,
         "problems": [_values(problem) for problem in labels.problems],
         "lost_rows": labels.lost_rows,
+        "box_units": labels.box_units,
     }
     arrays = {name: getattr(labels, name) for name in _FORMS if name != "states"}
     arrays["states"] = np.asarray(list(seen.states.values()), np.int64).reshape(-1, 2)
@@ -146,6 +147,7 @@ def _labels(meta: dict[str, Any], arrays: dict[str, Any]) -> Labels:
         n_classes=meta["n_classes"],
         problems=[_problem(*values) for values in meta["problems"]],
         lost_rows=meta["lost_rows"],
+        box_units=str(meta["box_units"]),
         **arrays,
     )
     n_images, n_rows = len(labels.image_wh), len(labels.classes)
@@ -158,6 +160,7 @@ def _labels(meta: dict[str, Any], arrays: dict[str, Any]) -> Labels:
         and all(type(row) is int and 0 <= row < n_rows for row in labels.faults)
         and type(labels.lost_rows) is int
         and labels.lost_rows >= 0
+        and labels.box_units in BOX_UNITS
         and (labels.n_classes is None or type(labels.n_classes) is int)
     )
     if not fits:

@@ -69,9 +69,10 @@ def read_boxes(
 
     Notes
     -----
-    Kept and reported: boxes that reach beyond the image, boxes without area, classes out of range.
-    Rejected: rows that are not a box of finite numbers, boxes whose centre or size is outside the image, negative
-    sizes, and repeated rows. A polygon counts as its bounding box. Labels without an image are lost.
+    Kept and reported: boxes that reach beyond the image (they are not clipped), boxes without area, classes out of
+    range. Rejected: rows that are not a box of finite numbers, negative sizes, repeated rows, and boxes whose centre is
+    outside the image or whose side is longer than the image's, by more than one pixel and more than 1 % of the side.
+    A polygon counts as its bounding box. Labels without an image are lost.
 
     Examples
     --------

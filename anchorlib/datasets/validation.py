@@ -13,6 +13,11 @@ from anchorlib.datasets.resize import ImageSize, check_imgsz, scale_sizes
 
 # Share of the image's side. Coordinates written with four decimals may be off by 0.75e-4.
 EDGE_TOLERANCE = 1e-4
+# A centre may be outside the image, and a side longer than the image's, by one pixel or by this share of the side,
+# whichever is more. Labelling tools write such boxes (1.0004, or an xmax of 641 in 640 pixels).
+OVERSHOOT_PIXELS, OVERSHOOT_SHARE = 1.0, 0.01
+#: How a file writes a box: cx, cy, w, h as fractions of the image, or in pixels; left, top, w, h; two corners.
+BOX_UNITS = ("shares", "centre", "corner", "corners")
 MAX_CLASS = 2**31
 MAX_SIDE = 2**31  # pixels of an image, if a text file gives its size
 
@@ -44,6 +49,7 @@ class Labels:
     n_classes: Optional[int] = None  # None: not known, so any class is accepted
     problems: list[Problem] = field(default_factory=list)  # of images and of the data set
     lost_rows: int = 0  # rows of images whose size is not known
+    box_units: str = "shares"  # how the file writes a box, for messages: one of BOX_UNITS
 
 
 def is_image_size(width: float, height: float) -> bool:
@@ -59,19 +65,21 @@ def screen(labels: Labels, imgsz: ImageSize, resize: str) -> BoxSizes:
     """Return the accepted boxes, scaled, and the problems of all rows."""
     image_wh = labels.image_wh[labels.image_index]  # (R, 2)
     centres, sizes, classes = labels.boxes[:, :2], labels.boxes[:, 2:], labels.classes
+    overshoot = np.maximum(OVERSHOOT_PIXELS, image_wh * OVERSHOOT_SHARE)
     with np.errstate(invalid="ignore", over="ignore"):
         # In order: the first check that a row fails gives its kind. Comparisons with NaN are False.
         refusals = {
             "not a number": ~(np.isfinite(labels.boxes).all(axis=1) & np.isfinite(classes)),
             "not a class": (classes != np.floor(classes)) | (abs(classes) >= MAX_CLASS),
             "negative size": (sizes < 0).any(axis=1),
-            "out of [0, 1]": ((centres < 0) | (centres > image_wh) | (sizes > image_wh)).any(axis=1),
+            "out of [0, 1]": _is_outside(centres, sizes, image_wh, overshoot).any(axis=1),
         }
         good = ~np.logical_or.reduce(list(refusals.values()))
         refusals["duplicate row"] = _duplicates(labels, good)
         good &= ~refusals["duplicate row"]
         edge = image_wh * EDGE_TOLERANCE
         beyond = (centres - sizes / 2 < -edge) | (centres + sizes / 2 > image_wh + edge)
+        beyond |= _is_outside(centres, sizes, image_wh, 0.0)  # YOLOv5 skips the image, however small the difference is
         n_classes = MAX_CLASS if labels.n_classes is None else min(labels.n_classes, MAX_CLASS)
         remarks = {
             "out of bounds": good & beyond.any(axis=1),
@@ -88,7 +96,9 @@ def screen(labels: Labels, imgsz: ImageSize, resize: str) -> BoxSizes:
             problems.append(_problem(labels, row, Fault(kind, _MESSAGES[kind])))
         else:
             kinds = [kind for kind, rows in remarks.items() if rows[row]]
-            problems += [_problem(labels, row, Fault(kind, _message(labels, kind), action="kept")) for kind in kinds]
+            problems += [
+                _problem(labels, row, Fault(kind, _message(labels, row, kind), action="kept")) for kind in kinds
+            ]
     return BoxSizes(
         wh=scale_sizes(sizes[good], image_wh[good], imgsz, resize),
         image_wh=labels.image_wh.astype(np.float32),
@@ -104,30 +114,50 @@ def screen(labels: Labels, imgsz: ImageSize, resize: str) -> BoxSizes:
     )
 
 
+def _is_outside(centres: HostArray, sizes: HostArray, image_wh: HostArray, tolerance: HostArray | float) -> HostArray:
+    """Return (R, 2) bool: the centre is outside the image, or the side is longer than the image's."""
+    return (centres < -tolerance) | (centres > image_wh + tolerance) | (sizes > image_wh + tolerance)
+
+
 _MESSAGES = {
     "not a number": "expected finite numbers",
     "not a class": "the class must be an integer",
     "negative size": "width and height must be >= 0",
     "out of [0, 1]": "centre and size must be inside the image",
     "duplicate row": "this row repeats an earlier row of the image",
-    "out of bounds": "the box reaches beyond the image",
     "zero area": "width and height must be > 0",
 }
 
 
-def _message(labels: Labels, kind: str) -> str:
+def _message(labels: Labels, row: int, kind: str) -> str:
+    if kind == "out of bounds":
+        image_wh, (centre, size) = labels.image_wh[labels.image_index[row]], labels.boxes[row].reshape(2, 2)
+        most = max((size / 2 - centre).max(), (centre + size / 2 - image_wh).max())
+        return f"the box reaches {most:.3g} px beyond the image"
     if kind == "class out of range":
         return f"the class must be 0 to {labels.n_classes - 1}" if labels.n_classes else "the class must be >= 0"
     return _MESSAGES[kind]
+
+
+_DIGITS = 15  # all that a float64 keeps of a decimal number: 1.0000001 must not be shown as 1
+
+
+def _as_written(box_units: str, box: HostArray, image_wh: HostArray) -> HostArray:
+    """Return (cx, cy, w, h) in pixels as a file with these units writes the box."""
+    centre, size = box[:2], box[2:]
+    if box_units == "shares":
+        return box / np.tile(image_wh, 2)
+    if box_units == "corner":
+        return np.concatenate([centre - size / 2, size])
+    return np.concatenate([centre - size / 2, centre + size / 2]) if box_units == "corners" else box
 
 
 def _problem(labels: Labels, row: int, fault: Fault) -> Problem:
     image, number = int(labels.image_index[row]), int(labels.row_numbers[row])
     value = fault.value
     if not value:
-        # In the units of the file: YOLO rows are shares of the image.
-        unit = np.tile(labels.image_wh[image], 2) if labels.row_word == "line" else 1.0
-        value = " ".join(f"{number:.6g}" for number in (labels.classes[row], *(labels.boxes[row] / unit)))
+        written = _as_written(labels.box_units, labels.boxes[row], labels.image_wh[image])
+        value = " ".join(f"{number:.{_DIGITS}g}" for number in (labels.classes[row], *written))
     if labels.row_word == "line":
         return Problem(fault.kind, labels.files[image], number, value, fault.action, fault.message)
     message = f"{labels.row_word} {number}: {fault.message}"

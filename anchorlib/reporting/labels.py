@@ -15,7 +15,7 @@ ADVICE = {
     "not a number": "Correct or delete these rows.",
     "not a class": "Write the class as an integer.",
     "negative size": "Swap the corners, or delete these rows.",
-    "out of [0, 1]": "YOLO rows are fractions of the image: divide pixels by width and height, or delete these rows.",
+    "out of [0, 1]": "Correct or delete these rows. YOLO rows are fractions of the image: divide pixels by its size.",
     "duplicate row": "Delete the duplicates: they would count twice in training.",
     "crowd": "Do nothing: crowds are left out on purpose.",
     "ignored": "Do nothing: ignored annotations are left out on purpose.",

@@ -151,7 +151,7 @@ data.yaml, split all
 
 1 x out of [0, 1]: row refused
     labels/train/a.txt:3: centre and size must be inside the image: '1 2 2 1 1' (row refused)
-  YOLO rows are fractions of the image: divide pixels by width and height, or delete these rows.
+  Correct or delete these rows. YOLO rows are fractions of the image: divide pixels by its size.
 
 1 x zero area: kept
     labels/train/c.txt:1: width and height must be > 0: '0 0.5 0.5 0 0.2' (kept)

@@ -33,9 +33,10 @@ def unpack(name, folder):
     return folder
 
 
-def judge(kinds, image_rows, width, height, n_classes):
+def judge(kinds, image_rows, width, height, n_classes, pixel=(1, 1)):
     """How many of an image's rows [class, cx, cy, w, h] count; what is wrong with the others, and these, to `kinds`."""
     before = []
+    more_x, more_y = max(pixel[0], width / 100), max(pixel[1], height / 100)
     for row in image_rows:
         label, cx, cy, w, h = row
         if not all(math.isfinite(number) for number in row):
@@ -44,7 +45,7 @@ def judge(kinds, image_rows, width, height, n_classes):
             kinds["not a class"] += 1
         elif w < 0 or h < 0:
             kinds["negative size"] += 1
-        elif cx < 0 or cy < 0 or cx > width or cy > height or w > width or h > height:
+        elif min(cx + more_x, cy + more_y) < 0 or max(cx, w) > width + more_x or max(cy, h) > height + more_y:
             kinds["out of [0, 1]"] += 1
         elif row in before:
             kinds["duplicate row"] += 1
@@ -53,7 +54,8 @@ def judge(kinds, image_rows, width, height, n_classes):
             kinds["zero area"] += w == 0 or h == 0
             kinds["class out of range"] += not 0 <= label < n_classes
             edges = (cx - w / 2) / width, (cy - h / 2) / height, 1 - (cx + w / 2) / width, 1 - (cy + h / 2) / height
-            kinds["out of bounds"] += min(edges) < -1e-4
+            inside = 0 <= cx <= width and 0 <= cy <= height and w <= width and h <= height
+            kinds["out of bounds"] += min(edges) < -1e-4 or not inside
     return len(before)
 
 
@@ -83,8 +85,12 @@ def what_was_read(sizes):
 
 def yolo_counts(folder, splits, n_classes):
     """Counts of folders SPLIT/images and SPLIT/labels with sizes.csv."""
-    images = [row["image"] for row in csv.DictReader((folder / "sizes.csv").open())]
-    images = {os.path.splitext(name)[0] for name in images if name.split("/")[0] in splits}
+    sizes = list(csv.DictReader((folder / "sizes.csv").open()))
+    images = {
+        os.path.splitext(row["image"])[0]: (1 / int(row["width"]), 1 / int(row["height"]))
+        for row in sizes
+        if row["image"].split("/")[0] in splits
+    }
     kinds, boxes, rows, labelled = Counter(), 0, 0, set()
     for split in splits:
         for file in sorted((folder / split / "labels").iterdir()):
@@ -106,8 +112,8 @@ def yolo_counts(folder, splits, n_classes):
                     left, right, top, bottom = min(xs), max(xs), min(ys), max(ys)
                     row = [row[0], (left + right) / 2, (top + bottom) / 2, right - left, bottom - top]
                 good.append(row)
-            boxes += judge(kinds, good, 1, 1, n_classes)
-    kinds["missing label"] = len(images - labelled)
+            boxes += judge(kinds, good, 1, 1, n_classes, images[stem])
+    kinds["missing label"] = len(images.keys() - labelled)
     return counted(boxes, rows, len(images), kinds)
 
 

@@ -71,6 +71,7 @@ def read_coco(path: str, split: str, progress: bool, workers: int) -> Labels:
         n_classes=len(categories) or None,
         problems=problems,
         lost_rows=len(owners) - len(order),
+        box_units="corner",
     )
 
 

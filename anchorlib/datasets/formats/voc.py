@@ -74,6 +74,7 @@ def read_voc(path: str, split: str, progress: bool, workers: int) -> Labels:
         n_classes=len(unique_names) or None,
         problems=problems,
         lost_rows=lost_rows,
+        box_units="corners",
     )
 
 
