@@ -47,9 +47,11 @@ def from_dataset(dataset: Any, *, imgsz: ImageSize = 640, resize: str = "letterb
     if not (np.isfinite(image_wh) & (image_wh > 0)).all():
         raise BadValueError("shapes must be finite and > 0.")
     for index, rows in enumerate(labels):
-        if rows.ndim != 2 or rows.shape[1] != 5:
-            raise ShapeError(f"labels must be arrays (k, 5): class, cx, cy, w, h; labels[{index}] is {rows.shape}.")
-    rows = np.concatenate([np.empty((0, 5)), *labels])
+        if rows.ndim != 2 or rows.shape[1] < 5:
+            raise ShapeError(
+                f"labels must be arrays (k, 5 or more): class, cx, cy, w, h; labels[{index}] is {rows.shape}."
+            )
+    rows = np.concatenate([np.empty((0, 5)), *(rows[:, :5] for rows in labels)])
     image_index = np.repeat(np.arange(len(labels)), [len(rows) for rows in labels])
     good = (np.isfinite(rows[:, 3:]) & (rows[:, 3:] >= 0)).all(axis=1) & np.isfinite(rows[:, 0])
     problems = [

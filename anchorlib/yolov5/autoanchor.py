@@ -5,7 +5,6 @@ A model is changed atomically: everything is computed first, then written, and r
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass, fields
 from typing import Any, Callable, Optional, Union
@@ -18,9 +17,10 @@ from anchorlib.fitting import fit_anchors
 from anchorlib.layers import layers_disagree, mean_areas
 from anchorlib.metrics import AnchorScore, score
 from anchorlib.yolov5.detect import Detect
+from anchorlib.yolov5.log import get_logger
 from anchorlib.yolov5.ranks import Ranks, check_together
 
-LOGGER = logging.getLogger("anchorlib")
+_SMALL_SIDE = 3  # pixels
 
 ImageSize = Union[int, tuple[int, int]]
 
@@ -89,22 +89,30 @@ def check_anchors(
     """
 
     def find(detect: Detect) -> tuple[AnchorCheck, Optional[HostArray]]:
-        """The check, and the layers to write if there are better ones."""
-        sizes = _jittered(from_dataset(dataset, imgsz=imgsz), jitter, seed)
-        before = score(sizes, detect.anchors_px().reshape(-1, 2), thr)
-        log = _listened_to()
-        log.info(_told(before, thr))
-        if before.is_good:
+        """Return the check, and the layers to write if there are better ones."""
+        boxes = from_dataset(dataset, imgsz=imgsz)
+        sizes = _jitter_sizes(boxes, jitter, seed)
+        anchors, is_size = detect.anchors_px().reshape(-1, 2), detect.find_sizes()
+        before = _score_sizes(sizes, anchors[is_size], thr)
+        log = get_logger()
+        _warn_of_small(boxes)
+        log.info(_describe_score(before, thr))
+        if not is_size.all():
+            log.warning(
+                "AutoAnchor: %d of %d anchors are placeholders or not sizes (first: %s). They match nothing.",
+                *((~is_size).sum(), len(is_size), anchors[~is_size][0].tolist()),
+            )
+        elif before.is_good:
             log.info("AutoAnchor: the anchors fit the data set and stay as they are.")
             return AnchorCheck(before, None, False), None
 
         log.info("AutoAnchor: the anchors fit the data set poorly, fitting %d new ones ...", detect.n_anchors)
-        start = detect.anchors_px().reshape(-1, 2) if method == "direct" else None
+        start = anchors if method == "direct" and is_size.all() else None
         fit = fit_anchors(
             sizes, detect.n_anchors, thr=thr, method=method, seed=seed, generations=generations, start=start
         )
-        log.info(_told(fit.score, thr))
-        if fit.score.bpr <= before.bpr:
+        log.info(_describe_score(fit.score, thr))
+        if is_size.all() and fit.score.bpr <= before.bpr:
             log.info("AutoAnchor: the new anchors are no better, the old ones stay.")
             return AnchorCheck(before, fit.score, False), None
         return AnchorCheck(before, fit.score, True), detect.in_layers(fit.anchors)
@@ -119,12 +127,12 @@ def check_anchors(
         else:
             check = _check_together(ranks, find, model)
         if check.replaced and (ranks is None or ranks.rank == 0):
-            _listened_to().info("AutoAnchor: the model has new anchors. To keep them, put them into its yaml file.")
+            get_logger().info("AutoAnchor: the model has new anchors. To keep them, put them into its yaml file.")
         return check
     except Exception as error:
         if raise_errors:
             raise
-        LOGGER.error("AutoAnchor: %s: %s. The anchors are unchanged.", type(error).__name__, error, exc_info=True)
+        get_logger().error("AutoAnchor: %s: %s. The anchors are unchanged.", type(error).__name__, error, exc_info=True)
         return None
 
 
@@ -177,8 +185,9 @@ def kmean_anchors(
         boxes = read_boxes(dataset, imgsz=img_size)
     fit = fit_anchors(boxes.wh, n, thr=thr, method=method, seed=seed, generations=gen)
     if verbose:
-        log = _listened_to()
-        log.info(_told(fit.score, thr))
+        log = get_logger()
+        _warn_of_small(boxes)
+        log.info(_describe_score(fit.score, thr))
         log.info("AutoAnchor: anchors %s", ", ".join(f"{w:.4g},{h:.4g}" for w, h in fit.anchors))
     return fit.anchors
 
@@ -211,17 +220,26 @@ def check_anchor_order(m: Any) -> bool:
     detect = Detect(detect=m)
     if not layers_disagree(mean_areas(list(detect.for_order())), detect.strides):
         return False
-    _listened_to().info("AutoAnchor: reversing the order of the anchors, which runs against the strides.")
+    get_logger().info("AutoAnchor: reversing the order of the anchors, which runs against the strides.")
     detect.reverse()
     return True
 
 
-def _listened_to() -> logging.Logger:
-    """Return the logger; attach a stderr handler if the application has configured none."""
-    if not LOGGER.hasHandlers():
-        LOGGER.addHandler(logging.StreamHandler())
-        LOGGER.setLevel(logging.INFO)
-    return LOGGER
+def _score_sizes(sizes: HostArray, anchors: HostArray, thr: float) -> AnchorScore:
+    """Return the score of anchors, of which there may be none: then nothing matches."""
+    if len(anchors):
+        return score(sizes, anchors, thr)
+    return AnchorScore(bpr=0.0, aat=0.0, fitness=0.0, mean_best=0.0, avg_iou=0.0, n_boxes=len(sizes))
+
+
+def _warn_of_small(boxes: BoxSizes) -> None:
+    """Log how many labels are small. The line has the words that users of YOLOv5 look for."""
+    n_small = int((boxes.wh < _SMALL_SIDE).any(axis=1).sum())
+    if n_small:
+        get_logger().warning(
+            "AutoAnchor: %d of %d labels are < %d pixels in size, on their shorter side at the training size.",
+            *(n_small, len(boxes.wh), _SMALL_SIDE),
+        )
 
 
 def _check_together(
@@ -245,7 +263,7 @@ def _score_of(numbers: Sequence[float]) -> AnchorScore:
     return AnchorScore(bpr, aat, fitness, mean_best, avg_iou, int(n_boxes))
 
 
-def _jittered(boxes: BoxSizes, jitter: float, seed: int) -> HostArray:
+def _jitter_sizes(boxes: BoxSizes, jitter: float, seed: int) -> HostArray:
     """The sizes, each image's scaled by its own factor around 1."""
     if not jitter:
         return boxes.wh
@@ -253,7 +271,7 @@ def _jittered(boxes: BoxSizes, jitter: float, seed: int) -> HostArray:
     return (boxes.wh * factors[boxes.image_index][:, None]).astype(np.float32)
 
 
-def _told(result: AnchorScore, thr: float) -> str:
+def _describe_score(result: AnchorScore, thr: float) -> str:
     return (
         f"AutoAnchor: {result.aat:.2f} anchors/target, {result.bpr:.4f} Best Possible Recall (BPR), "
         f"fitness {result.fitness:.4f} at thr {thr:g} on {result.n_boxes} boxes"

@@ -23,6 +23,11 @@ def make_dataset(seed=0, n_images=40):
     return SimpleNamespace(shapes=rng.integers(300, 900, (n_images, 2)).astype(np.float32), labels=labels)
 
 
+def make_placeholders(n_layers=3, n_anchors=3):
+    """What a fork makes of `anchors: 3` in its yaml file: 0, 1, 2, ... in each layer, pixels."""
+    return np.tile(np.arange(2 * n_anchors, dtype=np.float32).reshape(1, n_anchors, 2), (n_layers, 1, 1))
+
+
 def make_model(backend, anchors_px, strides=(8, 16, 32), wrapped=False, grid=None, dtype=np.float32):
     strides = np.asarray(strides, np.float32)
     detect = SimpleNamespace(
@@ -33,9 +38,11 @@ def make_model(backend, anchors_px, strides=(8, 16, 32), wrapped=False, grid=Non
         detect.anchor_grid = writable(backend, anchors_px.reshape(len(strides), 1, -1, 1, 1, 2).astype(dtype))
     elif grid == "cache":  # YOLOv5 6.0 and later, after a forward pass through the first two layers
         cached = [
-            np.broadcast_to(layer[None, :, None, None], (1, 3, 4, 5, 2)).astype(dtype) for layer in anchors_px[:2]
+            np.broadcast_to(layer[None, :, None, None], (1, len(layer), 4, 5, 2)).astype(dtype)
+            for layer in anchors_px[:2]
         ]
-        detect.anchor_grid = [writable(backend, layer) for layer in cached] + [writable(backend, np.zeros(0, dtype))]
+        detect.anchor_grid = [writable(backend, layer) for layer in cached]
+        detect.anchor_grid += [writable(backend, np.zeros(0, dtype)) for _ in strides[2:]]
     model = SimpleNamespace(model=[object(), detect])
     return (SimpleNamespace(module=model) if wrapped else model), detect
 

@@ -384,8 +384,8 @@ def test_a_model_without_the_parts_is_refused(backend):
     model = model_of(backend, anchors, strides, 3)
     with pytest.raises(ModelError, match=r"SimpleNamespace has no model\[-1\], where the Detect module must be"):
         ComputeLoss(SimpleNamespace(hyp=HYP))
-    with pytest.raises(ModelError, match=r"must be a Detect module; SimpleNamespace lacks anchors, na, nl, nc\."):
-        ComputeLoss(SimpleNamespace(hyp=HYP, model=[SimpleNamespace(stride=strides)]))
+    with pytest.raises(ModelError, match=r"must be a Detect module; SimpleNamespace lacks na, nl, nc\."):
+        ComputeLoss(SimpleNamespace(hyp=HYP, model=[SimpleNamespace(anchors=anchors, stride=strides)]))
     del model.hyp["obj_pw"]
     with pytest.raises(ModelError, match="model.hyp must have obj_pw"):
         ComputeLoss(model)
