@@ -47,6 +47,7 @@ MAY_IMPORT = {
         "boxes",
         "yolov2",
         "yolov5",
+        "yolov7",
     },
     "cli": {
         "backends",

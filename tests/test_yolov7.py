@@ -5,11 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import slow_ota
 from helpers.loss_cases import HYP, logits_of, model_of, small_case
 
 from anchorlib import yolov5
 from anchorlib.errors import ArrayTypeError, BackendMixError, BadValueError, ShapeError
+from anchorlib.verify import oracle_ota
 from anchorlib.yolov7 import ComputeLoss, ComputeLossAuxOTA, ComputeLossOTA
 
 GOLDEN = Path(__file__).parent / "data/golden"
@@ -165,8 +165,8 @@ def test_both_sides_of_an_image_are_used(backend, path):
     lists = compute_loss.build_targets(
         [backend.array(layer) for layer in p], backend.array(targets), images(backend, 2, 32, 96)
     )
-    right = slow_ota.assign(p, targets, anchors, strides, (96, 32))
-    wrong = slow_ota.assign(p, targets, anchors, strides, (32, 32))
+    right = oracle_ota.assign(p, targets, anchors, strides, (96, 32))
+    wrong = oracle_ota.assign(p, targets, anchors, strides, (32, 32))
     for i, layer in enumerate(right):
         assert np.array_equal(backend.host(lists[4][i]), targets[layer["target"]])
         for column, name in zip(lists, CELL):

@@ -14,7 +14,7 @@ from anchorlib.arrays import HostArray
 from anchorlib.boxes import wh_iou
 from anchorlib.fitting import DISTANCES, INITS, UPDATES, evolve, fit_anchors, kmeans
 from anchorlib.metrics import score, size_ratio
-from anchorlib.verify import inputs, masks, namespace_cases, oracle, training, yolov2
+from anchorlib.verify import inputs, masks, namespace_cases, oracle, ota, training, yolov2
 from anchorlib.verify.cases import Case, Cases
 from anchorlib.verify.compare import Answers
 from anchorlib.verify.targets import Target
@@ -141,5 +141,6 @@ SUBJECTS: dict[str, Callable[[int], list[Case]]] = {
     "ComputeLoss": training.compute_loss_cases,
     "decode": masks.decode_cases,
     "masks": masks.mask_cases,
+    "OTA": ota.ota_cases,
     "YOLOv2": yolov2.yolov2_cases,
 }

@@ -206,16 +206,17 @@ def compute_loss(
     sort_obj_iou=False,
     gr=1.0,
     balance=None,
+    matches=None,
 ):
     """(loss, items, new balance) of YOLOv5's ComputeLoss in float64.
 
     p is a list of (B, A, ny, nx, 5 + C) arrays. loss = (box + obj + cls) * B, items = [box, obj, cls], each
     already times its gain in `hyp`, without B. `balance` is the one to start from; autobalance needs
-    `strides`.
+    `strides`. `matches` is what `build_targets` returns, if the rows are others.
     """
     balance = default_balance(len(p)) if balance is None else [float(value) for value in balance]
     box_loss = obj_loss = cls_loss = 0.0
-    for layer, parts in enumerate(_loss_layers(p, targets, anchors_grid, hyp, nc, sort_obj_iou, gr)):
+    for layer, parts in enumerate(_loss_layers(p, targets, anchors_grid, hyp, nc, sort_obj_iou, gr, matches)):
         box_loss += parts["box"]
         cls_loss += parts["cls"]
         obj_loss += parts["obj"] * balance[layer]
@@ -228,7 +229,9 @@ def compute_loss(
     return sum(items) * p[0].shape[0], items, balance
 
 
-def compute_loss_gradient(p, targets, anchors_grid, hyp, nc, sort_obj_iou=False, gr=1.0, balance=None, kinks=None):
+def compute_loss_gradient(
+    p, targets, anchors_grid, hyp, nc, sort_obj_iou=False, gr=1.0, balance=None, kinks=None, matches=None
+):
     """Gradient of `compute_loss` by each p. None flows through the objectness target or CIoU's alpha.
 
     Numerical, one logit at a time. If `kinks` is a list, (layer, image, anchor, gj, gi) of the cells are
@@ -237,7 +240,7 @@ def compute_loss_gradient(p, targets, anchors_grid, hyp, nc, sort_obj_iou=False,
     balance = default_balance(len(p)) if balance is None else [float(value) for value in balance]
     batch = p[0].shape[0]
     gradients = []
-    for layer, parts in enumerate(_loss_layers(p, targets, anchors_grid, hyp, nc, sort_obj_iou, gr)):
+    for layer, parts in enumerate(_loss_layers(p, targets, anchors_grid, hyp, nc, sort_obj_iou, gr, matches)):
         gradient = np.zeros(p[layer].shape)
         count = parts["obj_target"].size
         for cell in np.ndindex(parts["obj_target"].shape):
@@ -270,7 +273,7 @@ def compute_loss_gradient(p, targets, anchors_grid, hyp, nc, sort_obj_iou=False,
     return gradients
 
 
-def _loss_layers(p, targets, anchors_grid, hyp, nc, sort_obj_iou, gr):
+def _loss_layers(p, targets, anchors_grid, hyp, nc, sort_obj_iou, gr, matches=None):
     """Return for each layer the three means before gains and balance, and their parts."""
     cp, cn = smooth_bce(hyp.get("label_smoothing", 0.0))
 
@@ -285,7 +288,7 @@ def _loss_layers(p, targets, anchors_grid, hyp, nc, sort_obj_iou, gr):
         return bce_term(x, y, hyp["obj_pw"])
 
     shapes = [layer.shape[2:4] for layer in p]
-    built = build_targets(targets, anchors_grid, shapes, hyp["anchor_t"])
+    built = build_targets(targets, anchors_grid, shapes, hyp["anchor_t"]) if matches is None else matches
     layers = []
     for predicted, rows in zip(p, built):
         m = len(rows["tcls"])

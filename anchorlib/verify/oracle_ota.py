@@ -1,25 +1,23 @@
-"""Assign predictions to objects as YOLOv7's OTA losses do, with loops over objects, candidates and classes.
+"""Slow, obvious OTA assignment, with loops over objects, candidates and classes: see oracle.
 
-Corners, areas and IoU are float32; costs are float64, rounded to float32 at the end. `anchorlib.training.ota` promises
-the same.
+Corners, areas and IoU are float32; costs are float64, rounded to float32 at the end.
 """
 
 import math
 
 import numpy as np
 
-from helpers import oracle
-
-F32 = np.float32
+from anchorlib.verify.oracle import F32, build_targets
+from anchorlib.verify.oracle_losses import sigmoid
 
 
 def assign(p, targets, anchors, strides, image_wh, thr=4.0, offset=0.5, top=10):
-    """Return per layer a dict image, anchor, gj, gi, target (M,) int64, cls (M,), box (M, 4), anchor_wh (M, 2).
+    """Return per layer the dict of `build_targets`, of the matched rows only.
 
     p : L arrays (B, A, ny, nx, 5 + C); targets (T, 6); anchors L x (A, 2) in grid units; image_wh : (width, height)
     """
     shapes = [layer.shape[2:4] for layer in p]
-    layers = oracle.build_targets(targets, anchors, shapes, thr, offset)
+    layers = build_targets(targets, anchors, shapes, thr, offset)
     chosen = []  # (layer, row of the candidate in it, object)
     for image in range(p[0].shape[0]):
         objects = [t for t, target in enumerate(targets) if int(target[0]) == image]
@@ -68,7 +66,7 @@ def _assign_image(p, targets, anchors, strides, image_wh, layers, objects, candi
 def _predict(p, anchors, strides, rows, layer, row):
     """Return the corners of a candidate's box in pixels, and y of each class."""
     image, anchor, gj, gi = (int(rows[name][row]) for name in ("image", "anchor", "gj", "gi"))
-    parts = [oracle.sigmoid(logit) for logit in p[layer][image, anchor, gj, gi]]
+    parts = [sigmoid(logit) for logit in p[layer][image, anchor, gj, gi]]
     stride = float(strides[layer])
     x, y = (2 * part - 0.5 + cell for part, cell in zip(parts[:2], (gi, gj)))
     w, h = ((2 * part) ** 2 * float(side) for part, side in zip(parts[2:4], anchors[layer][anchor]))
@@ -99,4 +97,4 @@ def _rows(targets, candidates, shape, chosen):
     ny, nx = shape
     box = targets[owner, 2:] * np.array([nx, ny, nx, ny], F32)
     box[:, :2] -= np.stack([rows["gi"], rows["gj"]], axis=1).astype(F32)
-    return {**rows, "target": owner, "cls": targets[owner, 1].astype(np.int64), "box": box}
+    return {**rows, "target": owner, "tcls": targets[owner, 1].astype(np.int64), "tbox": box}
