@@ -7,7 +7,7 @@ The matches of one object share the pixels, so they are computed together: coeff
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -208,59 +208,81 @@ def _by_objects(
 def _by_groups(
     xp: Namespace, plan: _Plan, coefficients: Array, proto: Array, masks: Array
 ) -> tuple[Array, Array, Array]:
-    """Compute groups of objects of about one size together: fewer operations to start on a device."""
-    device, n_prototypes = xp.device_of(proto), proto.shape[1]
+    """Compute groups of objects of about one size together: fewer operations to start on a device.
+
+    In a group of g objects with at most n matches and P pixels, missing matches and pixels have the weight 0. The plan
+    is copied to the device in two arrays.
+    """
+    (_, n_prototypes, height, width), (mask_height, mask_width) = proto.shape, masks.shape[1:]
+    device, dtype = xp.device_of(proto), proto.dtype
+    objects, groups = _groups(plan)
+    joined = xp.from_numpy(np.concatenate([objects.ravel(), plan.match, plan.row, plan.column]), device=device)
+    weights = xp.from_numpy(plan.weight, device=device)
+    ends = np.cumsum([objects.size, len(plan.match), height, width]).tolist()
+    objects = xp.reshape(joined[: ends[0]], (*objects.shape, 1))  # (9, K, 1)
+    matches, rows, columns = (joined[start:end] for start, end in zip(ends, ends[1:]))
+
     pixels_first = xp.permute_dims(proto, (0, 2, 3, 1))  # (B, hm, wm, nm)
     table, values = xp.reshape(pixels_first, (-1, n_prototypes)), xp.reshape(masks, (-1,))
     by_coefficients, by_table = xp.zeros_like(coefficients), xp.zeros_like(table)
-    total = xp.zeros((), dtype=proto.dtype, device=device)
-    for group in _groups(plan, proto.shape[2:], masks.shape[1:]):
-        match, weight, inside, pixel, mask_pixel, number = (xp.from_numpy(array, device=device) for array in group)
-        n_objects, n_pixels = pixel.shape
-        part = xp.reshape(xp.take(table, xp.reshape(pixel, (-1,)), axis=0), (n_objects, n_pixels, n_prototypes))
-        rows = xp.reshape(xp.take(coefficients, xp.reshape(match, (-1,)), axis=0), (n_objects, -1, n_prototypes))
-        wanted = xp.take(values, xp.reshape(mask_pixel, (-1,)), axis=0)
-        wanted = xp.astype(wanted, proto.dtype)
+    total = xp.zeros((), dtype=dtype, device=device)
+    for start, end, n_matches, n_pixels in groups:
+        x1, y1, side, area, first, count, image, mask, number = (objects[i, start:end] for i in range(9))  # (g, 1)
+        place, exists = _places(xp, count, n_matches)  # (g, n)
+        match, weight = (_take(xp, x, first + place) for x in (matches, weights))
+        place, inside = _places(xp, area, n_pixels)  # (g, P)
+        down = xp.floor_divide(place, side)
+        row, column = y1 + down, x1 + place - down * side
+        pixel = xp.reshape((image * height + row) * width + column, (-1,))
+        mask_pixel = (mask * mask_height + _take(xp, rows, row)) * mask_width + _take(xp, columns, column)
+        wanted = xp.astype(_take(xp, values, mask_pixel), dtype)
         if plan.number.any():
-            wanted = xp.astype(xp.equal(wanted, xp.reshape(xp.astype(number, proto.dtype), (-1,))), proto.dtype)
-        wanted = xp.reshape(wanted, (n_objects, 1, n_pixels))
-        weight = weight[:, :, None] * xp.astype(inside, proto.dtype)[:, None, :]
-        value, slopes, slopes_of_part = _block(xp, rows, xp.permute_dims(part, (0, 2, 1)), wanted, weight)
+            wanted = xp.astype(xp.equal(wanted, xp.astype(number + place * 0, dtype)), dtype)
+        part = xp.reshape(xp.take(table, pixel, axis=0), (*place.shape, n_prototypes))
+        of_match = xp.reshape(xp.take(coefficients, xp.reshape(match, (-1,)), axis=0), (*match.shape, n_prototypes))
+        weight = (weight * xp.astype(exists, dtype))[:, :, None] * xp.astype(inside, dtype)[:, None, :]
+        wanted = xp.expand_dims(wanted, axis=1)
+        value, slopes, slopes_of_part = _block(xp, of_match, xp.permute_dims(part, (0, 2, 1)), wanted, weight)
         total = total + value
         xp.add_rows(by_coefficients, xp.reshape(match, (-1,)), xp.reshape(slopes, (-1, n_prototypes)))
         slopes_of_part = xp.reshape(xp.permute_dims(slopes_of_part, (0, 2, 1)), (-1, n_prototypes))
-        xp.add_rows(by_table, xp.reshape(pixel, (-1,)), slopes_of_part)
+        xp.add_rows(by_table, pixel, slopes_of_part)
     by_proto = xp.permute_dims(xp.reshape(by_table, tuple(pixels_first.shape)), (0, 3, 1, 2))
     return total, by_coefficients, by_proto
 
 
-def _groups(plan: _Plan, size: tuple[int, int], mask_size: tuple[int, int]) -> Iterator[tuple[HostArray, ...]]:
-    """Yield for each group of g objects, n matches and P pixels at most: the matches (g, n) and their weights, 0 for
-    none; is it a pixel (g, P), where it is in prototypes and in masks, and which value it has there (g, P).
+def _groups(plan: _Plan) -> tuple[HostArray, list[tuple[int, int, int, int]]]:
+    """Return the objects by number of pixels, and groups of them: first, end, most matches, most pixels.
+
+    The objects are int64 (9, K): x1, y1, width, pixels, first match, matches, image, mask, number.
     """
     sides = plan.box[:, 2:] - plan.box[:, :2]
     n_pixels = sides.prod(axis=1)
     order = np.argsort(n_pixels, kind="stable")
-    while len(order):
-        cost = np.maximum.accumulate(plan.n_matches[order]) * n_pixels[order] * np.arange(1, len(order) + 1)
-        n_objects = max(1, int(np.searchsorted(cost, _ON_DEVICE, side="right")))
-        group, order = order[:n_objects], order[n_objects:]
-        place = np.arange(plan.n_matches[group].max())
-        exists = place < plan.n_matches[group, None]  # (g, n)
-        match = np.where(exists, plan.first[group, None] + place, plan.first[group, None])
-        pixel = np.arange(n_pixels[group].max())
-        inside = pixel < n_pixels[group, None]  # (g, P)
-        width = sides[group, :1]
-        down, right = np.divmod(np.where(inside, pixel, 0), width)
-        row, column = plan.box[group, 1:2] + down, plan.box[group, :1] + right
-        yield (
-            plan.match[match],
-            np.where(exists, plan.weight[match], plan.weight.dtype.type(0)),
-            inside,
-            (plan.image[group, None] * size[0] + row) * size[1] + column,
-            (plan.mask[group, None] * mask_size[0] + plan.row[row]) * mask_size[1] + plan.column[column],
-            np.broadcast_to(plan.number[group, None], inside.shape).copy(),
-        )
+    columns = (*plan.box.T[:2], sides[:, 0], n_pixels, plan.first, plan.n_matches, plan.image, plan.mask, plan.number)
+    objects = np.stack(columns)[:, order]
+    n_pixels, n_matches = objects[3], objects[5]
+    groups, start = [], 0
+    while start < len(order):
+        most = np.maximum.accumulate(n_matches[start:])
+        n_logits = most * n_pixels[start:] * np.arange(1, len(most) + 1)
+        n_objects = max(1, int(np.searchsorted(n_logits, _ON_DEVICE, side="right")))
+        end = start + n_objects
+        groups.append((start, end, int(most[n_objects - 1]), int(n_pixels[end - 1])))
+        start = end
+    return objects, groups
+
+
+def _places(xp: Namespace, counts: Array, most: int) -> tuple[Array, Array]:
+    """Return 0, 1 ... for each of g counts (g, 1), and 0 from the count on: (g, most); and whether it is below."""
+    place = xp.arange(most, dtype=xp.int64, device=xp.device_of(counts))[None] + counts * 0  # (g, most)
+    exists = place < counts + place * 0  # OneFlow takes 100 times as long for a comparison that broadcasts
+    return place * xp.astype(exists, xp.int64), exists
+
+
+def _take(xp: Namespace, x: Array, indices: Array) -> Array:
+    """Return x[indices] for x (n,), in the shape of the indices."""
+    return xp.reshape(xp.take(x, xp.reshape(indices, (-1,)), axis=0), tuple(indices.shape))
 
 
 def _block(

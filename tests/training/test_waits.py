@@ -13,6 +13,7 @@ import pytest
 from helpers.loss_cases import logits_of, model_of, small_case
 
 from anchorlib.training import ComputeLoss, build_targets
+from anchorlib.yolov5 import segment
 from anchorlib.yolov7 import ComputeLossAuxOTA, ComputeLossOTA
 
 #: Operations that copy a size or a value to the host on CUDA.
@@ -111,6 +112,25 @@ def test_the_ota_losses_copy_to_the_host_twice(on_torch, monkeypatch, n_targets,
     if on_torch.device == "cpu":
         assert seen.count("to_numpy") <= 2
         assert set(seen) <= {"to_numpy", "from_numpy"}
+
+
+@pytest.mark.parametrize("overlap", [False, True])
+@pytest.mark.parametrize("n_targets", [0, 12, 300])
+def test_the_loss_with_masks_waits_for_two_copies_each_way_more(on_torch, monkeypatch, n_targets, overlap):
+    """The targets and the matches to the host, and the plan in two arrays to the device."""
+    anchors, strides, p, rows = small_case(n_targets, nc=7, dtype=np.float32)
+    rows[:, 1] %= 3
+    model = model_of(on_torch, anchors, strides, 3)
+    model.model[0].nm = 4
+    compute_loss = segment.ComputeLoss(model, overlap=overlap)
+    *p, proto = logits_of(on_torch, [*p, np.ones((2, 4, 8, 8), np.float32)])
+    masks = on_torch.array(np.ones((2 if overlap else n_targets, 8, 8), np.float32))
+    rows = on_torch.array(rows)
+
+    def step():
+        compute_loss((p, proto), rows, masks)[0].sum().backward()
+
+    assert len(waits(on_torch, monkeypatch, step)) <= N_ALLOWED + 4
 
 
 def test_a_wait_is_seen(on_torch, monkeypatch):
