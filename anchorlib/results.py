@@ -66,3 +66,22 @@ def counted(count: int, noun: str) -> str:
     """
     plural = noun + ("es" if noun.endswith("x") else "s")
     return f"{grouped(count)} {noun if count == 1 else plural}"
+
+
+def printable(text: object, keep: str = "") -> str:
+    r"""Return the text with every character that is not printable as an escape such as \x1b, except those in `keep`.
+
+    File names and labels come from strangers: on a terminal an escape sequence in them could hide or forge output, and
+    a lone surrogate (a file name that is not UTF-8) cannot be printed at all.
+
+    >>> printable("a\x1b[31mb\r")
+    'a\\x1b[31mb\\r'
+    """
+    text = str(text)
+    if text.isprintable():
+        return text
+    return "".join(mark if mark.isprintable() or mark in keep else _escaped(mark) for mark in text)
+
+
+def _escaped(mark: str) -> str:
+    return mark.encode("unicode_escape").decode("ascii")

@@ -10,7 +10,7 @@ import pytest
 from anchorlib import build_targets, fit_anchors, read_boxes, score
 from anchorlib.datasets import Problem
 from anchorlib.markup import Markup, element, join
-from anchorlib.results import table
+from anchorlib.results import printable, table
 
 BOXES_WH = [[10.0, 20.0], [12.0, 20.0], [100.0, 90.0], [90.0, 100.0]]
 
@@ -115,3 +115,22 @@ def test_what_is_not_markup_is_escaped_wherever_it_stands():
     assert join(hostile, element("b", 1)) == join(hostile) + "<b>1</b>"
     assert table([(hostile, hostile)]).count("<script") == 0
     assert element("p", Markup("<b>")) == "<p><b></p>"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("images/\x1b[31mred\x1b[0m.jpg", r"images/\x1b[31mred\x1b[0m.jpg"),
+        ("a\0b\rc\x07\n\t", r"a\x00b\rc\x07\n\t"),
+        ("\x9b31m\u202egpj.exe\u2028", r"\x9b31m\u202egpj.exe\u2028"),  # a C1 sequence, a reversed name, a line break
+        ("not utf-8: \udcce", r"not utf-8: \udcce"),
+        ("图片 1, ö, \U0001f6a2", "图片 1, ö, \U0001f6a2"),
+    ],
+)
+def test_what_cannot_be_printed_safely_is_shown_as_an_escape(text, shown):
+    assert printable(text) == shown
+    assert printable(text).isprintable()
+
+
+def test_line_feeds_of_our_own_text_can_be_kept():
+    assert printable("a\n\tb\r", keep="\n\t") == "a\n\tb\\r"

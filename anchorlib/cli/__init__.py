@@ -18,6 +18,7 @@ from anchorlib.cli import backends, check, check_labels, curve, fit, show, verif
 from anchorlib.cli.common import BAD_INPUT, GOOD, INTERRUPTED
 from anchorlib.cli.terminal import Parser, paint
 from anchorlib.errors import AnchorlibError
+from anchorlib.results import printable
 
 #: In the order of `anchorlib --help`.
 COMMANDS = (fit, check, curve, check_labels, show, backends, verify)
@@ -54,13 +55,13 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
 
 
 def _complain(message: str) -> int:
-    print(f"{paint('anchorlib:', 'red', sys.stderr)} {message}", file=sys.stderr)
+    print(f"{paint('anchorlib:', 'red', sys.stderr)} {printable(message)}", file=sys.stderr)
     return BAD_INPUT
 
 
 def _say_warning(message: Union[Warning, str], *_: Any, **__: Any) -> None:
     """Print a warning as one line, without the file and line of our code."""
-    print(f"{paint('anchorlib:', 'yellow', sys.stderr)} {message}", file=sys.stderr)
+    print(f"{paint('anchorlib:', 'yellow', sys.stderr)} {printable(message)}", file=sys.stderr)
 
 
 def _parser() -> argparse.ArgumentParser:

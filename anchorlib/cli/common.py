@@ -17,6 +17,7 @@ from anchorlib.datasets import BoxSizes, read_boxes
 from anchorlib.errors import BackendError, BadValueError
 from anchorlib.metrics import OBJECTIVES, AnchorScore, SizeTable
 from anchorlib.reporting.report import Report, measure_layers
+from anchorlib.results import printable
 
 GOOD, POOR, LOST, BAD_INPUT, INTERRUPTED = 0, 1, 1, 2, 130
 
@@ -169,9 +170,9 @@ def wants_bar(options: argparse.Namespace) -> bool:
 
 
 def say(options: argparse.Namespace, text: str) -> None:
-    """Print a line for people; print nothing with --json."""
+    """Print text for people, with unusual characters escaped; print nothing with --json."""
     if not options.json:
-        print(text)
+        print(printable(text, keep="\n\t"))
 
 
 def print_report(report: Report, options: argparse.Namespace, **more: Any) -> None:

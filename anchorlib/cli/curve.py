@@ -23,7 +23,7 @@ from anchorlib.cli.terminal import align_columns
 from anchorlib.fitting.curve import Curve, fit_curve
 from anchorlib.reporting import html, matplotlib_plots
 from anchorlib.reporting.report import describe_left_out
-from anchorlib.results import counted
+from anchorlib.results import counted, printable
 
 _BAR = 30  # characters of the longest bar
 
@@ -66,7 +66,7 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         print(curve.to_json())
     else:
-        print(f"{options.data}: {counted(len(boxes.image_wh), 'image')}, {counted(len(boxes.wh), 'box')}\n")
+        print(f"{printable(options.data)}: {counted(len(boxes.image_wh), 'image')}, {counted(len(boxes.wh), 'box')}\n")
         print(align_columns(_draw_rows(curve), left=(4,)))
         if curve.left_out:
             print(f"\n{describe_left_out(curve)}")

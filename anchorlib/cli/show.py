@@ -12,7 +12,7 @@ from anchorlib.cli.common import BAD_INPUT, GOOD, add_command
 from anchorlib.cli.terminal import paint
 from anchorlib.errors import BadValueError
 from anchorlib.modelfiles import may_be_checkpoint, open_anchors, read_checkpoint
-from anchorlib.results import counted
+from anchorlib.results import counted, printable
 
 
 def add_to(commands: Any) -> None:
@@ -47,9 +47,11 @@ def run(options: argparse.Namespace) -> int:
         anchors = None if file.layers is None else [layer.tolist() for layer in file.layers]
         print(json.dumps({"path": options.file, "format": file.format, "anchors": anchors, "counts": file.counts}))
         return GOOD
-    print(f"{options.file}: {file.format}, {counted(len(file.counts), 'layer')}")
+    print(f"{printable(options.file)}: {file.format}, {counted(len(file.counts), 'layer')}")
     if file.layers is None:
-        print(f"  {file.counts[0]} anchors per layer, not yet fitted: anchorlib fit DATA --out {options.file}")
+        print(
+            f"  {file.counts[0]} anchors per layer, not yet fitted: anchorlib fit DATA --out {printable(options.file)}"
+        )
     for layer in file.layers or ():
         print("  " + "  ".join(f"{w:g} x {h:g}" for w, h in layer))
     return GOOD
@@ -61,7 +63,7 @@ def _show_checkpoint(options: argparse.Namespace) -> int:
         print(json.dumps(checkpoint.to_dict()))
     else:
         summary, warning = checkpoint.describe()
-        print(summary)
+        print(printable(summary, keep="\n"))
         if warning:
-            print(paint(warning, "red", sys.stdout))
+            print(paint(printable(warning, keep="\n"), "red", sys.stdout))
     return BAD_INPUT if checkpoint.refused else GOOD

@@ -10,7 +10,7 @@ import numpy as np
 
 from anchorlib.arrays import HostArray
 from anchorlib.datasets.size_counts import SizeCounts
-from anchorlib.results import Result, Row, counted, grouped
+from anchorlib.results import Result, Row, counted, grouped, printable
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,8 @@ class Problem:
 
     def __str__(self) -> str:
         where = self.file if self.line is None else f"{self.file}:{self.line}"
-        return f"{where}: {self.message}" + (f": {self.value!r}" if self.value else "") + f" ({self.action})"
+        text = f"{where}: {self.message}" + (f": {self.value!r}" if self.value else "") + f" ({self.action})"
+        return printable(text)
 
 
 @dataclass(frozen=True, eq=False, repr=False)

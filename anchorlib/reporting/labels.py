@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Optional
 
 from anchorlib.datasets import BoxSizes, Problem
-from anchorlib.results import grouped
+from anchorlib.results import grouped, printable
 
 #: kind of Problem -> what to do about it
 ADVICE = {
@@ -106,7 +106,7 @@ class LabelReport:
         boxes, refused = self.boxes, self.refused()
         images = f"{grouped(len(boxes.image_wh))} read" + _if(self.images_lost, "{} lost")
         rows = f"{grouped(boxes.rows_read)} read = {grouped(len(boxes))} boxes + {grouped(boxes.rows_refused)} refused"
-        lines = [f"{self.data}, split {self.split}", f"  images   {images}", f"  rows     {rows}"]
+        lines = [printable(f"{self.data}, split {self.split}"), f"  images   {images}", f"  rows     {rows}"]
         if refused:
             parts = " + ".join(f"{grouped(count)} {kind}" for kind, count in refused.items())
             lines.append(f"  refused  {grouped(boxes.rows_refused)} = {parts}")
@@ -115,9 +115,9 @@ class LabelReport:
     def _classes(self) -> str:
         classes = self.by_class()
         if len(classes) <= CLASSES_SHOWN:
-            return ", ".join(f"{name} {grouped(count)}" for name, count in classes) or "none"
+            return ", ".join(f"{printable(name)} {grouped(count)}" for name, count in classes) or "none"
         most = sorted(classes, key=lambda item: -item[1])[: CLASSES_SHOWN // 2]
-        shown = ", ".join(f"{name} {grouped(count)}" for name, count in most)
+        shown = ", ".join(f"{printable(name)} {grouped(count)}" for name, count in most)
         empty = sum(not count for _, count in classes)
         return f"{len(classes)}; most boxes: {shown}" + _if(empty, "{} without a box")
 

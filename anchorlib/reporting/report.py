@@ -13,7 +13,7 @@ from anchorlib.datasets import BoxSizes
 from anchorlib.fitting.curve import Curve
 from anchorlib.fitting.rounding import SAME_SCORE, RoundedAnchors, score_dict
 from anchorlib.metrics import AnchorScore, SizeTable
-from anchorlib.results import counted, grouped
+from anchorlib.results import counted, grouped, printable
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ class Report:
         """Return a line on the data set: images, boxes and input size."""
         boxes = self.boxes
         small = int((np.min(boxes.wh, axis=1) < 3).sum())
-        first = f"{self.data}: {grouped(len(boxes.image_wh))} images, {grouped(len(boxes.wh))} boxes"
+        first = f"{printable(self.data)}: {grouped(len(boxes.image_wh))} images, {grouped(len(boxes.wh))} boxes"
         if small:
             first += f" ({grouped(small)} under 3 px)"
         return f"{first}, at {self.imgsz}"

@@ -240,3 +240,26 @@ def test_a_kind_that_there_is_not_ends_with_2(capsys):
     assert "invalid choice: 'dirt'" in capsys.readouterr().err
     code, out, err = run("nowhere", capsys=capsys)
     assert (code, out, err) == (2, "", "anchorlib: nowhere: there is no such file or folder.\n")
+
+
+NASTY = "\x1b[31mred\x1b[0m\r\x9b2J\u202e"
+
+
+@pytest.mark.parametrize("command", ["check-labels", "check-labels --show path", "fit", "curve", "check"])
+def test_names_from_files_are_escaped_in_every_text(tmp_path, command, capsys):
+    names = json.dumps([NASTY, "dog"])
+    make_yolo(tmp_path, [GOOD, GOOD + "0 0.5 0.5 0.2 0.3\n"], yaml=f"train: ../images/train\nnames: {names}\n")
+    folder = tmp_path / f"set{NASTY}"
+    folder.mkdir()
+    for part in ("data.yaml", "images", "labels"):
+        (tmp_path / part).rename(folder / part)
+    (folder / "images" / "train" / "a.png").rename(folder / "images" / "train" / f"{NASTY}.png")
+    name, *rest = command.split(maxsplit=1)
+    more = {"fit": ["--n", "1"], "curve": ["--k", "1-2"], "check": ["--anchors", str(folder / "none.yaml")]}
+    options = rest[0].split(maxsplit=1) if rest else more.get(name, [])
+    for split in ("train", "gone"):
+        main([name, str(folder / "data.yaml"), "--split", split, *options])
+        captured = capsys.readouterr()
+        shown = captured.out + captured.err
+        assert "[31mred" in shown
+        assert not set(shown) & set("\x1b\r\x9b\u202e")

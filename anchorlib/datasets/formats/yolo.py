@@ -14,14 +14,16 @@ from anchorlib.datasets.formats.yolo_rows import read_rows
 from anchorlib.datasets.io.file_log import FOLDER, look
 from anchorlib.datasets.io.files import (
     IMAGE_SUFFIXES,
+    LIST_LIMIT,
     MEGABYTE,
     first_existing,
-    read_lines,
     read_logged,
     shorten,
+    split_lines,
     walk,
 )
 from anchorlib.datasets.io.image_header import image_sizes
+from anchorlib.datasets.io.text import guess_text
 from anchorlib.datasets.validation import Labels
 from anchorlib.errors import DatasetError
 from anchorlib.safe_yaml import load_yaml
@@ -109,7 +111,7 @@ def label_path(image: str, image_folders: Sequence[str] = ("images",)) -> str:
 def read_image_list(path: str, roots: Sequence[str]) -> list[str]:
     """Return the image paths of a text file, each below the first root that has it; DatasetError."""
     try:
-        lines = read_lines(path)
+        lines = split_lines(guess_text(read_logged(path, LIST_LIMIT))[0])
     except OSError as error:
         raise DatasetError(f"{path}: cannot be read as a list of images: {error.strerror or error}.") from error
     bases = list(dict.fromkeys([*roots, os.curdir]))

@@ -15,6 +15,7 @@ from typing import TypeVar
 from tqdm import tqdm
 
 from anchorlib.datasets.io.file_log import ABSENT, look, note_error, note_file, note_walk
+from anchorlib.datasets.io.text import decode_text
 from anchorlib.files import RefusedFileError, open_regular, read_regular
 
 T = TypeVar("T")
@@ -69,8 +70,12 @@ def read_some(path: str, descriptor: int, size: int) -> bytes:
 
 
 def read_lines(path: str) -> list[str]:
-    """Return the lines of a text file that are not empty, stripped; OSError."""
-    text = read_logged(path, LIST_LIMIT).decode("utf-8-sig", errors="replace")
+    """Return the lines of a text file that are not empty, stripped; OSError, also for a file that is not UTF-8."""
+    return split_lines(decode_text(read_logged(path, LIST_LIMIT)))
+
+
+def split_lines(text: str) -> list[str]:
+    """Return the lines of a text that are not empty, stripped."""
     return [line for line in map(str.strip, text.splitlines()) if line]
 
 
