@@ -29,6 +29,9 @@ ADVICE = {
     "image without size": "Add the width and height of the image to its labels; without them its boxes have no size.",
     "exif rotation": "Do nothing if the labels were drawn on the rotated image; otherwise save it without EXIF.",
     "path": "Correct the path in this file.",
+    "no boxes": "Pass the folder or file that has the boxes.",
+    "rotated box": "Do nothing if the angles are as it says: YOLO trains on upright boxes.",
+    "encoding": "Save these files as UTF-8; the boxes were read, but names may be wrong.",
 }
 KINDS = tuple(ADVICE)
 ON_PURPOSE = ("crowd", "ignored")
@@ -143,6 +146,8 @@ class LabelReport:
             "path": sum(problem.kind == "path" for problem in self.lost),
             "label file": sum(problem.kind == "unreadable label" for problem in self.lost),
         }
+        if not any(counts.values()):
+            return "There are no boxes."
         return f"Lost: {', '.join(f'{grouped(n)} {what}' + 's' * (n != 1) for what, n in counts.items() if n)}."
 
 

@@ -60,6 +60,14 @@ def image_without_size(folder):
     return make_voc(folder, voc_object(1, 1, 5, 5) * 3, size="", name="b")
 
 
+def wrong_encoding(folder):
+    make_voc(folder, voc_object(1, 1, 5, 5, "CAT"))
+    file = folder / "Annotations" / "a.xml"
+    file.write_bytes(file.read_bytes().replace(b"CAT", b"\xc3\xa8\xff"))
+    return folder
+
+
+TURNED = "<object><robndbox><cx>50</cx><cy>25</cy><w>20</w><h>10</h><angle>0.5</angle></robndbox></object>"
 #: kind -> (a data set with one such problem, rows refused by it, images lost)
 DIRT = {
     "wrong number of fields": (row("0 0.5 0.5 0.2"), 1, 0),
@@ -80,6 +88,9 @@ DIRT = {
     "image without size": (image_without_size, 3, 1),
     "exif rotation": (turned_image, 0, 0),
     "path": (lambda folder: make_yolo(folder, [GOOD], yaml="train: ../images/train\n"), 0, 0),
+    "encoding": (wrong_encoding, 0, 0),
+    "rotated box": (lambda folder: make_voc(folder, TURNED), 0, 0),
+    "no boxes": (lambda folder: make_voc(folder, ""), 0, 0),
 }
 
 
@@ -115,7 +126,7 @@ def test_each_kind_is_told_and_the_sums_add_up(tmp_path, kind, capsys):
     whole_images = kind in ("missing image", "unreadable image", "image without size")
     assert told["refused"] == ({"of lost images" if whole_images else kind: refused} if refused else {})
     assert sum(item["boxes"] for item in told["classes"]) == told["boxes"]
-    assert code == told["lost"] == (kind not in ON_PURPOSE and refused + lost > 0)
+    assert code == told["lost"] == (kind == "no boxes" or (kind not in ON_PURPOSE and refused + lost > 0))
     (problem,) = told["problems"]
     assert set(problem) == {"kind", "file", "line", "value", "action", "message"}
     assert problem["kind"] == kind
@@ -125,7 +136,8 @@ def test_each_kind_is_told_and_the_sums_add_up(tmp_path, kind, capsys):
     assert (code, err) == (told["lost"], "")
     assert f"{told['rows_read']} read = {told['boxes']} boxes + {refused} refused" in out
     assert f"\n1 x {kind}: {problem['action']}\n    {problem['file']}" in out
-    assert out.rstrip().rpartition("\n")[2].startswith("Lost: " if told["lost"] else "Nothing is lost.")
+    verdict = "There are no boxes." if kind == "no boxes" else "Lost: " if told["lost"] else "Nothing is lost."
+    assert out.rstrip().rpartition("\n")[2].startswith(verdict)
 
 
 SUMMARY = """\

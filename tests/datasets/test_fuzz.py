@@ -137,7 +137,8 @@ YAML_FILES = objects(
     names=st.lists(SCALARS) | st.dictionaries(st.integers(-1, 3) | SCALARS.filter(lambda x: x == x), SCALARS),
     kpt_shape=st.lists(st.integers(-1, 9), max_size=3),
 )
-TAGS = "annotation object bndbox xmin ymin xmax ymax size width height name filename part".split()  # noqa: SIM905
+TAGS = "annotation object bndbox robndbox polygon x1 y1 angle xmin ymin xmax ymax size width".split()  # noqa: SIM905
+TAGS += ["height", "name", "filename", "part"]
 TEXTS = st.one_of(st.integers(-5, 200).map(str), st.floats().map(repr), st.text("<&;>\"'x 1.\0\ud7ff", max_size=4))
 XML_FILES = st.recursive(
     TEXTS,

@@ -90,9 +90,13 @@ VOC = tuple(
         "<?xml version='1.0' encoding='utf-8'?>\n<!DOCTYPE annotation>\n<annotation>\n <filename>a.jpg</filename>"
         + voc_object(1, 2, 3, 4, extra="<part><name>head</name><bndbox><xmin>1</xmin></bndbox></part>")
         + "<!-- here --><size><width>1e2</width><height>50.0</height></size></annotation>",
+        '<?xml version="1.0" encoding="gb2312"?><v:Annotation xmlns:v="voc"><v:filename>a.jpg</v:filename><v:object>'
+        "<v:name>cat</v:name><v:robndbox><v:cx>20</v:cx><v:cy>20</v:cy><v:w>9</v:w><v:h>5.5</v:h><v:angle>0.3</v:angle>"
+        "</v:robndbox></v:object><v:object><v:polygon><v:x1>1</v:x1><v:y1>2</v:y1><v:x2>9</v:x2><v:y2>8</v:y2>"
+        "</v:polygon></v:object><v:size><v:width>100</v:width><v:height>50</v:height></v:size></v:Annotation>",
     )
 )
-SPLITS = (b"a\n", b"a  1\ngone -1\r\n")
+SPLITS = (b"a\n", b"a  1\ngone -1\r\n", b"JPEGImages/a.jpg Annotations/a.xml\n./b.jpg\n")
 
 
 def _coco() -> tuple[bytes, ...]:

@@ -1,33 +1,30 @@
-"""Read Pascal VOC: a folder with Annotations/*.xml, and ImageSets/Main/<split>.txt if it has splits."""
+"""Read Pascal VOC: .xml files with the objects of one image each, in any folder, with or without lists of splits."""
 
 from __future__ import annotations
 
 import os
-from typing import Any, Optional
+from typing import Any
 from xml.etree.ElementTree import ParseError
 
 import numpy as np
 from defusedxml import DefusedXmlException
-from defusedxml.ElementTree import fromstring
 
 from anchorlib.datasets.box_sizes import Problem
-from anchorlib.datasets.io.files import IMAGE_SUFFIXES, in_order, read_lines, read_or_error, walk
+from anchorlib.datasets.formats.voc_files import Layout, find_voc, voc_files
+from anchorlib.datasets.formats.voc_xml import is_in_degrees, object_box, parse_voc_xml, to_number, upright_size
+from anchorlib.datasets.io.files import in_order, read_or_error, shorten
 from anchorlib.datasets.io.image_header import image_size
+from anchorlib.datasets.io.image_index import ImageIndex, image_folders
 from anchorlib.datasets.validation import Fault, Labels, is_image_size
-from anchorlib.errors import DatasetError
 
-CORNERS = ("xmin", "ymin", "xmax", "ymax")
-
-
-def find_voc(path: str) -> Optional[str]:
-    """Return a folder that holds a folder Annotations."""
-    return path if os.path.isdir(os.path.join(path, "Annotations")) else None
+__all__ = ["find_voc", "read_voc"]
 
 
 def read_voc(path: str, split: str, progress: bool, workers: int) -> Labels:
     """Read the labels of a split, or of all annotations; DatasetError. Sides are xmax - xmin and ymax - ymin."""
     problems: list[Problem] = []
-    files = _annotation_files(path, split, problems)
+    layout, files = voc_files(path, split, problems)
+    images = ImageIndex([layout.root, *image_folders(layout.folder), *image_folders(layout.root)])
     image_wh: list[tuple[float, float]] = []
     names: list[str] = []
     kept_files: list[str] = []
@@ -35,29 +32,37 @@ def read_voc(path: str, split: str, progress: bool, workers: int) -> Labels:
     numbers: list[int] = []
     class_names: list[str] = []
     boxes: list[tuple[float, ...]] = []
+    angles: dict[int, float] = {}  # by row
     faults: dict[int, Fault] = {}
     lost_rows = 0
     for file, content in zip(files, in_order(read_or_error, files, "annotations", progress, workers)):
         root = _parse(file, content, problems)
         if root is None:
             continue
-        objects = root.findall("object")
-        size = _image_size(path, file, root, len(objects), problems)
+        objects = list(root.iter("object"))
+        size = _image_size(layout, images, file, root, len(objects), problems)
         if size is None:
             lost_rows += len(objects)
             continue
         for number, item in enumerate(objects, start=1):
-            box = _box(item)
+            box = object_box(item)
             if isinstance(box, Fault):
                 faults[len(boxes)] = box
                 box = (np.nan,) * 4
-            boxes.append(box)
+            elif len(box) == 5:
+                angles[len(boxes)] = box[4]
+            boxes.append(box[:4])
             owners.append(len(names))
             numbers.append(number)
             class_names.append((item.findtext("name") or "").strip())
         image_wh.append(size)
         kept_files.append(file)
         names.append((root.findtext("filename") or "").strip() or os.path.splitext(os.path.basename(file))[0])
+    if not boxes and not lost_rows and names:
+        message = f"none of {len(names)} .xml files has an <object>"
+        problems.append(Problem("no boxes", path, None, "", "left out", message))
+    if angles:
+        problems.append(_turn(path, boxes, angles))
     unique_names = sorted(set(class_names))
     class_of = {name: number for number, name in enumerate(unique_names)}
     return Labels(
@@ -78,32 +83,17 @@ def read_voc(path: str, split: str, progress: bool, workers: int) -> Labels:
     )
 
 
-def _annotation_files(path: str, split: str, problems: list[Problem]) -> list[str]:
-    folder = os.path.join(path, "Annotations")
-    everything = walk(folder, [".xml"])
-    if not everything:
-        raise DatasetError(f"{path}: looked for Annotations/*.xml as in Pascal VOC, found no such file.")
-    if split == "all":
-        return everything
-    list_file = os.path.join(path, "ImageSets", "Main", f"{split}.txt")
-    try:
-        # A list of one class has a second column, -1, 0 or 1.
-        stems = [
-            line.rpartition(" ")[0].strip() if line.endswith((" 1", " 0", " -1")) else line
-            for line in read_lines(list_file)
-        ]
-    except OSError as error:
-        if split == "train":
-            message = f"cannot be read ({error.strerror or error}); all annotations are taken"
-            problems.append(Problem("path", list_file, None, "", "read", message))
-            return everything
-        there = [os.path.basename(name)[:-4] for name in walk(os.path.dirname(list_file), [".txt"])]
-        raise DatasetError(
-            f"{path}: looked for the split {split!r} in {list_file} ({error.strerror or error}), "
-            f"found {', '.join(there) or 'no lists'}. "
-            "Take one of these, or split='all'."
-        ) from error
-    return [os.path.join(folder, f"{stem}.xml") for stem in dict.fromkeys(stems)]
+def _turn(path: str, boxes: list[tuple[float, ...]], angles: dict[int, float]) -> Problem:
+    """Replace each rotated rectangle by its bounding box, in place; return the remark that says by which rule."""
+    degrees = is_in_degrees(angles.values())
+    for row, angle in angles.items():
+        left, top, width, height = boxes[row]
+        boxes[row] = left, top, *upright_size(width, height, np.deg2rad(angle) if degrees else angle)
+    unit = (
+        "degrees, because some are beyond a full turn in radians" if degrees else "radians, as roLabelImg writes them"
+    )
+    message = f"{len(angles)} rotated boxes count as their bounding boxes; their angles are read as {unit}"
+    return Problem("rotated box", path, None, "", "read", message)
 
 
 def _parse(file: str, content: bytes | OSError, problems: list[Problem]) -> Any:
@@ -111,7 +101,12 @@ def _parse(file: str, content: bytes | OSError, problems: list[Problem]) -> Any:
     try:
         if isinstance(content, OSError):
             raise content
-        return fromstring(content)
+        root, remark = parse_voc_xml(content)
+        if "annotation" not in root.tag and root.find(".//object") is None:
+            raise ValueError(f"not a Pascal VOC file; its first element is {shorten(root.tag)}")
+        if remark:
+            problems.append(Problem("encoding", file, None, "", "read", remark))
+        return root
     except FileNotFoundError:
         # An image of the list without annotation: its size is unknown, but it has no boxes.
         problems.append(Problem("missing label", file, None, "", "left out", "is not there"))
@@ -123,48 +118,28 @@ def _parse(file: str, content: bytes | OSError, problems: list[Problem]) -> Any:
     return None
 
 
-def _image_size(path: str, file: str, root: Any, n_objects: int, problems: list[Problem]) -> tuple[float, float] | None:
+def _image_size(
+    layout: Layout, images: ImageIndex, file: str, root: Any, n_objects: int, problems: list[Problem]
+) -> tuple[float, float] | None:
     """Return the size in <size>, else in the image's header; None, and a problem, if neither has one."""
-    width, height = _number(root.findtext("size/width")), _number(root.findtext("size/height"))
+    width, height = to_number(root.findtext("size/width")), to_number(root.findtext("size/height"))
     if is_image_size(width, height):
         return width, height
-    # Only the file's name: <filename> may name any path.
-    name = os.path.basename((root.findtext("filename") or "").strip())
-    stem = os.path.splitext(os.path.basename(file))[0]
-    for candidate in dict.fromkeys([name, *(stem + suffix for suffix in (".jpg", *sorted(IMAGE_SUFFIXES)))]):
-        image = os.path.join(path, "JPEGImages", candidate)
+    name = (root.findtext("filename") or "").strip()
+    folder = (root.findtext("folder") or "").strip()
+    stem = os.path.splitext(os.path.relpath(file, layout.folder))[0]
+    image = images.find(f"{folder}/{name}" if name else "", file) or images.find(stem, file)
+    reason = "there is no such image in the folders of the data set"
+    if image:
         try:
             width, height, rotated = image_size(image)
-        except OSError:
-            continue
-        if rotated:
-            problems.append(Problem("exif rotation", image, None, "", "read", "EXIF turns it, its sides are swapped"))
-        return width, height
-    message = "expected <size> with width and height of 1 or more, or the image in JPEGImages"
+        except OSError as error:
+            reason = f"{image} cannot be read: {error}"
+        else:
+            if rotated:
+                message = "EXIF turns it, its sides are swapped"
+                problems.append(Problem("exif rotation", image, None, "", "read", message))
+            return width, height
+    message = f"expected <size> with width and height of 1 or more, or the image; {reason}"
     problems.append(Problem("image without size", file, None, f"{n_objects} rows", "image refused", message))
     return None
-
-
-def _number(text: str | None) -> float:
-    """Return a finite number, or NaN."""
-    try:
-        number = float(text or "nan")
-    except ValueError:
-        return np.nan
-    return number if np.isfinite(number) else np.nan
-
-
-def _box(item: Any) -> tuple[float, ...] | Fault:
-    """Return (cx, cy, w, h) of the object's own box, not of its parts; or a Fault if there is no box."""
-    box = item.find("bndbox")
-    name = (item.findtext("name") or "").strip()[:60]
-    if box is None or any(box.find(tag) is None for tag in CORNERS):
-        return Fault("wrong number of fields", f"expected <bndbox> with {', '.join(CORNERS)}", name)
-    left, top, right, bottom = (_number(box.findtext(tag)) for tag in CORNERS)
-    if np.isnan(left + top + right + bottom):
-        return Fault(
-            "not a number",
-            "expected finite numbers",
-            " ".join(str(box.findtext(tag)) for tag in CORNERS)[:60],
-        )
-    return (left + right) / 2, (top + bottom) / 2, right - left, bottom - top

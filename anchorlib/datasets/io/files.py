@@ -24,6 +24,7 @@ R = TypeVar("R")
 MEGABYTE = 1 << 20
 LABEL_LIMIT = 16 * MEGABYTE  # one image's labels, or one xml; real ones end at a few megabytes of polygons
 FILES_AT_ONCE = 16  # handed to a thread: enough to outweigh the cost of a task, few enough to need little memory
+MOST_PEEKED = 500_000  # names looked at to recognise a format
 LIST_LIMIT = 64 * MEGABYTE  # lists of images
 IMAGE_SUFFIXES = frozenset(
     ".avif .bmp .dng .gif .jfif .jp2 .jpe .jpeg .jpg .mpo .pgm .png .ppm .tif .tiff .webp".split()  # noqa: SIM905
@@ -77,6 +78,45 @@ def read_lines(path: str) -> list[str]:
 def split_lines(text: str) -> list[str]:
     """Return the lines of a text that are not empty, stripped."""
     return [line for line in map(str.strip, text.splitlines()) if line]
+
+
+def read_head(path: str, size: int) -> bytes:
+    """Return the first bytes of a file, or nothing if it cannot be read; to recognise a format."""
+    try:
+        descriptor, _ = open_logged(path)
+        try:
+            return os.read(descriptor, size)
+        finally:
+            os.close(descriptor)
+    except OSError:
+        return b""
+
+
+def peek_files(folder: str, suffix: str, depth: int = 4) -> Iterator[str]:
+    """Yield files with a suffix, first those of the folder itself, then those of the folders in it, and so on.
+
+    It is for recognising a format: hidden names are left out, `depth` levels are searched, and the search ends after
+    MOST_PEEKED names.
+    """
+    waiting, left = [folder], MOST_PEEKED
+    for _ in range(depth):
+        deeper: list[str] = []
+        for here in waiting:
+            try:
+                entries = sorted(os.scandir(here), key=lambda entry: entry.name)
+            except OSError:
+                continue
+            left -= len(entries)
+            for entry in entries:
+                if entry.name.startswith("."):
+                    continue
+                if entry.name.lower().endswith(suffix):
+                    yield entry.path
+                elif _is_dir(entry):
+                    deeper.append(entry.path)
+            if left < 0:
+                return
+        waiting = deeper
 
 
 def walk(folder: str, suffixes: Iterable[str]) -> list[str]:
