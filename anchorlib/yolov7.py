@@ -8,7 +8,7 @@ from typing import Any
 from anchorlib.arrays import Array, Namespace, check_shape
 from anchorlib.backends import namespace_of
 from anchorlib.training import compute_loss
-from anchorlib.training.compute_loss import LayerLoss
+from anchorlib.training.compute_loss import LayerLoss, namespace_of_layers
 from anchorlib.training.ota import Head, assign_heads
 from anchorlib.training.targets import LayerTargets
 
@@ -36,7 +36,6 @@ class ComputeLoss(compute_loss.ComputeLoss):
 
     def __init__(self, model: Any, autobalance: bool = False, **options: Any) -> None:
         super().__init__(model, autobalance, four_items=True, **options)
-        self.gr = float(getattr(model, "gr", 1.0))
 
 
 class ComputeLossOTA(ComputeLoss):
@@ -77,7 +76,7 @@ class ComputeLossOTA(ComputeLoss):
         BadValueError : a row of `targets` whose image or class is out of range
         BackendMixError, ArrayTypeError
         """
-        xp = namespace_of(targets=targets, **{f"p[{i}]": layer for i, layer in enumerate(p)})
+        xp = namespace_of_layers(p, targets=targets)
         matched = self._assign(p, targets, imgs)
         layers = [layer for layers in matched for layer in layers]
         losses = [self._layer_loss(xp, *layer) for layer in zip(p, layers, self._memory)]

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Optional
 
 from anchorlib.arrays import Array, Namespace, as_float, widen
 from anchorlib.backends import from_host, namespace_of, on_host
 from anchorlib.boxes import box_iou_pairs
-from anchorlib.errors import ModelError, ShapeError
+from anchorlib.errors import ArrayTypeError, ModelError, ShapeError
 from anchorlib.models import detect_module
+from anchorlib.training.checks import check_anchor_unit, check_target_shape, check_targets
 from anchorlib.training.losses import BCEWithLogitsLoss, FocalLoss, class_bce, one_hot, smooth_bce
-from anchorlib.training.targets import LayerTargets, build_targets, check_targets
+from anchorlib.training.presets import find_preset
+from anchorlib.training.targets import LayerTargets, build_targets
 
-_BALANCE_OF_3 = (4.0, 1.0, 0.4)  # P3 to P5
-_BALANCE = (4.0, 1.0, 0.25, 0.06, 0.02)  # P3 to P7
 _OBJECTNESS = 4  # column of p: x, y, w, h, objectness, classes
 _HYP = ("cls_pw", "obj_pw", "fl_gamma", "anchor_t", "box", "obj", "cls")
 
@@ -39,14 +39,18 @@ class ComputeLoss:
 
     Parameters
     ----------
-    model : has `hyp`, a dict of cls_pw, obj_pw, fl_gamma, anchor_t, box, obj, cls and perhaps label_smoothing; its
-        `model[-1]` (or that of `model.module`) has anchors (L, A, 2) in grid units, stride (L,), na, nl and nc
+    model : has `hyp`, a dict or a namespace of cls_pw, obj_pw, fl_gamma, anchor_t, box, obj, cls and perhaps
+        label_smoothing; its `model[-1]` (or that of `model.module`) has anchors (L, A, 2) in grid units, stride (L,),
+        na, nl and nc. If it has `gr`, that is the share of the IoU in the objectness target; else the share is 1.
     autobalance : rescale the objectness weights so that every layer's loss matches that of stride 16. Synchronises with
         the GPU once per layer.
     bbox_iou_optim : accepted for one-yolov5, where it selects fused kernels; the result is the same
-    validate : also reject rows with non-finite values. Out-of-range classes and images are always rejected if `targets`
-        is in host memory.
+    validate : also reject rows whose box is not finite, or not in [0, 1] of the image, or looks like corners, and
+        anchors that look like pixels. Out-of-range classes and images are always rejected if `targets` is in host
+        memory.
     four_items : return the items (box, obj, cls, total), as YOLOv5 <= 5.0 and YOLOv7 expect them
+    preset : the balance and gains of an older fork: "yolov5-4.0", "yolor" or "ScaledYOLOv4"; they depend on the number
+        of layers. None: those of YOLOv5 since 5.0.
     reuse_grad_buffer : reuse the memory of the gradients of `p` in the next step (torch). With few targets, filling
         that memory takes most of the time of a step. Danger: each step overwrites the gradients of the step before. Do
         not use it with a retained graph, with two losses in one backward, or with code that keeps `p[i].grad` or the
@@ -73,6 +77,7 @@ class ComputeLoss:
         *,
         validate: bool = False,
         four_items: bool = False,
+        preset: Optional[str] = None,
         reuse_grad_buffer: bool = False,
     ) -> None:
         detect = detect_module(model)
@@ -81,10 +86,7 @@ class ComputeLoss:
             raise ModelError(
                 f"model.model[-1] must be a Detect module; {type(detect).__name__} lacks {', '.join(lacks)}."
             )
-        self.hyp: dict[str, Any] = getattr(model, "hyp", None) or {}
-        missing = [key for key in _HYP if key not in self.hyp]
-        if missing:
-            raise ModelError(f"model.hyp must have {', '.join(missing)}: it is the dict of the hyperparameters file.")
+        self.hyp = _hyperparameters(model)
         self.anchors = detect.anchors
         self.na, self.nc, self.nl = int(detect.na), int(detect.nc), int(detect.nl)
         self._n_columns = 5 + self.nc
@@ -93,15 +95,13 @@ class ComputeLoss:
         self.BCEobj: Any = BCEWithLogitsLoss(float(self.hyp["obj_pw"]))
         if self.hyp["fl_gamma"] > 0:
             self.BCEcls, self.BCEobj = (FocalLoss(bce, self.hyp["fl_gamma"]) for bce in (self.BCEcls, self.BCEobj))
-        self.balance = list(_BALANCE_OF_3 if self.nl == 3 else _BALANCE)
-        if self.nl > len(self.balance):
-            raise ModelError(f"the balance of the layers is known for up to {len(self.balance)}, got {self.nl}.")
+        self.balance, self._gain_factors = find_preset(preset, self.nl)
         strides = [float(stride) for stride in detect.stride]
         if autobalance and 16.0 not in strides:
             raise ModelError(f"autobalance needs a layer of stride 16, got strides {strides}. Leave it off.")
         self._strides = strides
         self.ssi = strides.index(16.0) if autobalance else 0
-        self.gr = 1.0
+        self.gr = float(_attribute(model, "gr", 1.0))
         self.autobalance = autobalance
         self.validate = validate
         self.four_items = four_items
@@ -126,7 +126,7 @@ class ComputeLoss:
         loss : (1,) float32 (float64 for such `p`), times the number of images
         items : (3,), box, objectness and class, each times its gain; without gradient
         """
-        xp = namespace_of(targets=targets, **{f"p[{i}]": layer for i, layer in enumerate(p)})
+        xp = namespace_of_layers(p, targets=targets)
         layers = self._targets(p, targets, used=True)
         losses = [self._layer_loss(xp, *layer) for layer in zip(p, layers, self._memory)]
         return self._total(p, losses[0], self._parts(xp, losses))
@@ -138,7 +138,7 @@ class ComputeLoss:
             "obj": self._balanced(xp, [loss.obj for loss in losses]),
             "cls": [loss.cls for loss in losses if loss.cls is not None],
         }
-        return [(parts[gain], float(self.hyp[gain])) for gain in parts]
+        return [(parts[gain], float(self.hyp[gain]) * self._gain_factors[gain]) for gain in parts]
 
     def _layer_loss(
         self, xp: Namespace, predicted: Array, layer: LayerTargets, memory: Optional[dict[str, Any]]
@@ -197,6 +197,7 @@ class ComputeLoss:
 
     def _check_predictions(self, p: Sequence[Array], heads: int = 1) -> None:
         """Check the shapes of `p`, which has the layers of so many heads."""
+        _refuse_eval_output(p)
         if len(p) != heads * self.nl:
             raise ShapeError(f"p must have one array for each of {heads * self.nl} layers, got {len(p)}.")
         listed = isinstance(self.anchors, (list, tuple))
@@ -211,9 +212,11 @@ class ComputeLoss:
 
     def _check_rows(self, p: Sequence[Array], targets: Array, *, used: bool) -> None:
         """Check the values of `targets`: where they are `used` to index, a number out of range must not get through."""
+        check_target_shape(targets)
         n_classes = self.nc if self.nc > 1 else None  # a single-class model does not use the class
         if self.validate:
             check_targets(targets, p[0].shape[0], n_classes)
+            check_anchor_unit(self.anchors, [layer.shape[2:4] for layer in p], float(self.hyp["anchor_t"]))
         elif used and namespace_of(targets).in_host_memory(targets):
             check_targets(targets[:, :2], p[0].shape[0], n_classes)
 
@@ -237,6 +240,49 @@ class ComputeLoss:
             value = value * self.gr + (1 - self.gr)
         empty = host.zeros((n_cells,), dtype=value.dtype, device=host.device_of(value))
         return from_host(host.put_last(empty, cells, value), like=iou)
+
+
+def namespace_of_layers(p: Sequence[Array], **named: Array) -> Namespace:
+    """Return the namespace of the layers of predictions and of other arrays.
+
+    Raises ArrayTypeError if `p` has a list among its entries, as the output of a model in eval mode has.
+    """
+    _refuse_eval_output(p)
+    return namespace_of(**named, **{f"p[{i}]": layer for i, layer in enumerate(p)})
+
+
+def _refuse_eval_output(p: Sequence[Array]) -> None:
+    if any(isinstance(layer, (list, tuple)) for layer in p):
+        kinds = ", ".join("a list" if isinstance(layer, (list, tuple)) else type(layer).__name__ for layer in p)
+        raise ArrayTypeError(
+            f"p must be the list of layers, got ({kinds}). A model in eval mode returns its predictions and the list "
+            "of layers: pass the list of layers."
+        )
+
+
+def _attribute(model: Any, name: str, default: Any) -> Any:
+    """Return an attribute of a model, or of the model that DataParallel or DistributedDataParallel wraps."""
+    found = getattr(model, name, None)
+    found = getattr(getattr(model, "module", None), name, None) if found is None else found
+    return default if found is None else found
+
+
+def _hyperparameters(model: Any) -> Mapping[str, Any]:
+    """Return `model.hyp` as a mapping that shows later changes; ModelError if an entry is missing."""
+    hyp = _attribute(model, "hyp", {})
+    if not isinstance(hyp, Mapping):
+        if not hasattr(hyp, "__dict__"):
+            raise ModelError(f"model.hyp must be a dict or a namespace of hyperparameters, got {type(hyp).__name__}.")
+        hyp = vars(hyp)
+    missing = [key for key in _HYP if key not in hyp]
+    if missing:
+        older = (
+            " Older files call box giou: set hyp['box'] = hyp['giou']." if "box" in missing and "giou" in hyp else ""
+        )
+        raise ModelError(
+            f"model.hyp must have {', '.join(missing)}: it is the dict of the hyperparameters file.{older}"
+        )
+    return hyp
 
 
 def _iou(xp: Namespace, logits: Array, layer: LayerTargets) -> Array:

@@ -15,7 +15,7 @@ import numpy as np
 from anchorlib.arrays import Array, HostArray, Namespace, as_float, check_shape, widen
 from anchorlib.backends import from_host, load, namespace_of, on_host
 from anchorlib.errors import BadValueError, ShapeError
-from anchorlib.training.targets import check_targets
+from anchorlib.training.checks import check_targets
 
 _ON_HOST = 32768  # logits of a block: some arrays of that size stay in the cache
 _ON_DEVICE = 1 << 22

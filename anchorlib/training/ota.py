@@ -14,8 +14,9 @@ import numpy as np
 from anchorlib.arrays import Array, HostArray, Namespace, check_integer, check_number, check_shape, widen
 from anchorlib.backends import from_host, namespace_of, on_host
 from anchorlib.errors import BadValueError, ShapeError
+from anchorlib.training.checks import check_targets
 from anchorlib.training.ota_matching import find_candidates, find_objects, match
-from anchorlib.training.targets import LayerTargets, build_targets, check_targets
+from anchorlib.training.targets import LayerTargets, build_targets
 
 _CELL = tuple(LayerTargets._fields.index(name) for name in ("image", "anchor", "gj", "gi"))
 

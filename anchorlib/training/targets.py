@@ -17,10 +17,10 @@ from anchorlib.arrays import Array, Namespace, check_number, check_shape, check_
 from anchorlib.backends import namespace_of, on_host
 from anchorlib.errors import BadValueError, ShapeError
 from anchorlib.results import Result, Row, counted
+from anchorlib.training.checks import check_anchor_unit, check_target_shape, check_targets
 
 #: Own cell, then left, up, right and down: `offset` times this (x, y) is subtracted from the centre before truncation.
 _STEPS = ((0.0, 0.0), (1.0, 0.0), (0.0, 1.0), (-1.0, 0.0), (0.0, -1.0))
-_COLUMNS = ("image", "class", "cx", "cy", "w", "h")
 
 
 class _Columns(NamedTuple):
@@ -82,8 +82,10 @@ def build_targets(
     thr : ratio limit > 1, strict (YOLOv5's anchor_t)
     offset : in [0, 1], cells; a neighbour is assigned if its border is less than `offset` away. 0: no neighbours;
         1: all four neighbours in the grid, as for YOLOv7's auxiliary heads
-    validate : refuse rows with an entry that is not finite, or with an image or class that is not an integer >= 0 and
-        below `n_images` or `n_classes`. It reads the values, so on CUDA it waits for the device.
+    validate : refuse rows with an entry that is not finite, with an image or class that is not an integer >= 0 and
+        below `n_images` or `n_classes`, with a centre outside [0, 1] or a side outside (0, 1], or with boxes that
+        look like corners; refuse anchors that look like pixels. It reads the values, so on CUDA it waits for the
+        device.
     n_images, n_classes : limits for `validate`; no limit if not given
 
     Returns
@@ -114,7 +116,7 @@ def build_targets(
     like = targets
     anchors = _one_array(anchors)
     xp = namespace_of(targets=targets, anchors=anchors)
-    check_shape(("T", 6), hint="The columns are image, class, cx, cy, w, h.", targets=targets)
+    check_target_shape(targets)
     check_shape(("L", "A", 2), anchors=anchors)
     if anchors.shape[0] == 0:
         raise ShapeError(f"anchors must have at least one layer, got {describe(anchors)}.")
@@ -129,6 +131,7 @@ def build_targets(
         raise BadValueError(f"offset must be in [0, 1], got {offset:g}.")
     if validate:
         check_targets(targets, n_images, n_classes)
+        check_anchor_unit(anchors, grids, limits[0])
 
     targets, anchors = on_host(targets, anchors)
     host = namespace_of(targets)
@@ -141,26 +144,6 @@ def build_targets(
         device = xp.device_of(like)
         layers = [LayerTargets(*[xp.from_numpy(column, device=device) for column in layer]) for layer in layers]
     return layers
-
-
-def check_targets(targets: Array, n_images: Optional[int] = None, n_classes: Optional[int] = None) -> None:
-    """Refuse `targets` (T, up to 6) if a row cannot be used for training; the error shows the first such row."""
-    rows = namespace_of(targets).to_numpy(targets)
-    limits = {"image": n_images, "class": n_classes}
-    for column, name in enumerate(_COLUMNS[: rows.shape[1]]):
-        values, wanted = rows[:, column], "a finite number"
-        bad = ~np.isfinite(values)
-        if name in limits:
-            limit = limits[name]
-            wanted = "an integer >= 0" if limit is None else f"an integer in [0, {limit})"
-            bad |= (values < 0) | (values != np.floor(values))
-            bad |= values >= (np.inf if limit is None else limit)
-        if bad.any():
-            row = int(np.flatnonzero(bad)[0])
-            raise BadValueError(
-                f"targets must have {wanted} as {name} (column {column}), got {values[row]:g} in row {row}: "
-                f"{rows[row].tolist()}; {int(bad.sum())} of {len(rows)} rows are wrong. Check the labels of that image."
-            )
 
 
 class _Plan(NamedTuple):

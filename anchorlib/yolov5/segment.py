@@ -7,9 +7,10 @@ from typing import Any
 
 from anchorlib.arrays import Array, check_shape
 from anchorlib.backends import namespace_of
-from anchorlib.errors import ModelError
+from anchorlib.errors import ModelError, ShapeError
 from anchorlib.models import detect_module
 from anchorlib.training import compute_loss
+from anchorlib.training.compute_loss import namespace_of_layers
 from anchorlib.training.masks import mask_loss, numbers_in_image
 
 __all__ = ["ComputeLoss"]
@@ -71,9 +72,12 @@ class ComputeLoss(compute_loss.ComputeLoss):
         loss : (1,) float32 (float64 for such `p`), times the number of images
         items : (4,), box, mask, objectness and class, each times its gain; without gradient
         """
+        if len(preds) != 2:
+            raise ShapeError(
+                f"preds must be (layers, proto), got {len(preds)} entries. Pass the list of layers, proto."
+            )
         p, proto = preds
-        named = {f"p[{i}]": layer for i, layer in enumerate(p)}
-        xp = namespace_of(targets=targets, masks=masks, proto=proto, **named)
+        xp = namespace_of_layers(p, targets=targets, masks=masks, proto=proto)
         layers = self._targets(p, targets, used=True)
         check_shape((p[0].shape[0], self.nm, "hm", "wm"), proto=proto)
         losses = [self._layer_loss(xp, *layer) for layer in zip(p, layers, self._memory)]

@@ -4,8 +4,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from helpers import oracle
+from helpers.loss_cases import HYP, model_of, small_case
 
 from anchorlib import training
+from anchorlib.errors import BadValueError, ModelError, ShapeError
 from anchorlib.yolov5 import loss as drop_in
 
 RECORDED = np.load(Path(__file__).parent.parent / "data/golden/iou.npz")
@@ -57,6 +59,105 @@ def test_bbox_iou_takes_the_flag_of_one_yolov5(backend):
     one, two = backend.array(RECORDED["box1"]), backend.array(RECORDED["box2"])
     plain = backend.host(drop_in.bbox_iou(one, two, CIoU=True))
     assert np.array_equal(backend.host(drop_in.bbox_iou(one, two, CIoU=True, bbox_iou_optim=True, eps=1e-7)), plain)
+
+
+@pytest.mark.parametrize(
+    ("shape1", "shape2", "expected"),
+    [
+        ((1, 4), (2, 3, 4), (2, 3, 1)),
+        ((2, 3, 4), (3, 4), (2, 3, 1)),
+        ((2, 1, 4), (1, 3, 4), (2, 3, 1)),
+        ((4,), (5, 4), (5, 1)),
+        ((5, 4), (4,), (5, 1)),
+        ((4,), (4,), (1,)),
+        ((0, 4), (1, 4), (0, 1)),
+    ],
+)
+def test_bbox_iou_takes_boxes_of_any_shapes_that_broadcast(backend, shape1, shape2, expected):
+    rng = np.random.default_rng(0)
+    one, two = (rng.uniform(1, 5, shape).astype(np.float32) for shape in (shape1, shape2))
+    result = backend.host(drop_in.bbox_iou(backend.array(one), backend.array(two), CIoU=True))
+    assert result.shape == expected
+    pairs = [np.broadcast_to(boxes, (*np.broadcast_shapes(shape1, shape2),)).reshape(-1, 4) for boxes in (one, two)]
+    wanted = [oracle.box_iou(a, b, "ciou") for a, b in zip(*(boxes.tolist() for boxes in pairs))]
+    np.testing.assert_allclose(result.reshape(-1), wanted, rtol=1e-5, atol=1e-6)
+
+
+def test_bbox_iou_keeps_the_gradient_of_one_box_that_is_repeated(grad_backend):
+    one, two = grad_backend.differentiable(RECORDED["box1"][:1]), grad_backend.array(RECORDED["box2"][:6])
+    repeated = grad_backend.differentiable(np.repeat(RECORDED["box1"][:1], 6, axis=0))
+    (gradient,) = grad_backend.gradients(drop_in.bbox_iou(one, two, CIoU=True), [one])
+    (wanted,) = grad_backend.gradients(drop_in.bbox_iou(repeated, two, CIoU=True), [repeated])
+    np.testing.assert_allclose(gradient[0], wanted.sum(axis=0), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(("third", "is_corners"), [((), True), ((True,), True), ((False,), False)])
+def test_bbox_iou_takes_positional_calls_of_older_forks(backend, third, is_corners):
+    one, two = RECORDED["box1"][:6], RECORDED["box2"][:6]
+    if is_corners:
+        one, two = corners(one), corners(two)
+    columns = backend.array(np.ascontiguousarray(one.T))
+    result = drop_in.bbox_iou(columns, backend.array(two), *third, CIoU=True)
+    assert result.shape == (6,)
+    wanted = drop_in.bbox_iou(backend.array(one), backend.array(two), not is_corners, CIoU=True)
+    assert np.array_equal(backend.host(result), backend.host(wanted)[:, 0])
+
+
+@pytest.mark.parametrize(("shape1", "shape2"), [((3, 4), (5, 4)), ((5, 3), (5, 3)), ((), (5, 4)), ((4, 5), (6, 4))])
+def test_bbox_iou_refuses_other_shapes(backend, shape1, shape2):
+    with pytest.raises(ShapeError, match="that broadcast, got"):
+        drop_in.bbox_iou(backend.array(np.ones(shape1)), backend.array(np.ones(shape2)))
+
+
+def test_compute_loss_is_a_function_of_the_model_with_four_items(backend):
+    anchors, strides, p, targets = small_case(dtype=np.float32)
+    model = model_of(backend, anchors, strides, 3)
+    model.gr = 0.5
+    p, targets = [backend.array(layer) for layer in p], backend.array(targets)
+    loss, items = drop_in.compute_loss(p, targets, model)
+    as_object = drop_in.ComputeLoss(model, four_items=True)
+    assert as_object.gr == 0.5
+    assert backend.host(loss) == backend.host(as_object(p, targets)[0])
+    box, obj, cls, total = backend.host(items)
+    assert total == pytest.approx(box + obj + cls, rel=1e-6)
+    assert float(backend.host(loss)[0]) == pytest.approx(total * 2, rel=1e-6)
+    model.gr = 1.0
+    assert backend.host(drop_in.compute_loss(p, targets, model)[1])[1] != obj
+
+
+#: Preset, number of layers, objectness weights, and what multiplies the gains box, obj and cls.
+RECIPES = [
+    ("yolov5-4.0", 2, (4.0, 1.0), (1.5, 1.0, 1.5)),
+    ("yolov5-4.0", 3, (4.0, 1.0, 0.3), (1.0, 1.0, 1.0)),
+    ("yolov5-4.0", 4, (4.0, 1.0, 0.3, 0.1), (0.75, 1.0, 0.75)),
+    ("yolor", 3, (4.0, 1.0, 0.4), (1.0, 1.0, 1.0)),
+    ("yolor", 4, (4.0, 1.0, 0.4, 0.1), (0.75, 1.05, 0.75)),
+    ("ScaledYOLOv4", 4, (4.0, 1.0, 0.4, 0.1), (0.75, 1.05, 0.75)),
+]
+
+
+@pytest.mark.parametrize(("preset", "n_layers", "balance", "factors"), RECIPES)
+def test_a_preset_is_the_recipe_of_its_fork(backend, preset, n_layers, balance, factors):
+    rng = np.random.default_rng(1)
+    _, _, _, targets = small_case(dtype=np.float32)
+    strides = (8, 16, 32, 64)[:n_layers]
+    anchors = np.exp(rng.normal(0.6, 0.5, (n_layers, 2, 2))).astype(np.float32)
+    p = [rng.normal(0, 1, (2, 2, 64 // s, 64 // s, 8)).astype(np.float32) for s in strides]
+    hyp = {**HYP, **{key: HYP[key] * factor for key, factor in zip(("box", "obj", "cls"), factors)}}
+    loss, items, _ = oracle.compute_loss(p, targets, anchors, hyp, 3, balance=balance)
+    compute_loss = drop_in.ComputeLoss(model_of(backend, anchors, strides, 3), preset=preset)
+    found, found_items = compute_loss([backend.array(layer) for layer in p], backend.array(targets))
+    np.testing.assert_allclose(backend.host(found), [loss], rtol=2e-6)
+    np.testing.assert_allclose(backend.host(found_items), items, rtol=2e-6)
+
+
+def test_a_preset_that_is_not_known_is_refused(backend):
+    anchors, strides, _, _ = small_case()
+    with pytest.raises(BadValueError, match=r"preset must be one of yolov5-4\.0, yolor, ScaledYOLOv4, got 'v4'"):
+        drop_in.ComputeLoss(model_of(backend, anchors, strides, 3), preset="v4")
+    five = np.ones((5, 2, 2), np.float32)
+    with pytest.raises(ModelError, match="balance of the layers of yolor is known for up to 4, got 5"):
+        drop_in.ComputeLoss(model_of(backend, five, (8, 16, 32, 64, 128), 3), preset="yolor")
 
 
 def test_wh_iou_known_values(backend):
