@@ -51,7 +51,8 @@ def read_boxes(
         atomically. A damaged cache is ignored. It contains no pickles.
     workers : number of reader threads. More than one helps on a slow or network disk, not on a fast local one. The
         result is the same. A COCO .json is read by one thread.
-    format : 'yolo', 'voc', 'coco' or 'darknet'; None recognises the format by the names of the files
+    format : 'yolo', 'voc', 'coco', 'darknet', 'labelme', 'cvat', 'csv', 'createml', 'labelstudio', 'via', 'keras',
+        'kitti', 'dota' or 'visdrone'; None recognises the format by the names and the content of the files
 
     Returns
     -------

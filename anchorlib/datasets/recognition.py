@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import Optional
 
 from anchorlib.arrays import check_one_of
@@ -14,6 +15,10 @@ _ADVICE = {
     ".xml": " For Pascal VOC pass the folder that holds Annotations.",
     ".npz": " Use SizeCounts.load for saved sizes.",
 }
+_SINGLE_FILES = (".json", ".csv", ".xml", ".txt")
+_USUAL = ("yolo", "voc", "coco", "darknet")  # the formats that a message describes
+_ANY_CONTENT = ("coco", "darknet")  # these take any .json or .txt
+_MOST_FILES = 100  # of a folder, that are opened
 _MOST_NAMES = 8  # of a folder's files, in a message
 
 
@@ -38,8 +43,33 @@ def find_format(path: str, name: Optional[str] = None) -> tuple[Format, str]:
             return known, found
     if name is not None and not os.path.isdir(path):
         return formats[0], path
-    expected = "; ".join(f"{known.looks_like} ({known.name})" for known in formats)
+    inside = _find_inside(path, formats)
+    if len(inside) == 1:
+        return inside[0]
+    if inside:
+        names = ", ".join(os.path.basename(found) for _, found in inside[:_MOST_NAMES])
+        raise DatasetError(f"{path}: has several files with labels ({names}). Pass the one you mean.")
+    usual = [known for known in formats if known.name in _USUAL or name is not None]
+    expected = "; ".join(f"{known.looks_like} ({known.name})" for known in usual)
+    others = ", ".join(known.name for known in formats if known not in usual)
+    expected += f"; or labels of {others}" if others else ""
     raise DatasetError(f"{path}: expected {expected}; got {_describe(path)}.{_ADVICE.get(_suffix(path), '')}")
+
+
+def _find_inside(path: str, formats: Sequence[Format]) -> list[tuple[Format, str]]:
+    """Return the files of a folder that hold the labels of all images in a known format."""
+    try:
+        with os.scandir(path) as entries:
+            names = [entry.name for entry in entries if entry.name.lower().endswith(_SINGLE_FILES)]
+    except OSError:  # not a folder
+        return []
+    found = []
+    for name in sorted(names)[:_MOST_FILES]:
+        file = os.path.join(path, name)
+        known = next((known for known in formats if known.name not in _ANY_CONTENT and known.find(file)), None)
+        if known is not None and not name.startswith("."):
+            found.append((known, file))
+    return found
 
 
 def _describe(path: str) -> str:

@@ -156,12 +156,15 @@ def _problem(labels: Labels, row: int, fault: Fault) -> Problem:
     image, number = int(labels.image_index[row]), int(labels.row_numbers[row])
     value = fault.value
     if not value:
-        written = _as_written(labels.box_units, labels.boxes[row], labels.image_wh[image])
+        with np.errstate(invalid="ignore", over="ignore"):  # of a box that is rejected because it is infinite
+            written = _as_written(labels.box_units, labels.boxes[row], labels.image_wh[image])
         value = " ".join(f"{number:.{_DIGITS}g}" for number in (labels.classes[row], *written))
     if labels.row_word == "line":
         return Problem(fault.kind, labels.files[image], number, value, fault.action, fault.message)
-    message = f"{labels.row_word} {number}: {fault.message}"
-    return Problem(fault.kind, labels.files[image], None, value, fault.action, message)
+    file, neighbours = labels.files[image], labels.files[max(image - 1, 0) : image + 2]
+    of_image = f" of {labels.image_names[image]}" if neighbours.count(file) > 1 else ""  # one file has many images
+    message = f"{labels.row_word} {number}{of_image}: {fault.message}"
+    return Problem(fault.kind, file, None, value, fault.action, message)
 
 
 def _duplicates(labels: Labels, good: HostArray) -> HostArray:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from xml.sax.saxutils import quoteattr
 
 import pytest
 import yaml
@@ -18,7 +19,7 @@ from hypothesis import strategies as st
 from anchorlib.errors import DatasetError
 
 READERS = {reader.name: reader for reader in all_readers()}
-MUTANTS = 800
+MUTANTS = 1200
 EACH = -(-MUTANTS // len(READERS))
 
 
@@ -147,6 +148,71 @@ XML_FILES = st.recursive(
     ),
     max_leaves=30,
 ).map(lambda text: f"<annotation>{text}</annotation>")
+SIDES = objects(**dict.fromkeys("x y width height".split(), st.floats(0, 60)))  # noqa: SIM905
+POINTS = st.lists(st.lists(st.floats(0, 60) | SCALARS, min_size=2, max_size=2), max_size=4)
+SHAPES = st.lists(objects(label=SCALARS, points=POINTS, shape_type=st.sampled_from(["circle", "point", "polygon"])))
+LABELME = objects(shapes=SHAPES, imagePath=SCALARS, imageWidth=st.integers(0, 90), imageHeight=st.integers(0, 90))
+CREATEML = st.lists(
+    objects(image=st.just("a.png"), annotations=st.lists(objects(label=SCALARS, coordinates=SIDES), max_size=3)),
+    max_size=3,
+)
+VIA_SHAPES = st.builds(
+    lambda shape, name: {**shape, "name": name} if isinstance(shape, dict) else shape,
+    SIDES | objects(cx=SCALARS, cy=SCALARS, r=SCALARS, all_points_x=VALUES, all_points_y=VALUES),
+    st.sampled_from(["rect", "circle", "ellipse", "polygon", "point"]),
+)
+VIA = st.dictionaries(
+    st.text(max_size=3),
+    objects(
+        filename=st.just("a.png"),
+        regions=st.lists(objects(shape_attributes=VIA_SHAPES, region_attributes=VALUES), max_size=3),
+    ),
+    max_size=3,
+)
+RESULTS = st.lists(
+    objects(
+        type=st.sampled_from(["rectanglelabels", "polygonlabels", "choices"]),
+        value=SIDES | objects(points=POINTS, rectanglelabels=st.lists(SCALARS, max_size=2)),
+        original_width=st.integers(0, 90),
+        original_height=st.integers(1, 90),
+    ),
+    max_size=3,
+)
+TASKS = st.lists(
+    objects(annotations=st.lists(objects(result=RESULTS), max_size=2), data=objects(image=SCALARS), label=RESULTS),
+    max_size=3,
+)
+CVAT = st.lists(
+    st.tuples(
+        st.sampled_from(["box", "polygon", "ellipse", "mask", "points"]), *[st.floats(0, 60).map(repr) | TEXTS] * 4
+    )
+).map(
+    lambda items: (
+        "<annotations><image width='90' height='80'>"
+        + "".join(
+            f"<{tag} label='a' "
+            + " ".join(f"{key}={quoteattr(text)}" for key, text in zip(CVAT_KEYS[tag], texts))
+            + "/>"
+            for tag, *texts in items
+        )
+        + "</image></annotations>"
+    )
+)
+CVAT_KEYS = {
+    "box": ["xtl", "ytl", "xbr", "ybr"],
+    "polygon": ["points"],
+    "ellipse": ["cx", "cy", "rx", "ry"],
+    "mask": ["left", "top", "width", "height"],
+    "points": ["points"],
+}
+FIELDS = st.integers(-5, 700).map(str) | st.floats().map(repr) | st.text(max_size=3) | st.just("a.png")
+
+
+def rows_of(separator, least, most):
+    """Lines of some fields."""
+    return st.lists(st.lists(FIELDS, min_size=least, max_size=most).map(separator.join), max_size=6).map("\n".join)
+
+
 LINES = st.lists(
     st.sampled_from(["images/train/a.png", "./images/train/b.png", "../", "/dev/zero", "train = list.txt", "names=~"])
     | st.text(max_size=20),
@@ -157,6 +223,10 @@ ANY_BYTES = st.binary(max_size=200)
 
 def as_bytes(text):
     return text.encode("utf-8", "surrogatepass")
+
+
+def as_json(value):
+    return json.dumps(value).encode()
 
 
 def pickles(*values):
@@ -182,6 +252,17 @@ FILES = {
     "darknet .data": LINES.map(as_bytes) | ANY_BYTES,
     "COCO json": COCO_FILES.map(lambda content: json.dumps(content).encode()) | ANY_BYTES,
     "VOC xml": XML_FILES.map(as_bytes) | ANY_BYTES,
+    "labels labelme": LABELME.map(as_json) | ANY_BYTES,
+    "labels createml": CREATEML.map(as_json) | ANY_BYTES,
+    "labels via": VIA.map(as_json) | ANY_BYTES,
+    "labels labelstudio": TASKS.map(as_json) | ANY_BYTES,
+    "labels cvat": CVAT.map(as_bytes) | ANY_BYTES,
+    "labels csv": rows_of(",", 5, 8).map(lambda text: as_bytes("filename,xmin,ymin,xmax,ymax,class\n" + text))
+    | ANY_BYTES,
+    "labels keras": rows_of(",", 4, 6).map(lambda text: as_bytes(text.replace("a.png,", "imgs/a.png "))) | ANY_BYTES,
+    "labels kitti": rows_of(" ", 14, 16).map(as_bytes) | ANY_BYTES,
+    "labels visdrone": rows_of(",", 7, 9).map(as_bytes) | ANY_BYTES,
+    "labels dota": rows_of(" ", 8, 10).map(as_bytes) | ANY_BYTES,
     "VOC list": LINES.map(as_bytes) | ANY_BYTES,
     "image header": ANY_BYTES,
     "anchors yolo": st.builds(lambda v: yaml.safe_dump({"anchors": v}).encode(), VALUES) | ANY_BYTES,

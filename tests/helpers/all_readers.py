@@ -17,6 +17,7 @@ from anchorlib.datasets.io.image_header import image_size
 from anchorlib.errors import ModelError
 from anchorlib.modelfiles import FORMATS, format_anchors, read_anchors
 from helpers.mutate import Reader
+from helpers.other_formats import SAMPLES, make_sample
 from helpers.packed_readers import check_sizes, copy_oneflow, packed_readers
 from helpers.slow_counts import make_voc, make_yolo, voc_object
 
@@ -29,6 +30,8 @@ def make_folder(folder: Path) -> Path:
     make_voc(folder / "voc", voc_object(10, 10, 30, 20) * 2)
     (folder / "voc" / "ImageSets" / "Main").mkdir(parents=True)
     copy_oneflow(folder)
+    for kind in SAMPLES:
+        make_sample(kind, folder / kind)
     for path in folder.rglob("*"):
         os.utime(path, (1e9, 1e9))  # files that have just changed are not kept in a cache
     return folder
@@ -37,6 +40,14 @@ def make_folder(folder: Path) -> Path:
 def _boxes(entry: str, split: str = "all") -> Callable[[Path, int], list[str]]:
     def read(folder: Path, number: int) -> list[str]:
         return check_sizes(read_boxes(folder / entry, split=split, problems=("report", "raise")[number % 2]))
+
+    return read
+
+
+def _sample(kind: str) -> Callable[[Path, int], list[str]]:
+    def read(folder: Path, number: int) -> list[str]:
+        path, problems = folder / kind / SAMPLES[kind].path, ("report", "raise")[number % 2]
+        return check_sizes(read_boxes(path, split="all", problems=problems, format=kind))
 
     return read
 
@@ -157,6 +168,16 @@ def all_readers() -> tuple[Reader, ...]:
                 (ModelError,),
             )
             for form in FORMATS
+        ),
+        *(
+            Reader(
+                f"labels {kind}",
+                Path(sample.main).suffix,
+                (sample.files[sample.main].encode(), *(text.encode() for text in sample.more)),
+                _at(f"{kind}/{sample.main}"),
+                _sample(kind),
+            )
+            for kind, sample in SAMPLES.items()
         ),
         *packed_readers(make_folder),
     )

@@ -1,4 +1,4 @@
-"""How files are damaged, and what must become of them: 800 of them in the suite, 20,000 and more by ci/fuzz.
+"""How files are damaged, and what must become of them: 1200 of them in the suite, 20,000 and more by ci/fuzz.
 
 A mutant depends only on (seed, number), so that a line of the table is enough to make it again.
 """

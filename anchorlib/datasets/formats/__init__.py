@@ -20,7 +20,17 @@ from dataclasses import dataclass
 from typing import Optional
 
 from anchorlib.datasets.formats.coco import find_coco, read_coco
+from anchorlib.datasets.formats.createml import find_createml, read_createml
+from anchorlib.datasets.formats.csv_table import find_csv, read_csv
+from anchorlib.datasets.formats.cvat import find_cvat, read_cvat
 from anchorlib.datasets.formats.darknet import find_darknet, read_darknet
+from anchorlib.datasets.formats.dota import find_dota, read_dota
+from anchorlib.datasets.formats.keras_list import find_keras_list, read_keras_list
+from anchorlib.datasets.formats.kitti import find_kitti, read_kitti
+from anchorlib.datasets.formats.label_studio import find_label_studio, read_label_studio
+from anchorlib.datasets.formats.labelme import find_labelme, read_labelme
+from anchorlib.datasets.formats.via import find_via, read_via
+from anchorlib.datasets.formats.visdrone import find_visdrone, read_visdrone
 from anchorlib.datasets.formats.voc import find_voc, read_voc
 from anchorlib.datasets.formats.yolo import find_yolo, read_yolo
 from anchorlib.datasets.validation import Labels
@@ -46,8 +56,18 @@ class Format:
 
 #: All formats. The first one that finds something to read is taken, so a format that looks closely comes early.
 FORMATS = (
+    Format("kitti", "a folder of KITTI's .txt files", find_kitti, read_kitti),
+    Format("dota", "a folder of DOTA's .txt files", find_dota, read_dota),
+    Format("visdrone", "a folder of VisDrone's .txt files", find_visdrone, read_visdrone),
     Format("yolo", "a data.yaml or the folder with it", find_yolo, read_yolo),
+    Format("cvat", "CVAT's annotations.xml", find_cvat, read_cvat),
     Format("voc", "the folder that holds Annotations", find_voc, read_voc),
+    Format("labelme", "LabelMe's .json files or their folder", find_labelme, read_labelme),
+    Format("createml", "CreateML's .json file", find_createml, read_createml),
+    Format("labelstudio", "Label Studio's .json export", find_label_studio, read_label_studio),
+    Format("via", "VIA's .json export", find_via, read_via),
+    Format("csv", "a .csv with a box in each row", find_csv, read_csv),
     Format("coco", "the .json file with the annotations", find_coco, read_coco),
+    Format("keras", "a list of images with their boxes", find_keras_list, read_keras_list),
     Format("darknet", "a .data file or a .txt list of images", find_darknet, read_darknet),
 )
