@@ -107,15 +107,33 @@ def test_a_crowd_matches_the_slow_assignment(backend, path):
     assert_equal(backend, given_to(backend, arguments, {}), oracle_ota.assign(*arguments))
 
 
-def test_objects_may_take_candidates_that_they_do_not_overlap(backend):
-    """Logits that make the class cost differ by more than 3 log(1e-8)."""
-    arguments = crowd(20)
-    rng = np.random.default_rng(1)
-    p = [layer + np.where(rng.random((*layer.shape[:4], 1)) < 0.5, 8, -8) for layer in arguments[0]]
+@pytest.mark.parametrize("seed", range(4))
+def test_objects_may_take_candidates_that_they_do_not_overlap(backend, seed):
+    """Class costs that differ by more than 3 log(1e-8), by candidate and by class, and boxes that overlap little."""
+    p, targets, *others = crowd(30, seed=seed)
+    targets[:20, 1] = 0
+    targets[:20, 4:] /= 4
+    rng = np.random.default_rng(seed)
+    p = [rng.normal(0, 15, layer.shape).astype(np.float32) for layer in p]
     for layer in p:
-        layer[..., :4] = -6  # tiny boxes: many candidates do not overlap
-    arguments = ([layer.astype(np.float32) for layer in p], *arguments[1:])
-    assert_equal(backend, given_to(backend, arguments, {}), oracle_ota.assign(*arguments))
+        layer[..., :4] = -4
+        layer[..., 5] += 20  # one class is likely everywhere: the bound of the others is another
+        np.clip(layer, -14, 14, out=layer)  # beyond, the slow assignment loses digits of 1 - y
+    assert_equal(backend, given_to(backend, (p, targets, *others), {}), oracle_ota.assign(p, targets, *others))
+
+
+def test_the_bound_of_what_does_not_overlap_is_that_of_the_own_class(backend):
+    """The first object takes a candidate of the other corner: class 0 is likely there, and class 1 nowhere."""
+    p = [np.full((1, 1, 8, 8, 7), -60, np.float32)]
+    p[0][..., :4] = 0
+    p[0][0, 0, 6, 6, 4:6] = 5  # the second object's cell
+    p[0][0, 0, 6, 5, 4:6] = 9  # left of it
+    targets = np.asarray([[0, 0, 0.2, 0.2, 0.25, 0.25], [0, 1, 0.8, 0.8, 0.25, 0.25]], np.float32)
+    arguments = (p, targets, np.asarray([[[2.0, 2.0]]], np.float32), [8.0], (64, 64))
+    layers = given_to(backend, arguments, {})
+    assert_equal(backend, layers, oracle_ota.assign(*arguments))
+    cells = np.stack([backend.host(column) for column in (layers[0].target, layers[0].gj, layers[0].gi)], axis=1)
+    assert sorted(cells.tolist()) == [[0, 6, 5], [1, 6, 6]]
 
 
 def test_layers_may_have_different_numbers_of_anchors(backend, path):
