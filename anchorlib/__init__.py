@@ -1,38 +1,30 @@
 """Measure, fit and assign the anchor boxes of YOLO, with bit-identical results on NumPy, PyTorch and OneFlow.
 
-This import does not import a framework: an array brings its own.
+This import does not import a framework: an array brings its own. It does not import NumPy either before a public name
+is used, so that the command line can set its signal handlers first.
 """
 
-from anchorlib import backends
-from anchorlib._version import __version__
-from anchorlib.boxes import box_iou_pairs, wh_iou
-from anchorlib.datasets import BoxSizes, SizeCounts, read_boxes
-from anchorlib.fitting import AnchorFit, evolve, fit_anchors, kmeans
-from anchorlib.fitting.curve import Curve, fit_curve
-from anchorlib.fitting.refit import Refit, refit
-from anchorlib.metrics import AnchorScore, score, size_ratio
-from anchorlib.training import LayerTargets, build_targets, decode
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-__all__ = [
-    "AnchorFit",
-    "AnchorScore",
-    "BoxSizes",
-    "Curve",
-    "LayerTargets",
-    "Refit",
-    "SizeCounts",
-    "__version__",
-    "backends",
-    "box_iou_pairs",
-    "build_targets",
-    "decode",
-    "evolve",
-    "fit_anchors",
-    "fit_curve",
-    "kmeans",
-    "read_boxes",
-    "refit",
-    "score",
-    "size_ratio",
-    "wh_iou",
-]
+from anchorlib._version import __version__ as __version__
+
+if TYPE_CHECKING:
+    from anchorlib._public import *  # noqa: F403
+    from anchorlib._public import __all__ as __all__
+
+
+def __getattr__(name: str) -> Any:
+    """Import all public names when the first one is used."""
+    if name.startswith("__") and name != "__all__":  # what inspect and doctest look for
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    public = import_module("anchorlib._public")
+    found = globals()
+    found.update({each: getattr(public, each) for each in public.__all__}, __all__=public.__all__)
+    if name not in found:  # the import has also added the modules, such as anchorlib.boxes
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return found[name]
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *__getattr__("__all__")]

@@ -19,7 +19,7 @@ from anchorlib.metrics import OBJECTIVES, AnchorScore, SizeTable
 from anchorlib.reporting.report import Report, measure_layers
 from anchorlib.results import printable
 
-GOOD, POOR, LOST, BAD_INPUT, INTERRUPTED = 0, 1, 1, 2, 130
+GOOD, POOR, LOST, BAD_INPUT, INTERNAL_ERROR, CLOSED_PIPE = 0, 1, 1, 2, 70, 141
 
 
 def add_command(commands: Any, name: str, run: Any, what: str, example: str) -> argparse.ArgumentParser:

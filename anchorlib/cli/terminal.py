@@ -9,7 +9,11 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any, NoReturn, TextIO
 
+from anchorlib.results import printable
+
 _STYLES = {"bold": "1", "red": "31", "green": "32", "yellow": "33"}
+#: What `paint` writes, and nothing else.
+SEQUENCE = rf"\x1b\[(?:0|{'|'.join(_STYLES.values())})m"
 
 
 def paint(text: str, style: str, stream: TextIO) -> str:
@@ -50,7 +54,7 @@ class Parser(argparse.ArgumentParser):
         elif re.search("argument .*: invalid (int|float) value", message):
             # argparse reads data.yaml in `--n 9 data.yaml` as a second number.
             message += "\nPut DATA or FILE first, before options that take several numbers."
-        super().error(message)
+        super().error(printable(message, keep="\n"))
 
 
 def _list_words(parser: argparse.ArgumentParser) -> Iterator[str]:

@@ -1,0 +1,69 @@
+"""Hold what a command prints until its files are written, and survive closed and full streams."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import re
+from typing import Any, TextIO
+
+from anchorlib.cli.terminal import SEQUENCE
+from anchorlib.results import printable
+
+
+class HeldOutput(io.StringIO):
+    """Collect the text for standard output, so that a closed pipe cannot end a command before its files are written."""
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__()
+        self.stream = stream
+
+    def isatty(self) -> bool:
+        """Return True if the text will be shown on a terminal."""
+        return self.stream.isatty()
+
+    def release(self) -> None:
+        """Write the text to the stream, with every unusual character escaped; OSError, BrokenPipeError."""
+        text, encoding = escape_text(self.getvalue(), colours=self.isatty()), self.stream.encoding or "utf-8"
+        self.stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
+        self.stream.flush()
+
+
+class TolerantError:
+    """Write to standard error; what cannot be written is lost, and the exit code tells the result."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
+
+    def write(self, text: str) -> int:
+        """Write the text if the stream takes it."""
+        with contextlib.suppress(OSError):
+            self.stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Flush the stream if it takes the text, else drop the text: Python would exit with 120."""
+        try:
+            self.stream.flush()
+        except OSError:
+            discard(self.stream)
+
+
+def escape_text(text: str, colours: bool) -> str:
+    """Return text with each unusual character as an escape, except line feeds, tabs and, if wanted, our own colours."""
+    parts = re.split(f"({SEQUENCE})", text) if colours else [text]
+    for i in range(0, len(parts), 2):
+        parts[i] = "\n".join(printable(line, keep="\t") for line in parts[i].split("\n"))
+    return "".join(parts)
+
+
+def discard(stream: TextIO) -> None:
+    """Send what a stream still holds to the null device; else Python fails again when it ends."""
+    with contextlib.suppress(OSError, ValueError):  # a stream without a descriptor, in tests and notebooks
+        descriptor = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(descriptor, stream.fileno())
+        os.close(descriptor)

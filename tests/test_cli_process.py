@@ -1,0 +1,149 @@
+"""Test the command line as a process: signals at any time, errors that nobody foresaw, warnings as errors."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+BCCD = str(ROOT / "tests/data/bccd")
+
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="needs POSIX signals")
+
+#: what `python -m anchorlib` runs
+THE_COMMAND = """
+import runpy, sys
+sys.argv = ["anchorlib", *sys.argv[1:]]
+runpy.run_module("anchorlib", run_name="__main__", alter_sys=True)
+"""
+
+#: sends a signal when a module is imported, then waits: a process that does not end is told from one that does
+SIGNAL_AT_IMPORT = """
+import os, signal, sys, time
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name == {name!r}:
+            sys.meta_path.remove(self)
+            os.kill(os.getpid(), signal.{number})
+            time.sleep(0.05)
+sys.meta_path.insert(0, Finder())
+"""
+
+
+def start(*arguments, start_up="", options=(), **environment):
+    """Start `python -m anchorlib` after the code `start_up`."""
+    return subprocess.Popen(
+        [sys.executable, *options, "-c", f"{start_up}\n{THE_COMMAND}", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+        env={**os.environ, **environment},
+    )
+
+
+def run(*arguments, **options):
+    """Return the exit code, output and errors."""
+    process = start(*arguments, **options)
+    out, err = process.communicate(timeout=60)
+    return process.returncode, out, err
+
+
+@pytest.mark.parametrize(
+    ("name", "number", "code"),
+    [
+        ("anchorlib.cli", "SIGINT", 130),
+        ("numpy", "SIGINT", 130),
+        ("numpy._core.multiarray" if sys.version_info >= (3, 10) else "numpy.core", "SIGTERM", 143),
+        ("anchorlib.fitting", "SIGINT", 130),
+        ("PIL.Image", "SIGHUP", 129),
+    ],
+)
+def test_a_signal_during_the_import_ends_without_a_traceback(name, number, code):
+    found, out, err = run("backends", start_up=SIGNAL_AT_IMPORT.format(name=name, number=number))
+    assert (found, out) == (code, "")
+    assert err == ("anchorlib: interrupted.\n" if code == 130 else "anchorlib: ended by a signal.\n")
+
+
+RAISE = "import anchorlib.cli.common as c\ndef read(*a, **b):\n    {what}\nc.read_boxes = read"
+
+
+@pytest.mark.parametrize(
+    ("what", "code", "line"),
+    [
+        ("raise ZeroDivisionError('oops')", 70, "internal error: ZeroDivisionError in <string>:"),
+        ("raise RecursionError('deep')", 70, "internal error: RecursionError"),
+        ("import sys; sys.exit(1)", 70, "internal error: SystemExit"),
+        ("raise MemoryError('Unable to allocate 8 EiB')", 70, "not enough memory: Unable to allocate 8 EiB."),
+        ("raise OSError(5, 'Input/output error', 'x.txt')", 2, "x.txt: Input/output error."),
+        ("import os, signal, time; os.kill(os.getpid(), signal.SIGINT); time.sleep(1)", 130, "interrupted."),
+        ("import os, signal, time; os.kill(os.getpid(), signal.SIGTERM); time.sleep(1)", 143, "ended by a signal."),
+    ],
+)
+def test_what_nobody_foresaw_has_its_own_exit_code_and_one_line(what, code, line):
+    found, out, err = run("fit", BCCD, start_up=RAISE.format(what=what))
+    assert (found, out) == (code, "")
+    assert err.startswith(f"anchorlib: {line}")
+    assert err.count("\n") == 1
+    assert ("Please report this" in err) == line.startswith("internal")
+
+
+def test_the_traceback_is_shown_on_request():
+    start_up = RAISE.format(what="raise ZeroDivisionError('oops')")
+    found, _, err = run("fit", BCCD, start_up=start_up, ANCHORLIB_TRACEBACK="1")
+    assert found == 70
+    assert "Traceback" in err
+
+
+def test_a_signal_in_a_destructor_ends_the_command_all_the_same():
+    what = (
+        "import os, signal, time\n    class D:\n        def __del__(self):\n"
+        "            os.kill(os.getpid(), signal.SIGTERM); time.sleep(0.01)\n    D(); time.sleep(30)"
+    )
+    started = time.monotonic()
+    found, _, err = run("fit", BCCD, start_up=RAISE.format(what=what))
+    assert (found, err) == (143, "anchorlib: ended by a signal.\n")
+    assert time.monotonic() - started < 20
+
+
+def test_a_second_signal_does_not_interrupt_the_cleaning_up():
+    what = (
+        "import os, signal, time\n    try:\n        os.kill(os.getpid(), signal.SIGTERM); time.sleep(30)\n"
+        "    finally:\n        os.kill(os.getpid(), signal.SIGTERM); time.sleep(0.1); print('cleaned up')"
+    )
+    found, out, err = run("fit", BCCD, start_up=RAISE.format(what=what))
+    assert (found, out, err) == (143, "cleaned up\n", "anchorlib: ended by a signal.\n")
+
+
+def test_a_signal_that_the_shell_ignores_stays_ignored():
+    ignored = "import signal\nsignal.signal(signal.SIGHUP, signal.SIG_IGN)\n"
+    what = "import os, signal; os.kill(os.getpid(), signal.SIGHUP); raise OSError('still here')"
+    assert run("fit", BCCD, start_up=ignored + RAISE.format(what=what))[::2] == (2, "anchorlib: still here.\n")
+
+
+def test_a_broken_installation_ends_with_70_and_one_line():
+    found, _, err = run("backends", start_up="import sys; sys.modules['numpy'] = None")
+    assert found == 70
+    assert err.startswith("anchorlib: could not start: ModuleNotFoundError: ")
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(("options", "environment"), [(("-W", "error"), {}), ((), {"PYTHONWARNINGS": "error"})])
+def test_warnings_as_errors_do_not_end_the_command(options, environment):
+    warn = "import warnings\n    warnings.warn('careful', RuntimeWarning)\n    raise OSError('end')"
+    found, _, err = run("fit", BCCD, start_up=RAISE.format(what=warn), options=options, **environment)
+    assert (found, err) == (2, "anchorlib: careful\nanchorlib: end.\n")
+
+
+def test_standard_streams_that_are_closed_are_not_given_to_files(tmp_path):
+    log = tmp_path / "log"
+    opened = f"fd = os.open({str(log)!r}, os.O_WRONLY | os.O_CREAT)"
+    what = f"import os; {opened}; os.write(2, b'noise'); raise OSError(str(fd))"
+    code = f"{RAISE.format(what=what)}\n{THE_COMMAND}"
+    command = [sys.executable, "-c", code, "fit", BCCD]
+    ended = subprocess.run(["sh", "-c", '"$@" <&- >&- 2>&-', "sh", *command], cwd=ROOT)
+    assert ended.returncode == 2
+    assert log.read_bytes() == b""
