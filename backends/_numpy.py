@@ -12,6 +12,7 @@ globals().update({standard_name: getattr(_compat, standard_name) for standard_na
 
 name = "numpy"
 version = np.__version__
+Module = None  # NumPy has no modules
 
 
 # An array's own method answers in half the time of array-api-compat's function, and these are called for each batch.

@@ -26,6 +26,7 @@ for _part in (_elementwise, _reduce):
 
 name = "oneflow"
 version = flow.__version__
+Module = flow.nn.Module
 inf, nan, pi = math.inf, math.nan, math.pi
 sigmoid = flow.sigmoid
 

@@ -185,6 +185,7 @@ EXTRAS = {
     "ranks": "ranks(): (rank of this process, number of processes); (0, 1) without a process group",
     "sum_over_ranks": "sum_over_ranks(values): a NumPy float64 array added up over the ranks; each must call it",
     "devices": "devices(): the devices that can be used: ['cpu', 'cuda:0']",
+    "Module": "the class of the framework's modules (nn.Module); None if it has none",
     "version": "the framework's version, a string",
     "name": "the backend's name, a string",
 }

@@ -20,6 +20,7 @@ if tuple(map(int, array_api_compat.__version__.split(".")[:2])) < (1, 16):
 
 name = "torch"
 version = torch.__version__
+Module = torch.nn.Module
 
 sigmoid = torch.sigmoid
 

@@ -13,6 +13,7 @@ import numpy as np
 from anchorlib.arrays import Array, Namespace, check_shape, widen
 from anchorlib.backends import namespace_of
 from anchorlib.errors import BadValueError
+from anchorlib.training.loss_module import LossModule
 
 _ROWS_ON_HOST = 2048
 _REDUCTIONS = ("mean", "sum", "none")
@@ -52,8 +53,10 @@ class BCEWithLogitsLoss:
         return _reduced(xp.bce_with_logits(pred, true, pos_weight=weight), self.reduction)
 
 
-class BCEBlurWithLogitsLoss:
+class BCEBlurWithLogitsLoss(LossModule):
     """Compute binary cross-entropy with less weight on likely missing labels: confident predictions with target 0.
+
+    Its objects are `nn.Module`s of the imported frameworks (see LossModule).
 
     alpha : the smaller, the closer to 1 a prediction must be for its weight to fall
 
@@ -65,7 +68,7 @@ class BCEBlurWithLogitsLoss:
         self.loss_fcn = BCEWithLogitsLoss(reduction="none")
         self.alpha = alpha
 
-    def __call__(self, pred: Array, true: Array) -> Array:
+    def forward(self, pred: Array, true: Array) -> Array:
         """Return the mean loss of logits `pred` (..., n) against `true` (..., n) in [0, 1]: ()."""
         xp, pred, true = _as_floats(pred, true)
         loss = self.loss_fcn(pred, true)
@@ -73,8 +76,10 @@ class BCEBlurWithLogitsLoss:
         return _reduced(loss * (1 - xp.exp((excess - 1) * (1 / (self.alpha + 1e-4)))), "mean")
 
 
-class FocalLoss:
+class FocalLoss(LossModule):
     """Reduce the weight of another loss for predictions that are already right.
+
+    Its objects are `nn.Module`s of the framework of `loss_fcn`, or of the imported frameworks (see LossModule).
 
     loss_fcn : BCEWithLogitsLoss, or any callable with a `reduction`. FocalLoss uses that reduction itself, and sets
         that of `loss_fcn` to "none".
@@ -94,7 +99,7 @@ class FocalLoss:
         self.reduction: str = self.loss_fcn.reduction
         self.loss_fcn.reduction = "none"
 
-    def __call__(self, pred: Array, true: Array) -> Array:
+    def forward(self, pred: Array, true: Array) -> Array:
         """Return the loss of logits `pred` (..., n) against `true` (..., n) in [0, 1]: (), or (..., n) for "none"."""
         xp, pred, true = _as_floats(pred, true)
         loss = self.loss_fcn(pred, true)

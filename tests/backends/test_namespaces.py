@@ -602,6 +602,11 @@ def test_a_process_that_is_alone_is_the_first_of_one(xp):
         assert xp.sum_over_ranks(np.asarray([1.0, 2.0])).tolist() == [1.0, 2.0]
 
 
+def test_the_class_of_modules_is_the_frameworks_own(xp):
+    TESTED.add("Module")  # its use: tests/training/test_loss_modules.py
+    assert xp.Module is (None if xp.name == "numpy" else __import__(xp.name).nn.Module)
+
+
 def test_every_name_of_the_spec_is_there_and_has_a_test(xp):
     assert [name for name in _spec.NAMES if not hasattr(xp, name)] == []
     assert set(_spec.NAMES) - TESTED == set()
