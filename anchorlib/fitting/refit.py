@@ -14,6 +14,7 @@ from anchorlib.backends import namespace_of
 from anchorlib.errors import BadValueError
 from anchorlib.fitting import AnchorFit, fit_anchors
 from anchorlib.fitting.fit_arguments import check_anchors, check_counts
+from anchorlib.fitting.order import sort_by_area
 from anchorlib.fitting.rounding import RoundedAnchors, is_same_score, round_anchors
 from anchorlib.metrics import AnchorScore, SizeTable
 from anchorlib.modelfiles import (
@@ -175,6 +176,8 @@ def refit(
     anchors = np.asarray(namespace_of(fit.anchors).to_numpy(fit.anchors), np.float32)
     written = None
     if fit.kept_start:
+        if file and own is not None and file.counts == counts and np.array_equal(sort_by_area(own), anchors):
+            anchors = own  # in the order of the file
         written = RoundedAnchors(anchors, None, fit.score)
     elif file and own is not None and file.counts == counts and fixed is None and min_side is None:
         own_score = table.score(own, thr)

@@ -9,6 +9,7 @@ from typing import Any, Optional, Union
 import numpy as np
 
 from anchorlib.arrays import HostArray
+from anchorlib.fitting.order import sort_by_area
 from anchorlib.metrics import AnchorScore, SizeTable
 
 SAME_SCORE = 1e-4  # of BPR, fitness and average IoU
@@ -54,7 +55,7 @@ def round_anchors(
     Parameters
     ----------
     table : SizeTable of the boxes
-    anchors : (K, 2) float32, pixels
+    anchors : (K, 2) float32, pixels, sorted by area
     thr : ratio limit, > 1
     unit : pixels per unit of the file: 32 for darknet's [region], else 1
     fixed : (m, 2) float32, pixels, anchors that are not rounded
@@ -73,6 +74,7 @@ def round_anchors(
     for digits in range(_MOST_DIGITS + 1):
         rounded = (np.round(anchors.astype(np.float64) / unit, digits) * unit).astype(np.float32)
         rounded[is_fixed] = anchors[is_fixed]
+        rounded = sort_by_area(rounded)  # rounding may change the order of areas that are almost equal
         if not (rounded >= least).all() or not (rounded > 0).all():
             continue
         score = table.score(rounded, thr)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +15,7 @@ import numpy as np
 from anchorlib.arrays import HostArray, check_one_of, check_shape_wh
 from anchorlib.atomic import write_atomically
 from anchorlib.errors import BadValueError, ModelError
-from anchorlib.layers import are_largest_first
+from anchorlib.layers import are_largest_first, describe_reversal, sort_in_layers
 from anchorlib.modelfiles.checkpoint.reader import may_be_checkpoint, read_checkpoint
 from anchorlib.modelfiles.formats.document import Document, format_layers
 from anchorlib.modelfiles.formats.registry import DOCUMENTS, FORMATS, SUFFIXES, UNREADABLE, choose_format, parse_file
@@ -140,7 +141,8 @@ def write_anchors(
     Parameters
     ----------
     path : a file that does not exist yet; see `edit_anchors` for one that does
-    layers : for each layer, the one of the smallest stride first, (A, 2) in pixels
+    layers : for each layer, the one of the smallest stride first, (A, 2) in pixels. In a YOLOv5 file, the anchors of
+        a layer are sorted by area if a fork would otherwise reverse the layers.
     format : one of FORMATS; by default the suffix selects it: .yaml, .cfg, .py or .json
     dry_run : do not write
 
@@ -151,9 +153,14 @@ def write_anchors(
     Raises
     ------
     ModelError : the suffix is unknown, the file exists, or as for `format_anchors`; OSError
+
+    Warns
+    -----
+    UserWarning : some forks would reverse the layers of this YOLOv5 file; see docs/migrate.md
     """
     format = format_of_new_file(path, format)
-    text = format_anchors(layers, format)
+    layers = [_check_layer(f"layers[{i}]", layer) for i, layer in enumerate(layers)]
+    text = format_anchors(_arrange_for_forks(path, format, layers), format)
     if not dry_run:
         write_atomically(path, text.encode())
     return format_diff(str(path), "", text)
@@ -185,7 +192,8 @@ def edit_anchors(
     ----------
     path : a model YAML of YOLOv5 or YOLOv7, darknet .cfg, MMDetection or MMYOLO config, PaddleDetection YAML, JSON
     layers : for each layer (A, 2), pixels; as many layers as the file has. They are written in the direction of the
-        file, largest or smallest anchors first. Their numbers read back as the same float32.
+        file, largest or smallest anchors first. Their numbers read back as the same float32. In a YOLOv5 file, the
+        anchors of a layer are sorted by area if a fork would otherwise reverse the layers.
     format : one of FORMATS; by default the suffix selects it
     dry_run : do not write
 
@@ -197,11 +205,17 @@ def edit_anchors(
     ------
     ModelError : the file has no anchors, another number of layers, or something that cannot be changed safely (a YAML
         alias, a darknet layer whose filters= are made for another number of anchors); it is not changed. OSError
+
+    Warns
+    -----
+    UserWarning : some forks would reverse the layers of this YOLOv5 file; see docs/migrate.md
     """
     file = open_anchors(path, format)
     layers = [_check_layer(path, layer) for layer in layers]
     if layers and are_largest_first(layers) != file._is_reversed:
         layers = layers[::-1]
+    if not _is_same(file._document.layers or [], layers):
+        layers = _arrange_for_forks(path, file.format, layers)
     old = file._document.source
     try:
         new = _replace_and_check(file._document, layers)
@@ -216,14 +230,34 @@ def _replace_and_check(document: Document, layers: Sequence[HostArray]) -> str:
     """Return the text with these layers. Parsed again, it must hold them and say everything else as before."""
     new = document.replace(layers)
     again = document.parse(new)
-    got = again.layers or []
-    is_same = len(got) == len(layers) and all(
-        np.array_equal(np.asarray(mine, np.float32), layer) for mine, layer in zip(got, layers)
-    )
+    is_same = _is_same(again.layers or [], layers)
     missing = list(again.find_edits(format_layers(layers, again.unit)))  # in a list that no layer is read from
     if not is_same or missing or again.outline() != document.outline():
         raise ValueError("the anchors would not be read back as they are; write them by hand")
     return new
+
+
+def _is_same(numbers: Sequence[Any], layers: Sequence[HostArray]) -> bool:
+    """Return True if the numbers of a document are these layers, in float32."""
+    return len(numbers) == len(layers) and all(
+        np.array_equal(np.asarray(mine, np.float32), layer) for mine, layer in zip(numbers, layers)
+    )
+
+
+def _arrange_for_forks(path: _PathLike, format: str, layers: Sequence[HostArray]) -> Sequence[HostArray]:
+    """Return layers in which no fork of YOLOv5 reverses the order, if sorting inside the layers suffices; else warn.
+
+    Other formats are read by programs that do not reverse layers.
+    """
+    if format != "yolo" or describe_reversal(layers) is None:
+        return layers
+    directions = range(len(layers))[:: -1 if are_largest_first(layers) else 1]
+    ordered = sort_in_layers(layers, directions)
+    reversal = describe_reversal(ordered)
+    if reversal is None:
+        return ordered
+    warnings.warn(f"{path}: {reversal}", UserWarning, stacklevel=4)
+    return layers
 
 
 @_accept_form

@@ -1,4 +1,4 @@
-"""YOLOv5's autoanchor, with its names and signatures: does a model fit a data set, and if not, better anchors.
+"""YOLOv5's autoanchor, with its names and signatures: check the anchors of a model, and fit better ones.
 
 A model is changed atomically: everything is computed first, then written, and rolled back if a write fails.
 """
@@ -14,7 +14,7 @@ import numpy as np
 from anchorlib.arrays import HostArray
 from anchorlib.datasets import BoxSizes, from_dataset, read_boxes
 from anchorlib.fitting import fit_anchors
-from anchorlib.layers import layers_disagree, mean_areas
+from anchorlib.layers import describe_reversal
 from anchorlib.metrics import AnchorScore, score
 from anchorlib.yolov5.detect import Detect
 from anchorlib.yolov5.log import get_logger
@@ -27,11 +27,11 @@ ImageSize = Union[int, tuple[int, int]]
 
 @dataclass(frozen=True)
 class AnchorCheck:
-    """What check_anchors found and did.
+    """Hold what check_anchors found and did.
 
-    before : AnchorScore of the anchors that the model came with
-    after : AnchorScore of the anchors that were fitted, or None where the old ones were good enough
-    replaced : are the fitted anchors in the model now?
+    before : AnchorScore of the model's anchors before the call; placeholders match nothing
+    after : AnchorScore of the fitted anchors, or None if the old ones were good enough
+    replaced : True if the model has the fitted anchors now
     """
 
     before: AnchorScore
@@ -52,27 +52,35 @@ def check_anchors(
     raise_errors: bool = False,
     distributed: bool = False,
 ) -> Optional[AnchorCheck]:
-    """See to it that a model's anchors fit a data set: they are kept if BPR > 0.98, else better ones are fitted.
+    """Check how well a model's anchors fit a data set, and replace them by better ones unless BPR > 0.98.
 
     Parameters
     ----------
-    dataset : has `shapes` (images, 2) as (w, h), and `labels`, for each image (k, 5): class, xc, yc, w, h in [0, 1]
+    dataset : has `shapes` (images, 2) as (w, h), and `labels`, for each image an array or list (k, 5 or more): class,
+        cx, cy, w, h, the last four in [0, 1]. Columns after these are ignored.
     model : its last module, `model.model[-1]` or `model.module.model[-1]`, has `anchors` (L, A, 2) in units of its
         layer's stride, and `stride` (L,); torch or OneFlow tensors. `anchors` is written in place and stays the same
-        object; an `anchor_grid` is brought up to date. Nothing is changed unless the new anchors' BPR is greater.
+        object; `anchor_grid` is updated. The anchors are replaced if the BPR of the new ones is greater, or if some
+        cannot be used: placeholders (0, 1, 2, ... in each layer), NaN, and sides that are zero, negative or infinite.
     thr : ratio limit, > 1; the hyperparameter anchor_t
     imgsz : the long side of an image in training, pixels, or (w, h)
-    method, seed, generations : of `fit_anchors`
-    jitter : 0.1 scales each image by U(0.9, 1.1) from `seed`, as YOLOv5 does; 0 measures the labels as they are
-    raise_errors : raise what goes wrong. If not, it is logged and the model stays as it is: autoanchor must not end a
-        training run. KeyboardInterrupt passes either way.
-    distributed : for processes that train together (torch's default process group, or OneFlow's): each must call this.
-        Only rank 0 looks at its `dataset`, and all models end with rank 0's anchors; if a rank fails, all keep
-        theirs. In a single process it changes nothing.
+    method, seed, generations : as in `fit_anchors`
+    jitter : 0.1 scales each image by U(0.9, 1.1) from `seed`, as YOLOv5 does; 0 uses the sizes of the labels unchanged
+    raise_errors : raise errors. By default an error is logged and the model is not changed, because autoanchor must
+        not end a training run. KeyboardInterrupt is always raised.
+    distributed : for processes that train together (torch's default process group, or OneFlow's): each must call this
+        function. Only rank 0 reads its `dataset`, and all models end with rank 0's anchors; if a rank fails, all keep
+        their own. In a single process this option changes nothing.
 
     Returns
     -------
-    AnchorCheck, on all ranks rank 0's, or None if an error was logged.
+    AnchorCheck, that of rank 0 on all ranks; or None if an error was logged.
+
+    The log
+    -------
+    The lines go to `logging.getLogger("anchorlib")` and are shown at any level of the root logger. Labels under 3 px
+    are counted in a warning. Another warning names forks that would reverse the new layers if they read them from a
+    yaml file: YOLOv5 6.0 does this if the sizes differ by a smaller factor than the strides.
 
     Source
     ------
@@ -115,7 +123,9 @@ def check_anchors(
         if is_size.all() and fit.score.bpr <= before.bpr:
             log.info("AutoAnchor: the new anchors are no better, the old ones stay.")
             return AnchorCheck(before, fit.score, False), None
-        return AnchorCheck(before, fit.score, True), detect.in_layers(fit.anchors)
+        layers = detect.in_layers(fit.anchors)
+        _warn_of_order(list(layers), detect.strides)
+        return AnchorCheck(before, fit.score, True), layers
 
     try:
         ranks = Ranks() if distributed else None
@@ -148,18 +158,18 @@ def kmean_anchors(
     method: str = "direct",
     seed: int = 0,
 ) -> HostArray:
-    """Anchors fitted to a data set.
+    """Fit anchors to a data set.
 
     Parameters
     ----------
     dataset : a path, as in `read_boxes`, or an object with `shapes` and `labels`, as in `check_anchors`
-    n : how many anchors
+    n : number of anchors
     img_size : the long side of an image in training, pixels, or (w, h)
     thr : ratio limit, > 1
-    gen : generations, where the method is "evolve"
-    verbose : log the anchors and their score
-    path : what older versions call `dataset`
-    method, seed : of `fit_anchors`
+    gen : number of generations, for the method "evolve"
+    verbose : log the anchors, their score, and warnings
+    path : the name of `dataset` in older versions
+    method, seed : as in `fit_anchors`
 
     Returns
     -------
@@ -188,27 +198,37 @@ def kmean_anchors(
         log = get_logger()
         _warn_of_small(boxes)
         log.info(_describe_score(fit.score, thr))
+        if n > 3 and n % 3 == 0:  # the layers of YOLOv3 to YOLOv7 have three anchors
+            _warn_of_order(list(fit.anchors.reshape(-1, 3, 2)))
         log.info("AutoAnchor: anchors %s", ", ".join(f"{w:.4g},{h:.4g}" for w, h in fit.anchors))
     return fit.anchors
 
 
 def check_anchor_order(m: Any) -> bool:
-    """Put the anchors of a Detect module into the order of its strides, in place: small anchors to small strides.
+    """Reverse the anchor layers of a Detect module, in place, if they run against its strides.
+
+    Small anchors belong to small strides. The order inside a layer stays. An `anchor_grid` is reversed with `anchors`.
 
     Parameters
     ----------
-    m : has `anchors` (L, A, 2) in **pixels** and `stride` (L,); in units of the stride the layers cannot be told apart.
-        If the mean areas of the first and last layer run against the strides, the layers are reversed; the order inside
-        a layer stays. An `anchor_grid` of one tensor (YOLOv5 up to 5.0, YOLOv7) is in pixels whatever `anchors` is in:
-        it tells the order then, and is reversed with it.
+    m : has `anchors` (L, A, 2), in pixels or in units of the strides, and `stride` (L,)
 
     Returns
     -------
     True if the layers were reversed.
 
+    Which layers are reversed
+    -------------------------
+    If `anchor_grid` is a tensor (YOLOv5 up to 5.0, YOLOv7), it is in pixels, and the areas of its first and its last
+    anchor are compared, as these forks do. Otherwise there are two rules: YOLOv5 7.0 compares the mean areas of the
+    first and the last layer, in pixels; YOLOv5 6.0 and others compare the first and the last anchor, perhaps in units
+    of the strides. Where the two rules differ, the unit decides. The anchors are in units of the strides if, multiplied
+    by the strides, they are at most 2048 px and their mean areas grow with the strides. The rule of 6.0 is used for
+    these, and that of 7.0 for all others. Equal areas are never reversed.
+
     Source
     ------
-    The behaviour of YOLOv5's check_anchor_order.
+    The behaviour of YOLOv5's check_anchor_order, written from a description of it.
 
     Examples
     --------
@@ -218,7 +238,7 @@ def check_anchor_order(m: Any) -> bool:
     (True, array([[10., 10.]]))
     """
     detect = Detect(detect=m)
-    if not layers_disagree(mean_areas(list(detect.for_order())), detect.strides):
+    if not detect.must_reverse():
         return False
     get_logger().info("AutoAnchor: reversing the order of the anchors, which runs against the strides.")
     detect.reverse()
@@ -230,6 +250,13 @@ def _score_sizes(sizes: HostArray, anchors: HostArray, thr: float) -> AnchorScor
     if len(anchors):
         return score(sizes, anchors, thr)
     return AnchorScore(bpr=0.0, aat=0.0, fitness=0.0, mean_best=0.0, avg_iou=0.0, n_boxes=len(sizes))
+
+
+def _warn_of_order(layers: list[HostArray], strides: Optional[Sequence[float]] = None) -> None:
+    """Log which forks would reverse these layers, if any would."""
+    reversal = describe_reversal(layers, strides)
+    if reversal:
+        get_logger().warning("AutoAnchor: %s", reversal)
 
 
 def _warn_of_small(boxes: BoxSizes) -> None:
@@ -245,7 +272,7 @@ def _warn_of_small(boxes: BoxSizes) -> None:
 def _check_together(
     ranks: Ranks, find: Callable[[Detect], tuple[AnchorCheck, Optional[HostArray]]], model: Any
 ) -> AnchorCheck:
-    """The check of rank 0, on every rank: as numbers on the way."""
+    """Return the check of rank 0 on every rank; it is sent as numbers."""
 
     def as_numbers(detect: Detect) -> tuple[list[float], HostArray]:
         check, layers = find(detect)
@@ -264,7 +291,7 @@ def _score_of(numbers: Sequence[float]) -> AnchorScore:
 
 
 def _jitter_sizes(boxes: BoxSizes, jitter: float, seed: int) -> HostArray:
-    """The sizes, each image's scaled by its own factor around 1."""
+    """Return the sizes, those of each image scaled by its own factor around 1."""
     if not jitter:
         return boxes.wh
     factors = np.random.default_rng(seed).uniform(1 - jitter, 1 + jitter, len(boxes.image_wh))

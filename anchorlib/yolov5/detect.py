@@ -1,4 +1,4 @@
-"""The anchors of a model's last module: read as NumPy, written atomically."""
+"""Read the anchors of a model's Detect module as NumPy, and write them atomically."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import numpy as np
 from anchorlib.arrays import MAX_SIDE, MIN_SIDE, Array, HostArray
 from anchorlib.backends import namespace_of
 from anchorlib.errors import BackendError, ModelError
-from anchorlib.layers import layers_disagree, mean_areas
+from anchorlib.layers import ends_disagree, must_reverse, sort_in_layers
 from anchorlib.models import detect_module
 
 
 class Detect:
-    """The anchors of a model's last module: read as NumPy, written atomically."""
+    """Read the anchors of a model's Detect module as NumPy, and write them atomically."""
 
     def __init__(self, model: Any = None, *, detect: Any = None) -> None:
         detect = detect_module(model) if detect is None else detect
@@ -31,17 +31,19 @@ class Detect:
                 f"anchors must have shape ({len(self.strides)}, A, 2), a layer for each stride, got {shape}."
             )
         if not self._xp.isdtype(detect.anchors.dtype, "real floating"):
-            raise ModelError(f"anchors must be floating point, got {detect.anchors.dtype}: new ones would be cut.")
+            raise ModelError(
+                f"anchors must be floating point, got {detect.anchors.dtype}: new ones would be truncated."
+            )
         self._detect = detect
         self.n_anchors = shape[0] * shape[1]
         self._grid()  # refuses one of another length before anything is done
 
     def as_stored(self) -> HostArray:
-        """A copy of `anchors` as it is: (L, A, 2)."""
+        """Return a copy of `anchors` in its own unit: (L, A, 2)."""
         return np.array(self._xp.to_numpy(self._detect.anchors))
 
     def anchors_px(self) -> HostArray:
-        """In pixels: (L, A, 2) float32."""
+        """Return the anchors in pixels: (L, A, 2) float32."""
         return self.as_stored().astype(np.float32) * np.asarray(self.strides, np.float32)[:, None, None]
 
     def find_sizes(self) -> HostArray:
@@ -63,27 +65,33 @@ class Detect:
         return np.asarray(((sides >= MIN_SIDE) & (sides <= MAX_SIDE)).all(axis=1))
 
     def in_layers(self, anchors: HostArray) -> HostArray:
-        """Anchors sorted by area to layers in the order of the strides: (L * A, 2) to (L, A, 2), pixels."""
-        layers = anchors.reshape(self._detect.anchors.shape)
-        return layers[::-1] if layers_disagree(mean_areas(layers), self.strides) else layers
+        """Return anchors sorted by area as layers, the smallest for the smallest stride: (L * A, 2) to (L, A, 2).
 
-    def for_order(self) -> HostArray:
-        """What tells the order of the layers: (L, A, 2), the tensor `anchor_grid`, if present."""
+        The anchors of a layer are sorted in the direction of the strides, so that no fork reverses the layers.
+        """
+        layers = np.empty(tuple(self._detect.anchors.shape), anchors.dtype)
+        layers[np.argsort(self.strides, kind="stable")] = anchors.reshape(layers.shape)
+        return np.stack(sort_in_layers(list(layers), self.strides))
+
+    def must_reverse(self) -> bool:
+        """Return True if the layers run against the strides; `check_anchor_order` has the rule."""
         buffer = self._grid_buffer()
         if buffer is None:
-            return self.as_stored()
-        return np.array(self._xp.to_numpy(buffer)).reshape(tuple(self._detect.anchors.shape))
+            return must_reverse(list(self.as_stored().astype(np.float64)), self.strides)
+        pixels = np.array(self._xp.to_numpy(buffer), np.float64).reshape(tuple(self._detect.anchors.shape))
+        return ends_disagree(list(pixels), self.strides)
 
     def reverse(self) -> None:
-        """The layers of `anchors`, and of a grid, in reverse."""
+        """Reverse the layers of `anchors` and of `anchor_grid`."""
         stored, buffer = self.as_stored()[::-1], self._grid_buffer()
         writes = [(self._detect.anchors, self._like(stored, self._detect.anchors))]
         if buffer is not None:
             writes.append((buffer, self._like(np.array(self._xp.to_numpy(buffer))[::-1], buffer)))
-        self._commit(writes, self._cache(stored))
+        # a list is filled by a forward pass, when `anchors` is in units of the strides
+        self._commit(writes, self._cache(stored * np.asarray(self.strides, np.float32)[:, None, None]))
 
     def take(self, layers: HostArray) -> Callable[[], None]:
-        """Write layers of pixels, as `write` does, if they are others than there are. ModelError for another shape."""
+        """Write layers in pixels, as `write` does, unless the model has them already; ModelError for another shape."""
         if layers.shape != tuple(self._detect.anchors.shape):
             raise ModelError(
                 f"anchors of shape {layers.shape} do not fit a model with {tuple(self._detect.anchors.shape)}."
@@ -91,9 +99,9 @@ class Detect:
         return (lambda: None) if np.array_equal(self.anchors_px(), layers) else self.write(layers)
 
     def write(self, layers: HostArray) -> Callable[[], None]:
-        """Write layers of pixels (L, A, 2), divided by the strides, and as they are into `anchor_grid`.
+        """Write layers in pixels (L, A, 2): divided by the strides into `anchors`, and in pixels into `anchor_grid`.
 
-        Returns what puts back the old ones.
+        Return a function that restores the old values.
         """
         strides = np.asarray(self.strides, np.float32)[:, None, None]
         target, buffer = self._detect.anchors, self._grid_buffer()
@@ -103,6 +111,7 @@ class Detect:
         return self._commit(writes, self._cache(layers))
 
     def _grid(self) -> Any:
+        """Return `anchor_grid`, a tensor, a list or None; ModelError for a list of another length."""
         grid = getattr(self._detect, "anchor_grid", None)
         if isinstance(grid, (list, tuple)) and len(grid) != len(self.strides):
             raise ModelError(
@@ -111,23 +120,26 @@ class Detect:
         return grid
 
     def _grid_buffer(self) -> Array:
-        """YOLOv5 up to 5.0 and YOLOv7 keep a buffer (L, 1, A, 1, 1, 2), pixels; None where there is none."""
+        """Return `anchor_grid` if it is a tensor (L, 1, A, 1, 1, 2), pixels (YOLOv5 <= 5.0, YOLOv7); else None."""
         grid = self._grid()
         return None if isinstance(grid, (list, tuple)) else grid
 
     def _cache(self, layers: HostArray) -> Optional[list[Array]]:
-        """A list since YOLOv5 6.0, made again by each forward pass: (1, A, ny, nx, 2) pixels, or a stand-in."""
+        """Return the new entries of `anchor_grid` if it is a list, as in YOLOv5 since 6.0; else None.
+
+        An entry is (1, A, ny, nx, 2), pixels. Before the first forward pass it is a placeholder of another shape.
+        """
         grid = self._grid()
         if not isinstance(grid, (list, tuple)):
             return None
         return [self._filled(old, layer) for old, layer in zip(grid, layers)]
 
     def _commit(self, writes: list[tuple[Array, Array]], cache: Optional[list[Array]]) -> Callable[[], None]:
-        """All of it, or on any error, an interrupt too, none of it; gives what puts it back."""
+        """Write all arrays, or none on an error or interrupt; return a function that restores the old values."""
         saved = [self._like(np.array(self._xp.to_numpy(target)), target) for target, _ in writes]
         old_cache = getattr(self._detect, "anchor_grid", None)
 
-        def put_back() -> None:
+        def restore() -> None:
             for (target, _), values in zip(writes, saved):
                 self._xp.overwrite(target, values)
             if cache is not None:
@@ -139,16 +151,17 @@ class Detect:
             if cache is not None:
                 self._detect.anchor_grid = cache
         except BaseException:
-            put_back()
+            restore()
             raise
-        return put_back
+        return restore
 
     def _like(self, values: HostArray, like: Array) -> Array:
+        """Return values in the framework, device and dtype of an array."""
         xp = self._xp
         return xp.astype(xp.from_numpy(np.ascontiguousarray(values), device=xp.device_of(like)), like.dtype)
 
     def _filled(self, old: Array, layer: HostArray) -> Array:
-        """A cache entry of the old one's shape: anchor a everywhere in [0, a, ...]; a stand-in stays as it is."""
+        """Return an entry in the shape of the old one, with anchor a everywhere in [0, a, ...]; keep a placeholder."""
         if len(old.shape) != 5:  # torch.zeros(1) or empty: no forward pass was made
             return old
         return self._like(np.broadcast_to(layer[None, :, None, None, :], tuple(old.shape)), old)
