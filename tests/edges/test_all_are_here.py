@@ -10,7 +10,17 @@ MODULES = [
     "anchorlib",
     *(
         f"anchorlib.{name}"
-        for name in ("backends", "datasets", "fitting", "modelfiles", "training", "verify", "yolov5", "yolov5.segment")
+        for name in (
+            "backends",
+            "datasets",
+            "fitting",
+            "modelfiles",
+            "training",
+            "verify",
+            "yolov5",
+            "yolov5.segment",
+            "yolov7",
+        )
     ),
 ]
 READ_FILES = "takes a file, not arrays: tests/datasets, tests/modelfiles and ci/fuzz damage those"
@@ -24,7 +34,7 @@ ELSEWHERE = {
     ),
     **dict.fromkeys(
         ("AnchorFit", "Refit", "AnchorScore", "AnchorCheck", "Curve", "LayerTargets", "BoxSizes", "SizeCounts",
-         "Problem", "BackendInfo"), RESULTS,
+         "Problem", "BackendInfo", "SixLists"), RESULTS,
     ),
     **dict.fromkeys(
         ("smooth_bce", "smooth_BCE", "available", "host_views", "load", "Case", "Outcome"),

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import numpy as np
 
 import anchorlib
-from anchorlib import backends, boxes, datasets, modelfiles, scale, training, yolov2, yolov5
+from anchorlib import backends, boxes, datasets, modelfiles, scale, training, yolov2, yolov5, yolov7
 from anchorlib.errors import DatasetError, ModelError, ShapeError
 from anchorlib.yolov5 import segment
 from helpers.edge_checks import Edge, Part
@@ -170,6 +170,21 @@ def decoded(*p):
     return anchorlib.decode(list(p), like(p[0], GRID_ANCHORS), [8, 16])
 
 
+def assigned(targets, *p):
+    return training.assign(list(p), targets, like(targets, GRID_ANCHORS), [8.0, 16.0], (64, 64))
+
+
+def ota_loss(cls, copies=1):
+    """Return the loss of an OTA class on square images; a head with auxiliary layers gets each layer twice."""
+
+    def loss(targets, *p):
+        n_images = [*getattr(p[0], "shape", ()), 1][0]
+        images = np.broadcast_to(np.float32(0), (n_images, 3, 64, 64))
+        return cls(model_of(targets))(list(p) * copies, targets, like(targets, images))
+
+    return loss
+
+
 def loss_of(make):
     return lambda pred, true: make()(pred, true)
 
@@ -212,6 +227,23 @@ LOSSES = {
         (BATCH, *predictions(1)),
         1e-5,
         longest=3,
+    ),
+    "anchorlib.yolov5.compute_loss": Edge(
+        lambda targets, *p: yolov5.compute_loss(list(p), targets, model_of(targets)),
+        (BATCH, *predictions(2)),
+        1e-5,
+        longest=3,
+    ),
+    "anchorlib.training.assign": Edge(assigned, (BATCH, *predictions(2)), longest=3),
+    "anchorlib.yolov7.ComputeLoss": Edge(
+        lambda targets, *p: yolov7.ComputeLoss(model_of(targets))(list(p), targets),
+        (BATCH, *predictions(2)),
+        1e-5,
+        longest=3,
+    ),
+    "anchorlib.yolov7.ComputeLossOTA": Edge(ota_loss(yolov7.ComputeLossOTA), (BATCH, *predictions(2)), 1e-5, longest=3),
+    "anchorlib.yolov7.ComputeLossAuxOTA": Edge(
+        ota_loss(yolov7.ComputeLossAuxOTA, 2), (BATCH, *predictions(2)), 1e-5, longest=3
     ),
     "anchorlib.yolov5.build_targets": Edge(tuple_of_layers, (BATCH, *predictions(2)), longest=3),
     "anchorlib.training.BCEWithLogitsLoss": Edge(loss_of(training.BCEWithLogitsLoss), PAIR, 1e-5),
