@@ -27,7 +27,11 @@ def open_regular(
         descriptor = os.open(path, _FLAGS)
     except ValueError as error:  # a NUL byte, or a character that the file system cannot encode
         raise RefusedFileError(f"not a path: {error}") from error
-    info = os.fstat(descriptor)
+    try:
+        info = os.fstat(descriptor)
+    except OSError:
+        os.close(descriptor)
+        raise
     if on_open is not None:
         on_open(info)
     if stat.S_ISREG(info.st_mode) and (limit is None or info.st_size <= limit):
@@ -39,9 +43,27 @@ def open_regular(
 
 
 def read_regular(path: str, limit: int, on_open: Optional[Callable[[os.stat_result], None]] = None) -> bytes:
-    """Read a regular file of at most `limit` bytes. Parameters and errors are those of `open_regular`."""
+    """Read a regular file of at most `limit` bytes. Parameters and errors are those of `open_regular`.
+
+    A file that is truncated while it is read is an OSError.
+    """
     descriptor, size = open_regular(path, limit, on_open)
     try:
-        return os.read(descriptor, size)  # a file object costs more than everything else for a small file
+        content = read_fully(descriptor, size)  # a file object costs more than everything else for a small file
     finally:
         os.close(descriptor)
+    if len(content) < size:
+        raise OSError(f"ended after {len(content)} of {size} bytes: the file changed while it was read")
+    return content
+
+
+def read_fully(descriptor: int, size: int) -> bytes:
+    """Read `size` bytes of an open file, or fewer at its end: one call of os.read may return fewer at any place."""
+    content = os.read(descriptor, size)
+    if len(content) == size:
+        return content
+    parts, left = [content], size - len(content)
+    while parts[-1] and left:
+        parts.append(os.read(descriptor, left))
+        left -= len(parts[-1])
+    return b"".join(parts)

@@ -8,8 +8,9 @@ from typing import Optional, Union
 import numpy as np
 
 from anchorlib.arrays import check_integer, check_one_of
-from anchorlib.datasets.box_sizes import BoxSizes
+from anchorlib.datasets.box_sizes import BoxSizes, Problem
 from anchorlib.datasets.cache import check_cache, read_through
+from anchorlib.datasets.io.file_log import noting_losses
 from anchorlib.datasets.recognition import check_format, find_format
 from anchorlib.datasets.resize import ImageSize, scale_sizes
 from anchorlib.datasets.validation import Labels, screen
@@ -108,14 +109,31 @@ def _read_labels(
     workers: int,
     cache: Optional[Union[str, os.PathLike[str]]],
 ) -> Labels:
-    """Read the labels from the cache, or from the data set."""
-    known, source = find_format(path, format)
-    if cache is None:
-        return known.read(source, split, progress, workers)
-    file = os.path.expanduser(os.fspath(cache))
-    check_cache(file)
-    asked = {"format": known.name, "path": source, "split": split}
-    return read_through(file, asked, lambda: known.read(source, split, progress, workers), progress, workers)
+    """Read the labels from the cache, or from the data set. Paths that the system does not let us read are problems."""
+    with noting_losses() as lost:
+        try:
+            known, source = find_format(path, format)
+            if cache is None:
+                labels = known.read(source, split, progress, workers)
+            else:
+                file = os.path.expanduser(os.fspath(cache))
+                check_cache(file)
+                asked = {"format": known.name, "path": source, "split": split}
+                labels = read_through(
+                    file, asked, lambda: known.read(source, split, progress, workers), progress, workers
+                )
+        except DatasetError as error:
+            if not lost:
+                raise
+            reasons = "; ".join(f"{place}: {reason}" for place, reason in list(lost.items())[:3])
+            raise DatasetError(f"{error} Could not be read: {reasons}.") from error
+    known_files = {problem.file for problem in labels.problems if problem.costs}
+    labels.problems += [
+        Problem("unreadable path", place, None, "", "path refused", f"cannot be read: {reason}")
+        for place, reason in lost.items()
+        if place not in known_files
+    ]
+    return labels
 
 
 def _explain_no_box(path: str, split: str, sizes: BoxSizes) -> str:

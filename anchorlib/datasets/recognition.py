@@ -8,6 +8,8 @@ from typing import Optional
 
 from anchorlib.arrays import check_one_of
 from anchorlib.datasets.formats import FORMATS, Format
+from anchorlib.datasets.io.file_log import is_folder
+from anchorlib.datasets.io.files import list_folder
 from anchorlib.errors import DatasetError
 
 #: Advice for files that are not a data set but belong to one.
@@ -41,7 +43,7 @@ def find_format(path: str, name: Optional[str] = None) -> tuple[Format, str]:
         found = known.find(path)
         if found is not None:
             return known, found
-    if name is not None and not os.path.isdir(path):
+    if name is not None and not is_folder(path):
         return formats[0], path
     inside = _find_inside(path, formats)
     if len(inside) == 1:
@@ -58,13 +60,9 @@ def find_format(path: str, name: Optional[str] = None) -> tuple[Format, str]:
 
 def _find_inside(path: str, formats: Sequence[Format]) -> list[tuple[Format, str]]:
     """Return the files of a folder that hold the labels of all images in a known format."""
-    try:
-        with os.scandir(path) as entries:
-            names = [entry.name for entry in entries if entry.name.lower().endswith(_SINGLE_FILES)]
-    except OSError:  # not a folder
-        return []
+    names = [entry.name for entry in list_folder(path) if entry.name.lower().endswith(_SINGLE_FILES)]
     found = []
-    for name in sorted(names)[:_MOST_FILES]:
+    for name in names[:_MOST_FILES]:
         file = os.path.join(path, name)
         known = next((known for known in formats if known.name not in _ANY_CONTENT and known.find(file)), None)
         if known is not None and not name.startswith("."):
@@ -73,9 +71,9 @@ def _find_inside(path: str, formats: Sequence[Format]) -> list[tuple[Format, str
 
 
 def _describe(path: str) -> str:
-    if not os.path.isdir(path):
+    if not is_folder(path):
         return f"a {_suffix(path)} file" if _suffix(path) else "a file without a suffix"
-    names = sorted(os.listdir(path))
+    names = [entry.name for entry in list_folder(path)]
     shown = ", ".join(names[:_MOST_NAMES]) + (" and others" if len(names) > _MOST_NAMES else "")
     return f"a folder with {shown}" if names else "an empty folder"
 

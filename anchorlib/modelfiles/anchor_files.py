@@ -13,7 +13,7 @@ from typing import Any, Callable, Optional, TypeVar, Union
 import numpy as np
 
 from anchorlib.arrays import HostArray, check_one_of, check_shape_wh
-from anchorlib.atomic import write_atomically
+from anchorlib.atomic import FileChangedError, write_atomically
 from anchorlib.errors import BadValueError, ModelError
 from anchorlib.layers import are_largest_first, describe_reversal, sort_in_layers
 from anchorlib.modelfiles.checkpoint.reader import may_be_checkpoint, read_checkpoint
@@ -152,7 +152,8 @@ def write_anchors(
 
     Raises
     ------
-    ModelError : the suffix is unknown, the file exists, or as for `format_anchors`; OSError
+    ModelError : the suffix is unknown, the file exists (also if another process makes it at the same time), or as for
+        `format_anchors`; OSError
 
     Warns
     -----
@@ -162,7 +163,7 @@ def write_anchors(
     layers = [_check_layer(f"layers[{i}]", layer) for i, layer in enumerate(layers)]
     text = format_anchors(_arrange_for_forks(path, format, layers), format)
     if not dry_run:
-        write_atomically(path, text.encode())
+        _write(path, text.encode(), new=True)
     return format_diff(str(path), "", text)
 
 
@@ -185,8 +186,9 @@ def edit_anchors(
     """Replace the anchors in a model file; everything else in the file stays as it is, to the byte.
 
     The new text is parsed before it is written: it must hold these anchors, and everything else must be the same. The
-    file is replaced atomically and keeps its mode. A symlink stays, and its target is replaced. Other hard links of the
-    file keep the old content.
+    file is replaced atomically; it keeps its mode and, where the system allows it, its owner and extended attributes. A
+    symlink stays, and its target is replaced. Other hard links of the file keep the old content. A file that another
+    program changed in the meantime is not replaced.
 
     Parameters
     ----------
@@ -204,7 +206,8 @@ def edit_anchors(
     Raises
     ------
     ModelError : the file has no anchors, another number of layers, or something that cannot be changed safely (a YAML
-        alias, a darknet layer whose filters= are made for another number of anchors); it is not changed. OSError
+        alias, a darknet layer whose filters= are made for another number of anchors), or another program changed it;
+        it is not changed. OSError
 
     Warns
     -----
@@ -222,7 +225,7 @@ def edit_anchors(
     except UNREADABLE as error:
         raise ModelError(f"{path} is not changed: {error}.") from error
     if new != old and not dry_run:
-        write_atomically(path, _encode(new))
+        _write(path, _encode(new), old=_encode(old))
     return format_diff(str(path), *(_encode(text).decode("utf-8", "replace") for text in (old, new)))
 
 
@@ -309,6 +312,13 @@ def read_anchors(path: _PathLike) -> list[HostArray]:
     if layers is None:
         raise ModelError(f"{path} holds only the number of anchors. Fit some: anchorlib fit DATA --out {path}")
     return layers
+
+
+def _write(path: _PathLike, data: bytes, *, old: Optional[bytes] = None, new: bool = False) -> None:
+    try:
+        write_atomically(path, data, old=old, new=new)
+    except FileChangedError as error:
+        raise ModelError(f"{path} is not changed: {error}. Run the command again.") from error
 
 
 def _encode(text: str) -> bytes:

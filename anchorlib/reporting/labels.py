@@ -26,6 +26,7 @@ ADVICE = {
     "missing image": "Put the images where the list or the labels expect them, or delete their rows.",
     "unreadable image": "Replace these images: training cannot read them either.",
     "unreadable label": "Replace these files.",
+    "unreadable path": "Correct the permissions, or the disk, and read again: labels in these places are missing here.",
     "image without size": "Add the width and height of the image to its labels; without them its boxes have no size.",
     "exif rotation": "Do nothing if the labels were drawn on the rotated image; otherwise save it without EXIF.",
     "path": "Correct the path in this file.",
@@ -143,7 +144,7 @@ class LabelReport:
         counts = {
             "row": sum(count for kind, count in self.refused().items() if kind not in ON_PURPOSE),
             "image": self.images_lost,
-            "path": sum(problem.kind == "path" for problem in self.lost),
+            "path": sum(problem.kind in ("path", "unreadable path") for problem in self.lost),
             "label file": sum(problem.kind == "unreadable label" for problem in self.lost),
         }
         if not any(counts.values()):

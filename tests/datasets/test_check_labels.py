@@ -3,6 +3,7 @@
 import ast
 import inspect
 import json
+import os
 import re
 from pathlib import Path
 
@@ -67,6 +68,20 @@ def wrong_encoding(folder):
     return folder
 
 
+def too_deep_folder(folder):
+    """A folder with images whose path is longer than the system takes: not even root can list it."""
+    path = make_yolo(folder, [GOOD])
+    at = os.open(folder / "images" / "train", os.O_RDONLY)
+    for _ in range(20):
+        os.mkdir("d" * 250, dir_fd=at)
+        inner = os.open("d" * 250, os.O_RDONLY, dir_fd=at)
+        os.close(at)
+        at = inner
+    os.close(os.open("b.png", os.O_WRONLY | os.O_CREAT, dir_fd=at))
+    os.close(at)
+    return path
+
+
 TURNED = "<object><robndbox><cx>50</cx><cy>25</cy><w>20</w><h>10</h><angle>0.5</angle></robndbox></object>"
 #: kind -> (a data set with one such problem, rows refused by it, images lost)
 DIRT = {
@@ -85,6 +100,7 @@ DIRT = {
     "missing image": (missing_image, 2, 0),
     "unreadable image": (unreadable_image, 1, 1),
     "unreadable label": (lambda folder: make_yolo(folder, [GOOD, b"\0"]), 0, 1),
+    "unreadable path": (too_deep_folder, 0, 0),
     "image without size": (image_without_size, 3, 1),
     "exif rotation": (turned_image, 0, 0),
     "path": (lambda folder: make_yolo(folder, [GOOD], yaml="train: ../images/train\n"), 0, 0),
@@ -126,7 +142,8 @@ def test_each_kind_is_told_and_the_sums_add_up(tmp_path, kind, capsys):
     whole_images = kind in ("missing image", "unreadable image", "image without size")
     assert told["refused"] == ({"of lost images" if whole_images else kind: refused} if refused else {})
     assert sum(item["boxes"] for item in told["classes"]) == told["boxes"]
-    assert code == told["lost"] == (kind == "no boxes" or (kind not in ON_PURPOSE and refused + lost > 0))
+    of_the_set = kind in ("no boxes", "unreadable path")
+    assert code == told["lost"] == (of_the_set or (kind not in ON_PURPOSE and refused + lost > 0))
     (problem,) = told["problems"]
     assert set(problem) == {"kind", "file", "line", "value", "action", "message"}
     assert problem["kind"] == kind

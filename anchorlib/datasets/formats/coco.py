@@ -13,6 +13,7 @@ import numpy as np
 
 from anchorlib.datasets.box_sizes import Problem
 from anchorlib.datasets.formats.json_stream import PIECE_BYTES, NotInPiecesError, read_pieces
+from anchorlib.datasets.io.file_log import is_folder
 from anchorlib.datasets.io.files import MEGABYTE, open_logged, read_logged, shorten, with_bar
 from anchorlib.datasets.validation import Fault, Labels, is_image_size
 from anchorlib.errors import DatasetError
@@ -23,7 +24,7 @@ LISTS = ("images", "annotations")
 
 def find_coco(path: str) -> Optional[str]:
     """Return the path if it ends in .json."""
-    return path if path.lower().endswith(".json") and not os.path.isdir(path) else None
+    return path if path.lower().endswith(".json") and not is_folder(path) else None
 
 
 def read_coco(path: str, split: str, progress: bool, workers: int) -> Labels:

@@ -13,7 +13,7 @@ import numpy as np
 
 from anchorlib.datasets.box_sizes import Problem
 from anchorlib.datasets.io.file_log import FOLDER, look
-from anchorlib.datasets.io.files import MEGABYTE, open_logged, read_logged, read_some, shorten
+from anchorlib.datasets.io.files import MEGABYTE, list_folder, read_head, read_logged, shorten
 from anchorlib.datasets.io.image_header import image_size
 from anchorlib.datasets.io.image_index import ImageIndex, image_folders
 from anchorlib.datasets.io.text import decode_text
@@ -191,14 +191,7 @@ def read_json(path: str) -> Any:
 
 def head_of(path: str) -> str:
     """Return the first 64 KB of a file as text, to recognise its format; '' if it cannot be read."""
-    try:
-        descriptor, _ = open_logged(path)
-        try:
-            head = read_some(path, descriptor, _HEAD)
-        finally:
-            os.close(descriptor)
-    except OSError:
-        return ""
+    head = read_head(path, _HEAD)
     encoding = "utf-16" if head[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8"
     return head.decode(encoding, "replace").lstrip("\ufeff")
 
@@ -229,10 +222,6 @@ def split_folder(path: str, split: str) -> str:
 
 def first_file(folder: str, suffix: str) -> str:
     """Return the first file of a folder, in alphabetical order, with this suffix; '' if there is none."""
-    try:
-        with os.scandir(folder) as entries:
-            names = (entry.name for entry in entries if entry.name.lower().endswith(suffix))
-            name = min((name for name in names if not name.startswith(".")), default="")
-    except OSError:
-        return ""
+    names = (entry.name for entry in list_folder(folder) if entry.name.lower().endswith(suffix))
+    name = min((name for name in names if not name.startswith(".")), default="")
     return os.path.join(folder, name) if name else ""

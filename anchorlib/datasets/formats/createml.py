@@ -17,6 +17,7 @@ from anchorlib.datasets.formats.collect import (
     split_folder,
     text_from,
 )
+from anchorlib.datasets.io.file_log import is_folder
 from anchorlib.datasets.io.files import shorten, walk
 from anchorlib.datasets.validation import Fault, Labels
 from anchorlib.errors import DatasetError
@@ -26,7 +27,7 @@ _SIDES = ("x", "y", "width", "height")
 
 def find_createml(path: str) -> Optional[str]:
     """Return a .json file with coordinates, or a folder with such a file in it or in its subfolder train."""
-    if not os.path.isdir(path):
+    if not is_folder(path):
         return path if _is_createml(path) else None
     return next(
         (path for folder in ("", "train") if _is_createml(first_file(os.path.join(path, folder), ".json"))), None
@@ -40,8 +41,8 @@ def _is_createml(file: str) -> bool:
 
 def read_createml(path: str, split: str, progress: bool, workers: int) -> Labels:
     """Read the labels of a file, or of all files of a folder or of its subfolder of the split; DatasetError."""
-    folder = split_folder(path, split) if os.path.isdir(path) else os.path.dirname(path) or os.curdir
-    files = walk(folder, [".json"]) if os.path.isdir(path) else [path]
+    folder = split_folder(path, split) if is_folder(path) else os.path.dirname(path) or os.curdir
+    files = walk(folder, [".json"]) if is_folder(path) else [path]
     collector = Collector(folder, "annotation")
     for file in files:
         content = read_json(file)

@@ -28,7 +28,7 @@ from anchorlib.datasets.formats.collect import (
     split_names,
 )
 from anchorlib.datasets.formats.via import class_of, parse_attributes, shape_box
-from anchorlib.datasets.io.file_log import FILE, look
+from anchorlib.datasets.io.file_log import FILE, is_folder, look
 from anchorlib.datasets.io.files import shorten
 from anchorlib.datasets.validation import Fault, Labels
 from anchorlib.errors import DatasetError
@@ -70,7 +70,7 @@ class _Table(NamedTuple):
 
 def find_csv(path: str) -> Optional[str]:
     """Return a .csv file with boxes, or a folder with such a file for its split train."""
-    if not os.path.isdir(path):
+    if not is_folder(path):
         return path if path.lower().endswith((".csv", ".tsv")) and _table(head_of(path)) else None
     return path if _files(path, "train") else None
 
@@ -86,7 +86,7 @@ def _files(path: str, split: str) -> list[str]:
 
 def read_csv(path: str, split: str, progress: bool, workers: int) -> Labels:
     """Read the labels of a file, or of a folder's files for a split; DatasetError."""
-    files = _files(path, split) if os.path.isdir(path) else [path]
+    files = _files(path, split) if is_folder(path) else [path]
     if not files:
         raise DatasetError(f"{path}: looked for a .csv with boxes for the split {split!r}, found none.")
     collector = Collector(os.path.dirname(files[0]) or os.curdir, "line")

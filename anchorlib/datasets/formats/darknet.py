@@ -7,6 +7,7 @@ from typing import Optional
 
 from anchorlib.datasets.box_sizes import Problem
 from anchorlib.datasets.formats.yolo import label_path, read_image_list, read_images
+from anchorlib.datasets.io.file_log import is_folder
 from anchorlib.datasets.io.files import first_existing, read_lines, shorten
 from anchorlib.datasets.validation import Labels
 from anchorlib.errors import DatasetError
@@ -17,7 +18,7 @@ IMAGE_FOLDERS = ("images", "JPEGImages")  # darknet looks for the labels of both
 
 def find_darknet(path: str) -> Optional[str]:
     """Return a .data or .txt file."""
-    return path if path.lower().endswith((".data", ".txt")) and not os.path.isdir(path) else None
+    return path if path.lower().endswith((".data", ".txt")) and not is_folder(path) else None
 
 
 def read_darknet(path: str, split: str, progress: bool, workers: int) -> Labels:

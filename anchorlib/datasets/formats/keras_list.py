@@ -8,6 +8,7 @@ import re
 from typing import Optional
 
 from anchorlib.datasets.formats.collect import Collector, Row, box_of, brief, head_of, read_text
+from anchorlib.datasets.io.file_log import is_folder
 from anchorlib.datasets.io.files import first_existing
 from anchorlib.datasets.validation import Fault, Labels
 
@@ -17,7 +18,7 @@ _LINES = 50  # that decide: an image without objects has no boxes
 
 def find_keras_list(path: str) -> Optional[str]:
     """Return a .txt file that has boxes behind its image paths."""
-    if os.path.isdir(path) or not path.lower().endswith(".txt"):
+    if is_folder(path) or not path.lower().endswith(".txt"):
         return None
     lines = [line.split() for line in head_of(path).splitlines()[:_LINES]]
     return path if any(len(words) > 1 and _BOX.fullmatch(words[-1]) for words in lines) else None

@@ -18,6 +18,7 @@ from anchorlib.datasets.formats.collect import (
     read_json,
     text_from,
 )
+from anchorlib.datasets.io.file_log import is_folder
 from anchorlib.datasets.io.files import shorten
 from anchorlib.datasets.validation import Fault, Labels
 from anchorlib.errors import DatasetError
@@ -27,7 +28,7 @@ _SHARE = 0.01  # of the image, in one percent
 
 def find_label_studio(path: str) -> Optional[str]:
     """Return a .json file with tasks."""
-    if os.path.isdir(path):
+    if is_folder(path):
         return None
     bracket, keys = json_keys(path)
     is_full = "result" in keys and bool(keys & {"annotations", "completions", "data"})

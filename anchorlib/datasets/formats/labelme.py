@@ -23,6 +23,7 @@ from anchorlib.datasets.formats.collect import (
     split_folder,
     text_from,
 )
+from anchorlib.datasets.io.file_log import is_folder
 from anchorlib.datasets.io.files import in_order, read_logged, shorten, walk
 from anchorlib.datasets.io.text import decode_text
 from anchorlib.datasets.validation import Fault, Labels
@@ -34,7 +35,7 @@ _WITHOUT_AREA = ("point", "line", "linestrip", "points")
 
 def find_labelme(path: str) -> Optional[str]:
     """Return a .json file with shapes, or a folder with such files."""
-    if not os.path.isdir(path):
+    if not is_folder(path):
         return path if _is_labelme(path) else None
     return next((path for folder in FOLDERS if _is_labelme(first_file(os.path.join(path, folder), ".json"))), None)
 
@@ -46,9 +47,8 @@ def _is_labelme(file: str) -> bool:
 
 def read_labelme(path: str, split: str, progress: bool, workers: int) -> Labels:
     """Read the labels of all files of a folder, or of its subfolder of the split; DatasetError."""
-    is_folder = os.path.isdir(path)
-    folder = split_folder(path, split) if is_folder else os.path.dirname(path) or os.curdir
-    files = walk(folder, [".json"]) if is_folder else [path]
+    folder = split_folder(path, split) if is_folder(path) else os.path.dirname(path) or os.curdir
+    files = walk(folder, [".json"]) if is_folder(path) else [path]
     if not files:
         raise DatasetError(f"{folder}: looked for .json files as in LabelMe, found no such file.")
     collector = Collector(folder, "shape")

@@ -9,6 +9,7 @@ from typing import Optional, Union
 
 from anchorlib.datasets.box_sizes import Problem
 from anchorlib.datasets.formats.collect import Collector, Corners, Row, first_file, head_of, split_folder
+from anchorlib.datasets.io.file_log import is_folder
 from anchorlib.datasets.io.files import in_order, read_or_error, walk
 from anchorlib.datasets.io.text import decode_text
 from anchorlib.datasets.validation import Fault, Labels
@@ -25,7 +26,7 @@ def find_text_folder(path: str, folders: Iterable[str], is_row: Callable[[str], 
 
     A folder with a .yaml is left to YOLO, which names splits and classes there.
     """
-    if not os.path.isdir(path) or any(first_file(path, suffix) for suffix in _YAML):
+    if not is_folder(path) or any(first_file(path, suffix) for suffix in _YAML):
         return None
     for folder in folders:
         place = os.path.join(path, folder) if folder else path

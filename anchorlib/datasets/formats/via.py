@@ -19,6 +19,7 @@ from anchorlib.datasets.formats.collect import (
     read_json,
     text_from,
 )
+from anchorlib.datasets.io.file_log import is_folder
 from anchorlib.datasets.io.files import shorten
 from anchorlib.datasets.validation import Fault, Labels
 from anchorlib.errors import DatasetError
@@ -26,7 +27,7 @@ from anchorlib.errors import DatasetError
 
 def find_via(path: str) -> Optional[str]:
     """Return a .json file with regions."""
-    if os.path.isdir(path):
+    if is_folder(path):
         return None
     bracket, keys = json_keys(path)
     is_project = "_via_img_metadata" in keys or "_via_settings" in keys

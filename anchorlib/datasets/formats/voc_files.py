@@ -10,7 +10,7 @@ from typing import Optional
 
 from anchorlib.datasets.box_sizes import Problem
 from anchorlib.datasets.formats.voc_xml import is_voc_xml
-from anchorlib.datasets.io.file_log import FOLDER, look
+from anchorlib.datasets.io.file_log import FOLDER, is_folder, look
 from anchorlib.datasets.io.files import IMAGE_SUFFIXES, first_existing, peek_files, read_head, read_lines, walk
 from anchorlib.errors import DatasetError
 
@@ -36,10 +36,10 @@ class Layout:
 
 def find_voc(path: str) -> Optional[str]:
     """Return a folder that has Pascal VOC .xml files in it or below it, or a .txt list of such files."""
-    if not os.path.isdir(path):
+    if not is_folder(path):
         return path if path.lower().endswith(".txt") and _is_list(path) else None
     usual = os.path.join(path, "Annotations")
-    if os.path.isdir(usual) and not any(peek_files(usual, ".json")):
+    if is_folder(usual) and not any(peek_files(usual, ".json")):
         return path
     for number, file in enumerate(peek_files(path, ".xml")):
         if is_voc_xml(read_head(file, HEAD)):

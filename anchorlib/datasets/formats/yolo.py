@@ -11,12 +11,13 @@ import numpy as np
 
 from anchorlib.datasets.box_sizes import Problem
 from anchorlib.datasets.formats.yolo_rows import read_rows
-from anchorlib.datasets.io.file_log import FOLDER, look
+from anchorlib.datasets.io.file_log import FOLDER, is_folder, look
 from anchorlib.datasets.io.files import (
     IMAGE_SUFFIXES,
     LIST_LIMIT,
     MEGABYTE,
     first_existing,
+    list_folder,
     read_logged,
     shorten,
     split_lines,
@@ -35,13 +36,13 @@ SPLITS = ("train", "val", "test")
 
 def find_yolo(path: str) -> Optional[str]:
     """Return the data.yaml of a folder, or its only .yaml file; return a .yaml file itself."""
-    if not os.path.isdir(path):
+    if not is_folder(path):
         return path if path.lower().endswith(YAML_SUFFIXES) else None
     if os.path.lexists(os.path.join(path, "data.yaml")):
         return os.path.join(path, "data.yaml")
-    names = [name for name in os.listdir(path) if name.endswith(YAML_SUFFIXES)]
+    names = [entry.name for entry in list_folder(path) if entry.name.endswith(YAML_SUFFIXES)]
     # A .yaml file of another name may lie next to a Pascal VOC data set.
-    is_voc = os.path.isdir(os.path.join(path, "Annotations"))
+    is_voc = is_folder(os.path.join(path, "Annotations"))
     return os.path.join(path, names[0]) if len(names) == 1 and not is_voc else None
 
 
@@ -239,12 +240,12 @@ def _near(wanted: str) -> list[str]:
     """Return existing paths that look like the wanted path up to its first missing part."""
     existing: str = wanted
     missing: list[str] = []
-    while existing and not os.path.isdir(existing) and os.path.dirname(existing) != existing:
+    while existing and not is_folder(existing) and os.path.dirname(existing) != existing:
         existing, part = os.path.split(existing)
         missing.insert(0, part)
     try:
-        names = os.listdir(existing or os.curdir)
-    except (OSError, ValueError):
+        names = [entry.name for entry in list_folder(existing or os.curdir)]
+    except ValueError:
         return []
     if not missing:
         return []

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import hashlib
 import os
+import stat
 from collections.abc import Iterable, Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -28,6 +29,7 @@ class Seen:
 
 
 _NOTED_IN: ContextVar[Optional[Seen]] = ContextVar("_NOTED_IN", default=None)
+_LOST_IN: ContextVar[Optional[dict[str, str]]] = ContextVar("_LOST_IN", default=None)
 
 
 @contextlib.contextmanager
@@ -39,6 +41,31 @@ def noting() -> Iterator[Seen]:
         yield seen
     finally:
         _NOTED_IN.reset(token)
+
+
+@contextlib.contextmanager
+def noting_losses() -> Iterator[dict[str, str]]:
+    """Collect the paths that the system does not let this thread read within the block, each with the reason."""
+    lost: dict[str, str] = {}
+    token = _LOST_IN.set(lost)
+    try:
+        yield lost
+    finally:
+        _LOST_IN.reset(token)
+
+
+def note_loss(path: str, error: OSError) -> None:
+    """Record a path that may hold labels and cannot be read. Without this, the path would look empty or absent."""
+    lost, seen = _LOST_IN.get(), _NOTED_IN.get()
+    if lost is not None:
+        lost.setdefault(path, error.strerror or str(error))
+    if seen is not None:
+        seen.trusted = False
+
+
+def is_lasting(error: OSError) -> bool:
+    """Return True for the errors of a path that does not exist, or cannot exist."""
+    return error.errno in _LASTING
 
 
 def note_file(path: str, info: os.stat_result) -> None:
@@ -53,20 +80,29 @@ def note_error(path: str, error: OSError) -> None:
     seen = _NOTED_IN.get()
     if seen is not None:
         seen.states[path] = ABSENT
-        if error.errno not in _LASTING:
+        if not is_lasting(error):
             seen.trusted = False
 
 
 def look(path: str) -> tuple[int, int]:
-    """Return ABSENT, FILE (also for pipes and devices) or FOLDER, and record it."""
+    """Return ABSENT, FILE (also for pipes and devices) or FOLDER, and record it; an error of the disk is a loss."""
     try:
-        state = FOLDER if os.path.isdir(path) else FILE if os.path.exists(path) else ABSENT
-    except ValueError:  # a NUL byte; Python 3.8+ answers False on most systems
+        state = FOLDER if stat.S_ISDIR(os.stat(path).st_mode) else FILE
+    except ValueError:  # a NUL byte
         state = ABSENT
+    except OSError as error:
+        state = ABSENT
+        if not is_lasting(error):
+            note_loss(path, error)
     seen = _NOTED_IN.get()
     if seen is not None:
         seen.states.setdefault(path, state)
     return state
+
+
+def is_folder(path: str) -> bool:
+    """Return True for a folder, and record it. Unlike os.path.isdir, it does not hide an error of the disk."""
+    return look(path) == FOLDER
 
 
 def note_walk(folder: str, suffixes: Iterable[str], found: list[str]) -> None:

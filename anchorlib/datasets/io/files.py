@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import reprlib
 import sys
@@ -14,9 +15,9 @@ from typing import TypeVar
 
 from tqdm import tqdm
 
-from anchorlib.datasets.io.file_log import ABSENT, look, note_error, note_file, note_walk
+from anchorlib.datasets.io.file_log import ABSENT, is_lasting, look, note_error, note_file, note_loss, note_walk
 from anchorlib.datasets.io.text import decode_text
-from anchorlib.files import RefusedFileError, open_regular, read_regular
+from anchorlib.files import RefusedFileError, open_regular, read_fully, read_regular
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -64,7 +65,7 @@ def read_or_error(path: str) -> bytes | OSError:
 def read_some(path: str, descriptor: int, size: int) -> bytes:
     """Read up to `size` bytes of an open file; note an error in the file log."""
     try:
-        return os.read(descriptor, size)
+        return read_fully(descriptor, size)
     except OSError as error:
         note_error(path, error)
         raise
@@ -85,11 +86,26 @@ def read_head(path: str, size: int) -> bytes:
     try:
         descriptor, _ = open_logged(path)
         try:
-            return os.read(descriptor, size)
+            return read_fully(descriptor, size)
         finally:
             os.close(descriptor)
-    except OSError:
+    except RefusedFileError:
         return b""
+    except OSError as error:
+        if not is_lasting(error):
+            note_loss(path, error)
+        return b""
+
+
+def list_folder(folder: str) -> list[os.DirEntry[str]]:
+    """Return the entries of a folder, sorted by name; [] if it does not exist or cannot be listed, which is a loss."""
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(entries, key=lambda entry: entry.name)
+    except OSError as error:
+        if error.errno not in (errno.ENOENT, errno.ENOTDIR):
+            note_loss(folder, error)
+        return []
 
 
 def peek_files(folder: str, suffix: str, depth: int = 4) -> Iterator[str]:
@@ -102,10 +118,7 @@ def peek_files(folder: str, suffix: str, depth: int = 4) -> Iterator[str]:
     for _ in range(depth):
         deeper: list[str] = []
         for here in waiting:
-            try:
-                entries = sorted(os.scandir(here), key=lambda entry: entry.name)
-            except OSError:
-                continue
+            entries = list_folder(here)
             left -= len(entries)
             for entry in entries:
                 if entry.name.startswith("."):
@@ -120,19 +133,23 @@ def peek_files(folder: str, suffix: str, depth: int = 4) -> Iterator[str]:
 
 
 def walk(folder: str, suffixes: Iterable[str]) -> list[str]:
-    """Return the files below a folder with one of the suffixes, sorted. Each real folder is visited once."""
+    """Return the files below a folder with one of the suffixes, sorted. Each real folder is visited once.
+
+    A folder that cannot be listed is a loss, which `read_boxes` reports as a problem.
+    """
     suffixes, found, seen, waiting = frozenset(suffixes), [], set(), [folder]
     while waiting:
         here = waiting.pop()
         try:
             info = os.stat(here)
-            entries = sorted(os.scandir(here), key=lambda entry: entry.name)
-        except OSError:  # a folder without read permission counts as empty; the counts show it
+        except OSError as error:
+            if here != folder or not is_lasting(error):
+                note_loss(here, error)
             continue
         if (info.st_dev, info.st_ino) in seen:
             continue
         seen.add((info.st_dev, info.st_ino))
-        for entry in entries:
+        for entry in list_folder(here):
             if os.path.splitext(entry.name)[1].lower() in suffixes:
                 found.append(entry.path)
             elif _is_dir(entry):
@@ -145,7 +162,9 @@ def walk(folder: str, suffixes: Iterable[str]) -> list[str]:
 def _is_dir(entry: os.DirEntry[str]) -> bool:
     try:
         return entry.is_dir()
-    except OSError:  # a link to itself
+    except OSError as error:
+        if not is_lasting(error):  # otherwise it is a link to itself
+            note_loss(entry.path, error)
         return False
 
 
