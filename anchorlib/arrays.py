@@ -138,10 +138,12 @@ def is_integer(value: Any, least: int) -> bool:
     return isinstance(value, (int, np.integer)) and not isinstance(value, bool) and bool(value >= least)
 
 
-def check_integer(name: str, value: Any, least: int) -> int:
-    """Return `value` as an int; refuse anything that is not an integer of at least `least`."""
+def check_integer(name: str, value: Any, least: int, most: Optional[int] = None) -> int:
+    """Return `value` as an int; refuse anything that is not an integer of at least `least` and at most `most`."""
     if not is_integer(value, least):
         raise BadValueError(f"{name} must be an integer >= {least}, got {value!r}.")
+    if most is not None and value > most:
+        raise BadValueError(f"{name} must be an integer <= {most}, got {value!r}.")
     return int(value)
 
 

@@ -174,11 +174,14 @@ def device_of(x, /):
 def to_device(x, device, /):
     """torch raises RuntimeError or AssertionError for a device that it cannot use, depending on its build."""
     try:
-        return x.to(device or "cpu")
+        moved = x.to(device or "cpu")
     except (RuntimeError, AssertionError) as error:
         if builtins.any(found.startswith(str(device)) for found in devices()):
             raise  # the device exists: out of memory, or an earlier error of a kernel
         raise DeviceError(f"torch {version} can use the devices {', '.join(devices())} here, got {device}.") from error
+    if moved.is_meta and not x.is_meta:
+        raise DeviceError("torch keeps no values on the device meta; use another.")
+    return moved
 
 
 def devices():

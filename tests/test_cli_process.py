@@ -1,6 +1,7 @@
 """Test the command line as a process: signals at any time, errors that nobody foresaw, warnings as errors."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -147,3 +148,42 @@ def test_standard_streams_that_are_closed_are_not_given_to_files(tmp_path):
     ended = subprocess.run(["sh", "-c", '"$@" <&- >&- 2>&-', "sh", *command], cwd=ROOT)
     assert ended.returncode == 2
     assert log.read_bytes() == b""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("workers", [1, 8])
+def test_a_signal_while_slow_files_are_read_is_answered_in_a_second(number, workers):
+    slow = """
+import os, time
+import anchorlib.datasets.io.files as files
+real, called = files.read_regular, []
+def read_regular(*arguments):
+    called.append(None)
+    if len(called) == 2:
+        os.write(2, b"reading\\n")
+    time.sleep(30 if len(called) == 7 else 0.3)  # one read hangs, as on a network disk
+    return real(*arguments)
+files.read_regular = read_regular
+"""
+    process = start("fit", BCCD, "--workers", str(workers), start_up=slow)
+    assert process.stderr.readline() == "reading\n"
+    time.sleep(0.1)
+    sent = time.monotonic()
+    process.send_signal(number)
+    out, err = process.communicate(timeout=60)
+    assert time.monotonic() - sent < 1
+    assert (process.returncode, out) == (128 + number, "")
+    assert err.startswith("anchorlib: ")
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_while_a_file_is_written_leaves_the_old_file_and_no_other(tmp_path, number):
+    path = tmp_path / "a.json"
+    path.write_text("[[1, 2], [3, 4]]")
+    slow = f"import os, time\nos.fsync = lambda file: (os.kill(os.getpid(), {int(number)}), time.sleep(5))"
+    found, out, _ = run("fit", BCCD, "--out", str(path), start_up=slow)
+    assert found == 128 + number
+    assert "2 anchors" in out  # what was found is not lost
+    assert path.read_text() == "[[1, 2], [3, 4]]"
+    assert os.listdir(tmp_path) == ["a.json"]

@@ -21,6 +21,7 @@ import numpy as np
 from anchorlib._version import __version__
 from anchorlib.cli import backends, check, check_labels, curve, fit, show, verify
 from anchorlib.cli.common import BAD_INPUT, CLOSED_PIPE, GOOD, INTERNAL_ERROR, POOR
+from anchorlib.cli.paths import check_paths
 from anchorlib.cli.streams import HeldOutput, TolerantError, discard
 from anchorlib.cli.terminal import Parser, paint
 from anchorlib.errors import AnchorlibError
@@ -73,6 +74,7 @@ def _run(options: argparse.Namespace) -> int:
     try:
         with warnings.catch_warnings():
             warnings.showwarning = _say_warning
+            check_paths(options)
             return int(options.run(options))
     except AnchorlibError as error:
         return _complain(str(error), BAD_INPUT)

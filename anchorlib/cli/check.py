@@ -19,6 +19,7 @@ from anchorlib.cli.common import (
     print_report,
     read,
 )
+from anchorlib.cli.paths import check_images
 from anchorlib.cli.report_option import add_curve_option, add_report_option, check_report_file, write_fit_report
 from anchorlib.metrics import SizeTable
 from anchorlib.modelfiles import read_anchors
@@ -48,6 +49,7 @@ def run(options: argparse.Namespace) -> int:
     thr = check_thr(options.thr)
     layers = read_anchors(options.anchors)
     boxes = read(options)
+    check_images(options.report, boxes.image_names)
     table = SizeTable(on_backend(boxes.wh, options))
     report = make_report(options, boxes, table, layers, table.score(np.concatenate(layers), thr))
     print_report(report, options)

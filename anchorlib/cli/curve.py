@@ -18,6 +18,7 @@ from anchorlib.cli.common import (
     say,
     wants_bar,
 )
+from anchorlib.cli.paths import check_images
 from anchorlib.cli.report_option import add_report_option, check_report_file, describe_origin, write_report
 from anchorlib.cli.terminal import align_columns
 from anchorlib.fitting.curve import Curve, fit_curve
@@ -55,6 +56,7 @@ def run(options: argparse.Namespace) -> int:
     """Read the boxes, fit each number of anchors and print the curve; return the exit code."""
     check_report_file(options.report)
     boxes = read(options)
+    check_images(options.report, boxes.image_names)
     curve = fit_curve(
         on_backend(boxes.wh, options),
         options.k,

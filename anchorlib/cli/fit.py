@@ -25,6 +25,7 @@ from anchorlib.cli.common import (
     say,
     wants_bar,
 )
+from anchorlib.cli.paths import check_images
 from anchorlib.cli.report_option import add_curve_option, add_report_option, check_report_file, write_fit_report
 from anchorlib.errors import BadValueError
 from anchorlib.fitting import DISTANCES, INITS, METHODS, UPDATES, AnchorFit, fit_anchors
@@ -104,6 +105,7 @@ def run(options: argparse.Namespace) -> int:
     if options.generations is not None and options.method != "evolve":
         raise BadValueError("--generations has no meaning without --method evolve.")
     boxes = read(options)
+    check_images(options.report, boxes.image_names)
     wh = on_backend(boxes.wh, options)
     before = np.concatenate(read_anchors(options.anchors)) if options.anchors else None
     found: Optional[Refit] = None

@@ -31,7 +31,7 @@ class HeldOutput(io.StringIO):
 
 
 class TolerantError:
-    """Write to standard error; what cannot be written is lost, and the exit code tells the result."""
+    """Write to standard error, escaped; what cannot be written is lost, and the exit code tells the result."""
 
     def __init__(self, stream: TextIO) -> None:
         self.stream = stream
@@ -40,9 +40,9 @@ class TolerantError:
         return getattr(self.stream, name)
 
     def write(self, text: str) -> int:
-        """Write the text if the stream takes it."""
+        """Write the text if the stream takes it; libraries that warn do not escape the names in it."""
         with contextlib.suppress(OSError):
-            self.stream.write(text)
+            self.stream.write(escape_text(text, colours=True, keep="\t\r"))  # progress bars need the \\r
         return len(text)
 
     def flush(self) -> None:
@@ -53,11 +53,11 @@ class TolerantError:
             discard(self.stream)
 
 
-def escape_text(text: str, colours: bool) -> str:
-    """Return text with each unusual character as an escape, except line feeds, tabs and, if wanted, our own colours."""
+def escape_text(text: str, colours: bool, keep: str = "\t") -> str:
+    """Return text with each unusual character as an escape, except line feeds, `keep` and, if wanted, our colours."""
     parts = re.split(f"({SEQUENCE})", text) if colours else [text]
     for i in range(0, len(parts), 2):
-        parts[i] = "\n".join(printable(line, keep="\t") for line in parts[i].split("\n"))
+        parts[i] = "\n".join(printable(line, keep=keep) for line in parts[i].split("\n"))
     return "".join(parts)
 
 

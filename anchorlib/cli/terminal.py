@@ -43,6 +43,10 @@ def align_columns(table: Sequence[Sequence[str]], left: Sequence[int] = (0,)) ->
 class Parser(argparse.ArgumentParser):
     """Parse arguments; suggest the command, option or choice that was probably meant."""
 
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.color = False  # Python 3.14 has colours of its own, which would be shown as escapes
+
     def error(self, message: str) -> NoReturn:
         """Print usage, message and suggestion to stderr, and exit with code 2."""
         wrong = re.search(r"invalid choice: '([^']*)'|unrecognized arguments: ([^\s=]+)", message)

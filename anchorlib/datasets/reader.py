@@ -18,6 +18,7 @@ from anchorlib.errors import DatasetError, LabelError
 
 #: What to do about problems: collect them, raise an error for the first that costs a row or an image, drop them.
 PROBLEMS = ("report", "raise", "ignore")
+MAX_WORKERS = 1024  # threads; the system may refuse more, in the middle of the work
 
 
 def read_boxes(
@@ -87,7 +88,7 @@ def read_boxes(
     check_one_of("problems", problems, PROBLEMS)
     check_format(format)
     scale_sizes(np.ones((1, 2)), np.ones(2), imgsz, resize)  # rejects wrong options before any file is read
-    check_integer("workers", workers, 1)
+    check_integer("workers", workers, 1, MAX_WORKERS)
     path = os.path.expanduser(os.fspath(path))
     labels = _read_labels(path, format, split, progress, workers, cache)
     sizes = screen(labels, imgsz, resize)

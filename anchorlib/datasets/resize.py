@@ -11,6 +11,7 @@ from anchorlib.errors import BadValueError, ShapeError
 
 ImageSize = Union[int, tuple[int, int]]
 
+MAX_IMGSZ = 10**6  # pixels; no network takes more, and sizes stay far below the largest float32
 RESIZES = ("letterbox", "stretch")
 
 
@@ -19,6 +20,8 @@ def check_imgsz(imgsz: Any) -> tuple[int, int]:
     both = tuple(imgsz) if isinstance(imgsz, (tuple, list, np.ndarray)) else (imgsz, imgsz)
     if len(both) != 2 or not all(is_integer(side, 1) for side in both):
         raise BadValueError(f"imgsz must be an integer > 0, or a pair (width, height) of integers > 0, got {imgsz!r}.")
+    if max(both) > MAX_IMGSZ:
+        raise BadValueError(f"imgsz must be at most {MAX_IMGSZ} pixels, got {imgsz!r}.")
     return int(both[0]), int(both[1])
 
 

@@ -25,6 +25,7 @@ from anchorlib.metrics import OBJECTIVES, SizeTable, take_anchors
 _CHANCE = 0.9  # probability that a side mutates
 _SPREAD = 0.1  # standard deviation of a factor, before it is scaled by the strength of the generation
 _FACTORS = (0.3, 3.0)
+MAX_GENERATIONS = 10**9  # days of work; range() overflows far above
 _MIN_SIDE = 2.0  # pixels; without it fitness prefers slivers
 
 
@@ -48,7 +49,7 @@ def evolve(
     anchors : (K, 2) float, pixels, array or nested list; where the evolution starts
     thr : ratio limit, > 1
     objective : "ratio" to maximise fitness, "iou" to maximise average IoU
-    generations : number of mutations that are tried; a mutation is kept if its fitness is strictly greater
+    generations : number of mutations that are tried, at most 10^9; a mutation is kept if its fitness is greater
     seed : for numpy.random.default_rng; random numbers are drawn on the host
     weights : (N,) >= 0, how often each box counts; not for SizeCounts, whose counts are the weights
     progress : show a progress bar on standard error
@@ -78,7 +79,7 @@ def evolve(
     thr = check_thr(thr)
     check_one_of("objective", objective, OBJECTIVES)
     check_integer("seed", seed, 0)
-    check_integer("generations", generations, 0)
+    check_integer("generations", generations, 0, MAX_GENERATIONS)
     like = as_float(boxes_wh)
     found = improve(
         SizeTable(like, weights),

@@ -29,6 +29,7 @@ from anchorlib.arrays import (
 )
 from anchorlib.backends import namespace_of, on_host
 from anchorlib.errors import BadValueError
+from anchorlib.fitting.evolve import MAX_GENERATIONS
 from anchorlib.fitting.kmeans import check_kmeans_options
 from anchorlib.metrics import OBJECTIVES, SizeTable
 
@@ -119,12 +120,14 @@ def check_fit_arguments(
     kmeans_options.update({name: value for name, value in for_kmeans.items() if value is not None})
     check_kmeans_options(**kmeans_options)
     if method == "evolve":
-        check_integer("generations", generations, 0)
+        check_integer("generations", generations, 0, MAX_GENERATIONS)
     layers = check_counts(n)
     boxes = FitBoxes(boxes_wh, weights)
     start = check_anchors("start", start)
     fixed = check_anchors("fixed", fixed)
     total = sum(layers)
+    if total > boxes.usable.shape[0]:  # before an array with an element for each anchor is made
+        raise BadValueError(f"n={total} needs at least {total} distinct box sizes, got {boxes.usable.shape[0]} boxes.")
     if start is not None and len(start) != total:
         raise BadValueError(f"start must have as many anchors as n={total}, got {len(start)}.")
     if start is not None and method == "evolve":  # it evolves in the dtype of the boxes, which may overflow

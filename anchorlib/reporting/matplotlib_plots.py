@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Optional
 
 import numpy as np
@@ -31,12 +32,24 @@ def check_installed() -> None:
     """Raise MissingPackageError if matplotlib is not installed."""
     try:
         import matplotlib  # noqa: F401
-    except ImportError as error:
+    except Exception as error:  # a matplotlibrc that cannot be read raises anything
         raise MissingPackageError(
             f"pictures need matplotlib: {error}. pip install 'anchorlib[plots]', or name a .html file."
         ) from error
 
 
+@contextlib.contextmanager
+def _default_style() -> Iterator[None]:
+    """Draw with matplotlib's own defaults: the matplotlibrc of the current folder could start LaTeX."""
+    check_installed()
+    import matplotlib
+
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        yield
+
+
+@_default_style()
 def report_png(report: Report, figures: Figures, footer: str = "", curve: Optional[Curve] = None) -> bytes:
     """Return the pictures of a report on one sheet, as PNG; MissingPackageError without matplotlib."""
     figure = _new_figure(15, 10)
@@ -52,6 +65,7 @@ def report_png(report: Report, figures: Figures, footer: str = "", curve: Option
     return _save_png(figure)
 
 
+@_default_style()
 def curve_png(curve: Curve, title: str = "") -> bytes:
     """Return average IoU, fitness and BPR against the number of anchors, as PNG; MissingPackageError."""
     figure = _new_figure(8, 5)
@@ -143,6 +157,7 @@ def _draw_classes(axes: Axes, figures: Figures) -> None:
     axes.set(xlabel="recall", xlim=(0, 1.02), title="Worst classes" + (f" ({left} more)" if left else ""))
 
 
+@_default_style()
 def kmeans_steps(boxes_wh: Array, n: int, *, most: int = 9, **options: Any) -> Figure:
     """Draw k-means on box sizes step by step: one picture per step with the centres and the boxes assigned to them.
 
@@ -172,7 +187,6 @@ def kmeans_steps(boxes_wh: Array, n: int, *, most: int = 9, **options: Any) -> F
     """
     if most < 2:
         raise BadValueError(f"most must be at least 2 steps, got {most}.")
-    check_installed()
     steps = _record_steps(boxes_wh, n, options)
     chosen = sorted({round(i) for i in np.geomspace(1, len(steps), min(most, len(steps)))})
     columns = math.ceil(math.sqrt(len(chosen)))
@@ -183,6 +197,7 @@ def kmeans_steps(boxes_wh: Array, n: int, *, most: int = 9, **options: Any) -> F
     return figure
 
 
+@_default_style()
 def kmeans_gif(boxes_wh: Array, n: int, *, milliseconds: int = 600, **options: Any) -> bytes:
     """Return all steps of k-means on box sizes as an animated GIF.
 
@@ -206,7 +221,6 @@ def kmeans_gif(boxes_wh: Array, n: int, *, milliseconds: int = 600, **options: A
     """
     from PIL import Image
 
-    check_installed()
     steps = _record_steps(boxes_wh, n, options)
     frames = []
     for number in range(1, len(steps) + 1):
@@ -242,7 +256,6 @@ def _draw_step(axes: Axes, steps: Sequence[KMeansStep], number: int) -> None:
 
 
 def _new_figure(width: float, height: float) -> Figure:
-    check_installed()
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), layout="constrained")

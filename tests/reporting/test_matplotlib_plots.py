@@ -1,6 +1,8 @@
 import io
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from anchorlib.errors import BadValueError
 from anchorlib.reporting import matplotlib_plots
 from anchorlib.reporting.report_data import measure_figures
 
+ROOT = Path(__file__).parents[2]
 BLUE, ORANGE = (0, 114, 178), (213, 94, 0)
 
 
@@ -115,3 +118,58 @@ def test_drawing_changes_no_global_state_of_matplotlib():
         "print('matplotlib.pyplot' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "False\n"
+
+
+DRAW_ALL = """
+import sys
+import matplotlib
+import numpy as np
+from anchorlib import fit_curve
+from anchorlib.cli import main
+from anchorlib.reporting import curve_png, kmeans_gif, kmeans_steps
+
+data, folder = sys.argv[1:]
+before = dict(matplotlib.rcParams)
+assert main(["fit", data, "--n", "2", "--no-curve", "--json", "--report", f"{folder}/fit.png"]) == 0
+sizes = np.asarray([[10.0, 20.0], [12.0, 20.0], [100.0, 90.0]])
+for name, picture in (("curve.png", curve_png(fit_curve(sizes, [1, 2]), "$x$")), ("steps.gif", kmeans_gif(sizes, 2))):
+    with open(f"{folder}/{name}", "wb") as file:
+        file.write(picture)
+assert kmeans_steps(sizes, 2).axes[0].title.get_usetex() is False
+assert dict(matplotlib.rcParams) == before
+"""
+
+
+def test_a_matplotlibrc_of_the_current_folder_starts_no_process_and_changes_no_picture(tmp_path):
+    data = str(ROOT / "tests/data/bccd")
+    for name in ("bin", "hostile", "plain", "pictures"):
+        (tmp_path / name).mkdir()
+    for name in ("latex", "pdflatex", "xelatex", "lualatex", "dvipng", "gs", "kpsewhich", "luatex"):
+        program = tmp_path / "bin" / name
+        program.write_text(f"#!/bin/sh\ntouch '{tmp_path}/started-{name}'\nexit 1\n")
+        program.chmod(0o755)
+    (tmp_path / "hostile/matplotlibrc").write_text(
+        "text.usetex: True\nfont.size: 3\naxes.facecolor: black\nsavefig.dpi: 7\nfigure.autolayout: True\n"
+    )
+    made = {}
+    for name in ("hostile", "plain"):
+        command = [sys.executable, "-c", DRAW_ALL, data, str(tmp_path / "pictures")]
+        path = os.pathsep.join([str(tmp_path / "bin"), os.environ["PATH"]])
+        python = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+        environment = {**os.environ, "PATH": path, "PYTHONPATH": python}
+        ran = subprocess.run(command, cwd=tmp_path / name, env=environment, capture_output=True, text=True)
+        assert ran.returncode == 0, ran.stderr
+        names = ("curve.png", "steps.gif")  # the footer of fit.png has the time it took
+        made[name] = [(tmp_path / "pictures" / picture).read_bytes() for picture in names]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bin", "hostile", "pictures", "plain"]
+    assert made["hostile"] == made["plain"]
+
+
+def test_a_matplotlibrc_that_cannot_be_read_is_bad_input(tmp_path):
+    (tmp_path / "matplotlibrc").write_bytes(b"\xff\xfe\x00 nothing")
+    command = [sys.executable, "-m", "anchorlib", "fit", str(ROOT / "tests/data/bccd"), "--report", "r.png"]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
+    ran = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert ran.returncode == 2
+    assert "pictures need matplotlib" in ran.stderr.splitlines()[-1]
+    assert "Traceback" not in ran.stderr

@@ -196,11 +196,14 @@ def in_order(function: Callable[[T], R], items: Sequence[T], what: str, progress
 
 
 def _by_threads(function: Callable[[T], R], items: Sequence[T], workers: int) -> Iterator[R]:
+    stopped = False
+
     def each(some: Sequence[T]) -> list[R]:
-        return [function(item) for item in some]
+        return [function(item) for item in some if not stopped]
 
     waiting: deque[Future[list[R]]] = deque()
-    with ThreadPoolExecutor(workers) as pool:
+    pool = ThreadPoolExecutor(workers)
+    try:
         for first in range(0, len(items), FILES_AT_ONCE):
             some = items[first : first + FILES_AT_ONCE]
             waiting.append(pool.submit(copy_context().run, each, some))
@@ -208,3 +211,6 @@ def _by_threads(function: Callable[[T], R], items: Sequence[T], workers: int) ->
                 yield from waiting.popleft().result()
         for done in waiting:
             yield from done.result()
+    finally:  # after Ctrl-C or an error nobody waits for the files that were not read yet
+        stopped = True
+        pool.shutdown(wait=False, cancel_futures=True)
