@@ -3,9 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from anchorlib.errors import ModelError
+
+
+@dataclass(frozen=True)
+class DarknetHead:
+    """Hold the detection layers of a model that was made from a darknet cfg file, as YOLOR and ScaledYOLOv4 do.
+
+    anchors : for each layer (A, 2) tensor in units of its stride
+    stride : for each layer
+    na, nl, nc : anchors of a layer, layers, classes
+    """
+
+    anchors: list[Any]
+    stride: list[float]
+    na: int
+    nl: int
+    nc: int
 
 
 def detect_module(model: Any) -> Any:
@@ -13,7 +30,8 @@ def detect_module(model: Any) -> Any:
 
     Parameters
     ----------
-    model : a model of YOLOv5, YOLOv7 or one of their forks, perhaps in DataParallel or DistributedDataParallel
+    model : a model of YOLOv5, YOLOv7 or one of their forks, perhaps in DataParallel or DistributedDataParallel. For a
+        darknet model, whose detection layers are in `model.module_list`, a DarknetHead is returned.
 
     Raises
     ------
@@ -29,6 +47,15 @@ def detect_module(model: Any) -> Any:
     while not hasattr(model, "model") and hasattr(model, "module"):
         model = model.module
     name = type(model).__name__
+    layers = _find_darknet_layers(model)
+    if layers:
+        return DarknetHead(
+            anchors=[_in_grid_units(layer) for layer in layers],
+            stride=[float(layer.stride) for layer in layers],
+            na=len(layers[0].anchors),
+            nl=len(layers),
+            nc=int(layers[0].nc),
+        )
     try:
         last = model.model[-1]
     except (AttributeError, TypeError, IndexError, KeyError) as error:
@@ -48,15 +75,23 @@ def _describe_others(model: Any) -> str:
     found = [f"{name} ({type(module).__name__})" for name, module in _iter_modules(model) if _has_anchors(module)]
     if not found:
         return "No other module was found that has anchors and stride."
-    if hasattr(model, "module_list"):
-        return (
-            f"Anchors were found in {', '.join(found)}. The anchors of a darknet model come from its cfg file: "
-            "anchorlib fit DATA --out FILE.cfg fits and writes them."
-        )
     return (
         f"Anchors were found in {', '.join(found)}. To use one of these, pass an object with that module as its last, "
         "such as types.SimpleNamespace(model=[module])."
     )
+
+
+def _find_darknet_layers(model: Any) -> list[Any]:
+    """Return the detection layers of a darknet model: (A, 2) anchors in pixels, a stride and the number of classes."""
+    if hasattr(model, "model") or not hasattr(model, "module_list"):
+        return []
+    return [module for module in model.module_list if _has_anchors(module) and hasattr(module, "nc")]
+
+
+def _in_grid_units(layer: Any) -> Any:
+    """Return the anchors of a darknet layer in units of its stride: `anchor_vec`, which is on the model's device."""
+    vec = getattr(layer, "anchor_vec", None)
+    return layer.anchors / float(layer.stride) if vec is None else vec
 
 
 def _has_anchors(module: Any) -> bool:

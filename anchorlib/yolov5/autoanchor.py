@@ -14,6 +14,7 @@ import numpy as np
 from anchorlib.arrays import HostArray
 from anchorlib.datasets import BoxSizes, from_dataset, read_boxes
 from anchorlib.fitting import fit_anchors
+from anchorlib.fitting.fit_arguments import MIN_FIT_SIDE
 from anchorlib.layers import describe_reversal
 from anchorlib.metrics import AnchorScore, score
 from anchorlib.yolov5.detect import Detect
@@ -116,16 +117,18 @@ def check_anchors(
 
         log.info("AutoAnchor: the anchors fit the data set poorly, fitting %d new ones ...", detect.n_anchors)
         start = anchors if method == "direct" and is_size.all() else None
+        fit_sizes = sizes if is_size.all() else _spread_sizes(sizes, detect.n_anchors)
         fit = fit_anchors(
-            sizes, detect.n_anchors, thr=thr, method=method, seed=seed, generations=generations, start=start
+            fit_sizes, detect.n_anchors, thr=thr, method=method, seed=seed, generations=generations, start=start
         )
-        log.info(_describe_score(fit.score, thr))
-        if is_size.all() and fit.score.bpr <= before.bpr:
+        after = fit.score if fit_sizes is sizes else score(sizes, fit.anchors, thr)
+        log.info(_describe_score(after, thr))
+        if is_size.all() and after.bpr <= before.bpr:
             log.info("AutoAnchor: the new anchors are no better, the old ones stay.")
-            return AnchorCheck(before, fit.score, False), None
+            return AnchorCheck(before, after, False), None
         layers = detect.in_layers(fit.anchors)
         _warn_of_order(list(layers), detect.strides)
-        return AnchorCheck(before, fit.score, True), layers
+        return AnchorCheck(before, after, True), layers
 
     try:
         ranks = Ranks() if distributed else None
@@ -250,6 +253,17 @@ def _score_sizes(sizes: HostArray, anchors: HostArray, thr: float) -> AnchorScor
     if len(anchors):
         return score(sizes, anchors, thr)
     return AnchorScore(bpr=0.0, aat=0.0, fitness=0.0, mean_best=0.0, avg_iou=0.0, n_boxes=len(sizes))
+
+
+def _spread_sizes(sizes: HostArray, n: int) -> HostArray:
+    """Return sizes of which n can be fitted: scaled copies are added if there are fewer distinct ones.
+
+    Too few sizes are an error for a model with anchors of its own. Without them it could not be trained.
+    """
+    usable = sizes[(sizes.max(axis=1, initial=0) >= MIN_FIT_SIDE) & (sizes > 0).all(axis=1)]
+    if not len(usable) or len(np.unique(usable, axis=0)) >= n:
+        return sizes
+    return np.concatenate([sizes * factor for factor in np.geomspace(1, 1.5, n, dtype=np.float32)])
 
 
 def _warn_of_order(layers: list[HostArray], strides: Optional[Sequence[float]] = None) -> None:

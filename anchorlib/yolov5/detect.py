@@ -10,7 +10,7 @@ from anchorlib.arrays import MAX_SIDE, MIN_SIDE, Array, HostArray
 from anchorlib.backends import namespace_of
 from anchorlib.errors import BackendError, ModelError
 from anchorlib.layers import ends_disagree, must_reverse, sort_in_layers
-from anchorlib.models import detect_module
+from anchorlib.models import DarknetHead, detect_module
 
 
 class Detect:
@@ -18,6 +18,11 @@ class Detect:
 
     def __init__(self, model: Any = None, *, detect: Any = None) -> None:
         detect = detect_module(model) if detect is None else detect
+        if isinstance(detect, DarknetHead):
+            raise ModelError(
+                f"the anchors of a darknet model ({detect.nl} detection layers in module_list) are in its cfg file and "
+                "are not replaced here. Write them into that file: anchorlib fit DATA --out FILE.cfg"
+            )
         try:
             self._xp = namespace_of(anchors=detect.anchors)
             self.strides = [float(stride) for stride in detect.stride]
@@ -122,7 +127,9 @@ class Detect:
     def _grid_buffer(self) -> Array:
         """Return `anchor_grid` if it is a tensor (L, 1, A, 1, 1, 2), pixels (YOLOv5 <= 5.0, YOLOv7); else None."""
         grid = self._grid()
-        return None if isinstance(grid, (list, tuple)) else grid
+        if grid is None or isinstance(grid, (list, tuple)) or int(np.prod(grid.shape)) != 2 * self.n_anchors:
+            return None  # a tensor of another size is a placeholder until the first forward pass
+        return grid
 
     def _cache(self, layers: HostArray) -> Optional[list[Array]]:
         """Return the new entries of `anchor_grid` if it is a list, as in YOLOv5 since 6.0; else None.

@@ -1,10 +1,12 @@
 """Make models and data sets in memory, as check_anchors takes them."""
 
+import importlib
 from types import SimpleNamespace
 
 import numpy as np
 
 from anchorlib import backends
+from anchorlib.backends import FRAMEWORKS
 
 COCO = np.asarray(
     [[[10, 13], [16, 30], [33, 23]], [[30, 61], [62, 45], [59, 119]], [[116, 90], [156, 198], [373, 326]]],
@@ -45,6 +47,42 @@ def make_model(backend, anchors_px, strides=(8, 16, 32), wrapped=False, grid=Non
         detect.anchor_grid += [writable(backend, np.zeros(0, dtype)) for _ in strides[2:]]
     model = SimpleNamespace(model=[object(), detect])
     return (SimpleNamespace(module=model) if wrapped else model), detect
+
+
+def make_module(backend, anchors_px, grid=None, wrapped=False):
+    """Return a model of the framework's own modules, and its last one, which has the anchors; strides 8, 16, 32."""
+    nn = importlib.import_module(f"{FRAMEWORKS[backend.name].module}.nn")
+    strides = np.asarray([8, 16, 32], np.float32)
+
+    class Head(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.stride = backend.array(strides)
+            self.register_buffer("anchors", backend.array((anchors_px / strides[:, None, None]).astype(np.float32)))
+            if grid == "buffer":
+                self.register_buffer("anchor_grid", backend.array(anchors_px.reshape(3, 1, -1, 1, 1, 2)))
+            elif grid == "list":
+                self.anchor_grid = [
+                    backend.array(np.broadcast_to(layer[None, :, None, None], (1, 3, 4, 5, 2)).copy())
+                    for layer in anchors_px
+                ]
+            elif grid == "empty list":
+                self.anchor_grid = [backend.array(np.zeros(0, np.float32))] * 3
+            elif grid == "placeholder":
+                self.anchor_grid = backend.array(np.zeros(1, np.float32))
+
+    class Model(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.model = nn.Sequential(nn.ReLU(), Head())
+
+    class Wrapper(nn.Module):
+        def __init__(self, module):
+            super().__init__()
+            self.module = module
+
+    model = Model()
+    return (Wrapper(model) if wrapped else model), model.model[-1]
 
 
 def writable(backend, values):

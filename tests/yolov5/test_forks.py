@@ -9,11 +9,12 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from helpers.detectors import COCO, FAR_OFF, NUMPY, make_dataset, make_model, make_placeholders
+from helpers.detectors import COCO, FAR_OFF, NUMPY, make_dataset, make_model, make_module, make_placeholders
+from helpers.loss_cases import model_of, small_case
 
 from anchorlib.datasets import from_dataset
 from anchorlib.errors import ModelError, ShapeError
-from anchorlib.yolov5 import check_anchors, kmean_anchors
+from anchorlib.yolov5 import ComputeLoss, check_anchor_order, check_anchors, kmean_anchors
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -78,12 +79,44 @@ def test_one_anchor_that_is_not_a_size_leaves_the_score_to_the_others(backend):
     assert [check.replaced for check in found] == [True, False]
 
 
-def test_placeholders_stay_if_nothing_can_be_fitted(backend, caplog):
+@pytest.mark.parametrize("method", ["direct", "kmeans"])
+@pytest.mark.parametrize(
+    "sizes",
+    [
+        [[0.2, 0.1]],
+        [[0.2, 0.1]] * 20,
+        [[0.0032, 0.002], [0.5, 0.5]],
+        [[1e-4 * i, 1e-4] for i in range(1, 20)] + [[0.3, 0.2]],
+    ],
+)
+def test_placeholders_are_replaced_if_there_are_few_sizes(backend, sizes, method):
+    n_usable = sum(max(wh) * 640 >= 2 for wh in sizes)
+    model, detect = make_model(backend, make_placeholders(), grid="buffer")
+    few = SimpleNamespace(shapes=[[640, 640]], labels=[[[0, 0.5, 0.5, *wh] for wh in sizes]])
+    check = check_anchors(few, model, raise_errors=True, method=method)
+    assert check.replaced
+    assert check.after.bpr == n_usable / len(sizes)
+    assert check.after.n_boxes == len(sizes)
+    now = backend.host(detect.anchors)
+    assert np.isfinite(now).all()
+    assert (now > 0).all()
+
+
+@pytest.mark.parametrize(("rows", "why"), [([], "none of 0 boxes"), ([[0, 0.5, 0.5, 0.001, 0.001]], "none of 1 boxes")])
+def test_placeholders_stay_if_nothing_can_be_fitted(backend, rows, why, caplog):
     model, detect = make_model(backend, make_placeholders(), grid="buffer")
     before = backend.host(detect.anchors).copy()
-    few = SimpleNamespace(shapes=[[640, 640]], labels=[[[0, 0.5, 0.5, 0.2, 0.1]]])
-    assert check_anchors(few, model) is None
-    assert "n=9 needs at least 9 distinct box sizes" in caplog.text
+    assert check_anchors(SimpleNamespace(shapes=[[640, 640]], labels=[rows]), model) is None
+    assert why in caplog.text
+    assert "The anchors are unchanged." in caplog.text
+    assert np.array_equal(backend.host(detect.anchors), before)
+
+
+def test_few_sizes_are_an_error_for_a_model_with_anchors(backend, caplog):
+    model, detect = make_model(backend, FAR_OFF)
+    before = backend.host(detect.anchors).copy()
+    assert check_anchors(SimpleNamespace(shapes=[[640, 640]], labels=[[[0, 0.5, 0.5, 0.2, 0.1]]]), model) is None
+    assert "9 distinct" in caplog.text
     assert np.array_equal(backend.host(detect.anchors), before)
 
 
@@ -199,7 +232,7 @@ class Conv:
 
 class YOLOLayer:
     def __init__(self, stride):
-        self.anchors, self.stride = np.ones((3, 2)), stride
+        self.anchors, self.stride, self.nc = np.ones((3, 2)), stride, 80
 
 
 def detector():
@@ -207,6 +240,7 @@ def detector():
 
 
 DARKNET = SimpleNamespace(module_list=[Conv(), YOLOLayer(8), Conv(), YOLOLayer(16)])
+NO_CLASSES = SimpleNamespace(module_list=[Conv(), SimpleNamespace(anchors=np.ones((3, 2)), stride=8)])
 
 
 @pytest.mark.parametrize(
@@ -214,10 +248,8 @@ DARKNET = SimpleNamespace(module_list=[Conv(), YOLOLayer(8), Conv(), YOLOLayer(1
     [
         (SimpleNamespace(model=[detector(), Conv()]), r"is a Conv without anchors.* in model\[0\] \(SimpleNamespace\)"),
         (SimpleNamespace(model=[Conv()]), r"is a Conv without anchors. No other module was found"),
-        (
-            DARKNET,
-            r"no model\[-1\].* in module_list\[1\] \(YOLOLayer\), module_list\[3\] \(YOLOLayer\).*fit DATA --out",
-        ),
+        (DARKNET, r"a darknet model \(2 detection layers in module_list\).*fit DATA --out FILE.cfg"),
+        (NO_CLASSES, r"no model\[-1\], where .* found in module_list\[1\] \(SimpleNamespace\)"),
         (SimpleNamespace(model=SimpleNamespace(model=[Conv(), detector()])), r" in model.model\[1\] \(SimpleNamespace"),
         (SimpleNamespace(head=detector()), r"has no model\[-1\], where the Detect module must be. No other"),
     ],
@@ -226,6 +258,28 @@ def test_a_detector_somewhere_else_is_named(model, message):
     for wrapped in (model, SimpleNamespace(module=model), SimpleNamespace(module=SimpleNamespace(module=model))):
         with pytest.raises(ModelError, match=message):
             check_anchors(make_dataset(), wrapped, raise_errors=True)
+
+
+def test_the_loss_takes_a_darknet_model(grad_backend):
+    # anchors in pixels and a stride in each layer of module_list: the loss is that of a Detect module
+    anchors, strides, p, targets = small_case()
+    usual = model_of(grad_backend, anchors, strides, 3)
+    layers = [
+        SimpleNamespace(anchors=grad_backend.array((layer * stride).astype(np.float32)), stride=stride, nc=3)
+        for layer, stride in zip(anchors, strides)
+    ]
+    layers[1].anchors, layers[1].anchor_vec = (
+        layers[1].anchors * 0,
+        grad_backend.array(anchors[1]),
+    )  # the latter is used
+    darknet = SimpleNamespace(module_list=[Conv(), layers[0], Conv(), *layers[1:]], hyp=usual.hyp)
+    for model in (darknet, SimpleNamespace(module=darknet, hyp=usual.hyp)):
+        losses = [
+            ComputeLoss(one)([grad_backend.array(layer) for layer in p], grad_backend.array(targets))
+            for one in (model, usual)
+        ]
+        for got, expected in zip(*losses):
+            assert np.array_equal(grad_backend.host(got), grad_backend.host(expected))
 
 
 def test_what_the_message_proposes_works():
@@ -243,6 +297,28 @@ def test_a_detector_inside_a_module_of_torch_is_named():
     model.model = nn.Sequential(nn.Sequential(nn.ReLU(), detect), nn.ReLU())
     with pytest.raises(ModelError, match=r"is a ReLU without anchors\. Anchors were found in model\.0\.1 \(Identity\)"):
         check_anchors(make_dataset(), nn.DataParallel(model), raise_errors=True)
+
+
+@pytest.mark.parametrize("grid", [None, "buffer", "list", "empty list", "placeholder"])
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_modules_of_a_framework_are_checked_and_put_in_order(grad_backend, grid, wrapped):
+    model, detect = make_module(grad_backend, FAR_OFF, grid=grid, wrapped=wrapped)
+    held = dict(detect.named_buffers())
+    assert check_anchors(make_dataset(n_images=10), model, raise_errors=True).replaced
+    assert all(held[name] is buffer for name, buffer in detect.named_buffers())
+    assert list(model.state_dict()) == [f"{'module.' if wrapped else ''}model.1.{name}" for name in held]
+    now = grad_backend.host(detect.anchors) * np.asarray([8, 16, 32], np.float32)[:, None, None]
+    assert (now < 200).all()
+    if grid == "buffer":
+        np.testing.assert_allclose(grad_backend.host(detect.anchor_grid)[:, 0, :, 0, 0], now, rtol=1e-6)
+    if grid == "list":
+        for entry, layer in zip(detect.anchor_grid, now):
+            np.testing.assert_allclose(grad_backend.host(entry)[0, :, 0, 0], layer, rtol=1e-6)
+    if grid in ("empty list", "placeholder"):
+        assert not any(np.prod(entry.shape) > 1 for entry in detect.anchor_grid)
+    _, reversed_ = make_module(grad_backend, COCO[::-1].copy(), grid=grid)
+    assert check_anchor_order(reversed_)
+    assert not check_anchor_order(reversed_)
 
 
 def test_two_wrappers_are_opened(backend):
