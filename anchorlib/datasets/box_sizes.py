@@ -28,7 +28,8 @@ class Problem:
         'unreadable path' (a file or folder that the system does not let us read: its labels are lost);
         'encoding' (a text that does not fit its encoding; the boxes are read);
         of the data set: 'path' (a path that was corrected, or a split that does not exist), 'no boxes' (why a data set
-        that could be read has no boxes), 'rotated box' (how many rotated boxes count as their bounding box)
+        that could be read has no boxes), 'tiny boxes' (boxes in pixels that may be fractions),
+        'rotated box' (how many rotated boxes count as their bounding box)
     file : the file with the problem
     line : the line in it from 1, or None where the format has no lines
     value : the text or value in the file, truncated to a readable length

@@ -96,6 +96,7 @@ def _save(path: str, asked: dict[str, str], labels: Labels, seen: Seen) -> None:
         "problems": [_values(problem) for problem in labels.problems],
         "lost_rows": labels.lost_rows,
         "box_units": labels.box_units,
+        "class_words": labels.class_words,
     }
     arrays = {name: getattr(labels, name) for name in _FORMS if name != "states"}
     arrays["states"] = np.asarray(list(seen.states.values()), np.int64).reshape(-1, 2)
@@ -148,6 +149,7 @@ def _labels(meta: dict[str, Any], arrays: dict[str, Any]) -> Labels:
         problems=[_problem(*values) for values in meta["problems"]],
         lost_rows=meta["lost_rows"],
         box_units=str(meta["box_units"]),
+        class_words=tuple(_texts(meta["class_words"])),
         **arrays,
     )
     n_images, n_rows = len(labels.image_wh), len(labels.classes)
@@ -161,11 +163,16 @@ def _labels(meta: dict[str, Any], arrays: dict[str, Any]) -> Labels:
         and type(labels.lost_rows) is int
         and labels.lost_rows >= 0
         and labels.box_units in BOX_UNITS
+        and (not labels.class_words or bool(_are_places(labels.classes, len(labels.class_words))))
         and (labels.n_classes is None or type(labels.n_classes) is int)
     )
     if not fits:
         raise ValueError("the parts do not fit together")
     return labels
+
+
+def _are_places(values: Any, n: int) -> Any:
+    return ((values >= 0) & (values < n)).all()
 
 
 def _problem(kind: str, file: str, line: Optional[int], value: str, action: str, message: str) -> Problem:

@@ -50,6 +50,7 @@ class Labels:
     problems: list[Problem] = field(default_factory=list)  # of images and of the data set
     lost_rows: int = 0  # rows of images whose size is not known
     box_units: str = "shares"  # how the file writes a box, for messages: one of BOX_UNITS
+    class_words: tuple[str, ...] = ()  # how the file writes each class, for messages, if not by its number
 
 
 def is_image_size(width: float, height: float) -> bool:
@@ -87,6 +88,9 @@ def screen(labels: Labels, imgsz: ImageSize, resize: str) -> BoxSizes:
             "class out of range": good & ((classes < 0) | (classes >= n_classes)),
         }
     problems = list(labels.problems)
+    if labels.box_units != "shares" and _may_be_fractions(sizes[good], labels.image_wh):
+        message = "all boxes are under 2 px; are they fractions of the image? This format has pixels"
+        problems.append(Problem("tiny boxes", labels.files[0], None, "", "kept", message))
     noted = ~good | np.logical_or.reduce(list(remarks.values()))
     for row in map(int, np.flatnonzero(noted)):
         if row in labels.faults:
@@ -114,6 +118,10 @@ def screen(labels: Labels, imgsz: ImageSize, resize: str) -> BoxSizes:
     )
 
 
+def _may_be_fractions(sizes: HostArray, image_wh: HostArray) -> bool:
+    return bool(len(sizes) and (sizes < 2).all() and (image_wh >= 32).all())
+
+
 def _is_outside(centres: HostArray, sizes: HostArray, image_wh: HostArray, tolerance: HostArray | float) -> HostArray:
     """Return (R, 2) bool: the centre is outside the image, or the side is longer than the image's."""
     return (centres < -tolerance) | (centres > image_wh + tolerance) | (sizes > image_wh + tolerance)
@@ -134,6 +142,8 @@ def _message(labels: Labels, row: int, kind: str) -> str:
         image_wh, (centre, size) = labels.image_wh[labels.image_index[row]], labels.boxes[row].reshape(2, 2)
         most = max((size / 2 - centre).max(), (centre + size / 2 - image_wh).max())
         return f"the box reaches {most:.3g} px beyond the image"
+    if kind == "class out of range" and labels.class_words:
+        return f"category_id {_class_word(labels, row)} is not among the categories"
     if kind == "class out of range":
         return f"the class must be 0 to {labels.n_classes - 1}" if labels.n_classes else "the class must be >= 0"
     return _MESSAGES[kind]
@@ -152,13 +162,19 @@ def _as_written(box_units: str, box: HostArray, image_wh: HostArray) -> HostArra
     return np.concatenate([centre - size / 2, centre + size / 2]) if box_units == "corners" else box
 
 
+def _class_word(labels: Labels, row: int) -> str:
+    """Return the class of a row as the file writes it."""
+    number = labels.classes[row]
+    return labels.class_words[int(number)] if labels.class_words else f"{number:.{_DIGITS}g}"
+
+
 def _problem(labels: Labels, row: int, fault: Fault) -> Problem:
     image, number = int(labels.image_index[row]), int(labels.row_numbers[row])
     value = fault.value
     if not value:
         with np.errstate(invalid="ignore", over="ignore"):  # of a box that is rejected because it is infinite
             written = _as_written(labels.box_units, labels.boxes[row], labels.image_wh[image])
-        value = " ".join(f"{number:.{_DIGITS}g}" for number in (labels.classes[row], *written))
+        value = " ".join([_class_word(labels, row), *(f"{number:.{_DIGITS}g}" for number in written)])
     if labels.row_word == "line":
         return Problem(fault.kind, labels.files[image], number, value, fault.action, fault.message)
     file, neighbours = labels.files[image], labels.files[max(image - 1, 0) : image + 2]

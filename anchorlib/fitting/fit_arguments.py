@@ -216,6 +216,7 @@ def _find_usable(boxes_wh: Array, counts: Optional[HostArray]) -> tuple[Array, O
     rows = xp.nonzero(usable)[0]
     if rows.shape[0] == 0:
         raise BadValueError(
-            f"none of {boxes_wh.shape[0]} boxes has a side of {MIN_FIT_SIDE:g} px or more; sizes are in pixels."
+            f"none of {boxes_wh.shape[0]} boxes has a side of {MIN_FIT_SIDE:g} px or more; sizes are in pixels. "
+            "Are these fractions of the image?"
         )
     return xp.take(boxes_wh, rows, axis=0), None if counts is None else counts[xp.to_numpy(rows)]

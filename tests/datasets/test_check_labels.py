@@ -105,6 +105,7 @@ DIRT = {
     "exif rotation": (turned_image, 0, 0),
     "path": (lambda folder: make_yolo(folder, [GOOD], yaml="train: ../images/train\n"), 0, 0),
     "encoding": (wrong_encoding, 0, 0),
+    "tiny boxes": (lambda folder: make_coco(folder / "a.json", [{"image_id": 1, "bbox": [0.1, 0.2, 0.3, 0.4]}]), 0, 0),
     "rotated box": (lambda folder: make_voc(folder, TURNED), 0, 0),
     "no boxes": (lambda folder: make_voc(folder, ""), 0, 0),
 }
@@ -213,7 +214,8 @@ def test_a_data_set_without_one_usable_box_has_its_summary(tmp_path, capsys):
     assert "a.txt:1: expected 'class cx cy w h'" in out
     assert len(read_boxes(path, allow_empty=True)) == 0
     code, out, _ = run(make_coco(tmp_path / "a.json", [], []), capsys=capsys)
-    assert (code, out.count("\n")) == (0, 6)
+    assert (code, out.count("\n")) == (1, 10)
+    assert "there are no images and no annotations" in out
 
 
 def test_a_split_that_is_left_out_is_lost(tmp_path, capsys):

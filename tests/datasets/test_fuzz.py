@@ -120,11 +120,22 @@ def objects(**keys):
 
 
 IDS = st.integers(0, 3) | st.sampled_from(["1", 1.0, None])
+SEGMENTATIONS = st.lists(st.lists(st.integers(0, 60), max_size=8)) | objects(
+    size=st.lists(st.integers(-1, 60), max_size=3),
+    counts=st.lists(st.integers(-1, 60)) | st.text("0123PQRSn", max_size=9),
+)
 COCO_FILES = st.fixed_dictionaries(
     {
         "images": st.lists(objects(id=IDS, width=st.integers(0, 90), height=st.integers(1, 90)), max_size=4) | VALUES,
         "annotations": st.lists(
-            objects(image_id=IDS, category_id=IDS, bbox=st.lists(SCALARS, min_size=3, max_size=5)), max_size=6
+            objects(
+                image_id=IDS,
+                category_id=IDS,
+                bbox=st.lists(SCALARS, min_size=3, max_size=5),
+                segmentation=SEGMENTATIONS,
+                iscrowd=SCALARS,
+            ),
+            max_size=6,
         )
         | VALUES,
     },

@@ -54,7 +54,7 @@ def whole(path):
 def in_pieces_only(path):
     """The same, and an error if the file is not read in pieces."""
 
-    def refuse(path):
+    def refuse(path, problems):
         raise AssertionError("read whole")
 
     with pytest.MonkeyPatch.context() as patch:

@@ -41,7 +41,7 @@ def test_a_folder_with_two_formats_is_read_as_the_one_that_is_named(tmp_path):
     assert find_format(str(folder))[0].name == "yolo"
     assert len(read_boxes(folder, format="voc")) == 1
     with pytest.raises(
-        DatasetError, match=r"expected the \.json file with the annotations \(coco\); got a folder with"
+        DatasetError, match=r"expected a COCO \.json file or a folder of them \(coco\); got a folder with"
     ):
         read_boxes(folder, format="coco")
 

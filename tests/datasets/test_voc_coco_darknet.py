@@ -110,7 +110,9 @@ def test_coco_boxes_are_in_pixels_and_classes_in_the_order_of_their_ids(tmp_path
         ({"bbox": [1, 1, 2, 2], "ignore": 1}, "ignored", 1),
         ({"bbox": [1, 1, 2]}, "wrong number of fields", 1),
         ({}, "wrong number of fields", 1),
-        ({"bbox": [1, 1, "2", 2]}, "not a number", 1),
+        ({"bbox": [1, 1, "2,0", 2]}, "not a number", 1),
+        ({"bbox": [1, 1, "1_0", 2]}, "not a number", 1),
+        ({"bbox": [1, 1, True, 2]}, "not a number", 1),
         ({"bbox": [1, 1, float("nan"), 2]}, "not a number", 1),
         ({"bbox": [1, 1, 10**400, 2]}, "not a number", 1),
         ({"bbox": [1, 1, -2, 2]}, "negative size", 1),
@@ -137,7 +139,8 @@ def test_dirt_in_coco_is_reported(tmp_path, annotation, kind, refused):
 
 
 @pytest.mark.parametrize(
-    "image", [{"id": 2}, *({"id": 2, "width": w, "height": 5} for w in (0, "9", 1e300, 1e-300, 10**400, float("inf")))]
+    "image",
+    [{"id": 2}, *({"id": 2, "width": w, "height": 5} for w in (0, -1, "9 px", 1e300, 1e-300, 10**400, float("inf")))],
 )
 def test_a_coco_image_without_size_costs_its_rows(tmp_path, image):
     images = [image, {"id": 1, "width": 100, "height": 50}]
@@ -201,7 +204,7 @@ def test_a_path_of_no_known_format_says_what_was_looked_for(tmp_path):
         read_boxes(tmp_path / "gone.yaml")
     (tmp_path / "a.csv").write_text("")
     with pytest.raises(
-        DatasetError, match=r"expected a data.yaml .*; the folder that holds Annotations .* got a folder with a\.csv"
+        DatasetError, match=r"expected a data.yaml .*; a folder of Pascal VOC .* got a folder with a\.csv"
     ):
         read_boxes(tmp_path)
     with pytest.raises(DatasetError, match=r"got a \.csv file"):

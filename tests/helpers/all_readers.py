@@ -116,10 +116,19 @@ def _coco() -> tuple[bytes, ...]:
         {"id": 2, "image_id": "2", "category_id": 3, "bbox": [0.5, 1.25, 30.0, 4e1], "iscrowd": 0, "area": 12.5},
         {"id": 3, "image_id": 1, "category_id": 3, "bbox": [0, 0, 5, 5], "iscrowd": 1, "segmentation": {"size": [2]}},
     ]
+    odd = [
+        {"id": "4", "image_id": "1", "category_id": "3", "bbox": ["1", "2", "3.5", "4"], "iscrowd": "0"},
+        {"id": 5, "image_id": 1, "category_id": 1, "bbox": [], "segmentation": [[1, 2, 3.5, 4, 5, 6], [7, 8]]},
+        {"id": 6, "image_id": 1, "category_id": 7, "segmentation": {"size": [50, 100], "counts": "3d0Oc]"}},
+        {"id": 7, "image_id": 3, "category_id": 1, "segmentation": {"size": [50, 100], "counts": [120, 3, 4877]}},
+    ]
     images = [{"id": n, "width": 100, "height": 50, "file_name": f"{n}.jpg"} for n in (1, 2)]
+    images += [{"id": 3, "width": "-1", "file_name": "images/train/a.png"}]
     categories = [{"id": 1, "name": "cat"}, {"id": 3, "name": "d\u00f6g"}]
     content = {"images": images, "categories": categories}
-    return tuple(json.dumps({**content, "annotations": chosen}).encode() for chosen in (annotations[:1], annotations))
+    return tuple(
+        json.dumps({**content, "annotations": chosen}).encode() for chosen in (annotations[:1], annotations, odd)
+    )
 
 
 def _images() -> tuple[bytes, ...]:

@@ -19,7 +19,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Optional
 
-from anchorlib.datasets.formats.coco import find_coco, read_coco
+from anchorlib.datasets.formats.coco_folder import find_coco, read_coco
 from anchorlib.datasets.formats.createml import find_createml, read_createml
 from anchorlib.datasets.formats.csv_table import find_csv, read_csv
 from anchorlib.datasets.formats.cvat import find_cvat, read_cvat
@@ -61,13 +61,13 @@ FORMATS = (
     Format("visdrone", "a folder of VisDrone's .txt files", find_visdrone, read_visdrone),
     Format("yolo", "a data.yaml or the folder with it", find_yolo, read_yolo),
     Format("cvat", "CVAT's annotations.xml", find_cvat, read_cvat),
-    Format("voc", "the folder that holds Annotations", find_voc, read_voc),
+    Format("voc", "a folder of Pascal VOC .xml files", find_voc, read_voc),
     Format("labelme", "LabelMe's .json files or their folder", find_labelme, read_labelme),
     Format("createml", "CreateML's .json file", find_createml, read_createml),
     Format("labelstudio", "Label Studio's .json export", find_label_studio, read_label_studio),
     Format("via", "VIA's .json export", find_via, read_via),
     Format("csv", "a .csv with a box in each row", find_csv, read_csv),
-    Format("coco", "the .json file with the annotations", find_coco, read_coco),
+    Format("coco", "a COCO .json file or a folder of them", find_coco, read_coco),
     Format("keras", "a list of images with their boxes", find_keras_list, read_keras_list),
     Format("darknet", "a .data file or a .txt list of images", find_darknet, read_darknet),
 )

@@ -12,9 +12,12 @@ from typing import Any, Optional
 import numpy as np
 
 from anchorlib.datasets.box_sizes import Problem
+from anchorlib.datasets.formats.coco_boxes import annotation_box, to_number
 from anchorlib.datasets.formats.json_stream import PIECE_BYTES, NotInPiecesError, read_pieces
-from anchorlib.datasets.io.file_log import is_folder
 from anchorlib.datasets.io.files import MEGABYTE, open_logged, read_logged, shorten, with_bar
+from anchorlib.datasets.io.image_header import image_sizes
+from anchorlib.datasets.io.image_index import ImageIndex, image_folders
+from anchorlib.datasets.io.text import guess_text
 from anchorlib.datasets.validation import Fault, Labels, is_image_size
 from anchorlib.errors import DatasetError
 
@@ -22,89 +25,137 @@ JSON_LIMIT = 1024 * MEGABYTE
 LISTS = ("images", "annotations")
 
 
-def find_coco(path: str) -> Optional[str]:
-    """Return the path if it ends in .json."""
-    return path if path.lower().endswith(".json") and not is_folder(path) else None
-
-
-def read_coco(path: str, split: str, progress: bool, workers: int) -> Labels:
+def read_coco_file(path: str, progress: bool, workers: int) -> Labels:
     """Read the labels of an annotations file, which is one split; DatasetError.
 
     Crowd and ignored annotations are left out, because YOLO does not train on them. The file is read piece by piece.
-    A file that is broken or has an unusual layout is read whole. One thread reads the file.
+    A file that is broken or has an unusual layout is read whole. One thread reads the file. Images without a size in
+    the file are looked for, and their headers are read.
     """
+    problems: list[Problem] = []
     try:
         found = _collect(path, _in_pieces(path, progress))
     except NotInPiecesError:
-        found = _collect(path, with_bar(_whole(path).items(), "annotations", progress))
+        found = _collect(path, with_bar(_whole(path, problems).items(), "annotations", progress))
     images, annotations, category_items = found
-    problems = images.problems
-    categories = _categories(category_items)
+    problems += images.problems
+    row_of_image = images.find_sizes(problems, progress, workers)
+    ids = _category_ids(category_items)
 
-    owner_of = [images.index_of.get(_key(image_id), -1) for image_id in annotations.image_ids]
-    unknown: dict[str, int] = {}  # rows by image id
     owner_codes = np.asarray(annotations.owners, np.int64)
-    for image_id, count in zip(annotations.image_ids, np.bincount(owner_codes, minlength=len(owner_of))):
+    entries = [images.index_of.get(_key(image_id), -1) for image_id in annotations.image_ids]
+    unknown: dict[str, int] = {}  # rows by image id
+    for image_id, count in zip(annotations.image_ids, np.bincount(owner_codes, minlength=len(entries))):
         key = _key(image_id)
         if key not in images.index_of:
             unknown[key] = unknown.get(key, 0) + int(count)
     for image_id, count in unknown.items():
-        message = f"annotations belong to image {image_id}, which is not among the images"
+        message = f"annotations belong to image_id {image_id}, which is not among the images{_padded(image_id, images)}"
         problems.append(Problem("missing image", path, None, f"{count} rows", "rows refused", message))
-    owners = np.asarray(owner_of, np.int64)[owner_codes]
-    class_of = [categories.get(_key(category), len(categories)) for category in annotations.category_ids]
-    classes = np.asarray(class_of, np.float64)[np.asarray(annotations.classes, np.int64)]
+    owners = row_of_image[np.asarray(entries, np.int64)][owner_codes]
+
+    # A category that is not among the categories gets a number after theirs, so that it can be named.
+    words = list(ids)
+    classes = np.zeros(len(owners))
+    if ids:
+        codes = [_key(category) for category in annotations.category_ids]
+        words += dict.fromkeys(code for code in codes if code not in ids)
+        number_of = {word: number for number, word in enumerate(words)}
+        classes = np.asarray([number_of[code] for code in codes], np.float64)[np.asarray(annotations.classes, np.int64)]
 
     # Annotations come in any order; a stable sort groups them by image and keeps the order within an image.
     order = np.argsort(owners, kind="stable")[int((owners < 0).sum()) :]
     place = {int(row): position for position, row in enumerate(order)} if annotations.faults else {}
+    has_size = row_of_image[:-1] >= 0
+    if not len(owners):
+        message = "there are no annotations" if len(has_size) else "there are no images and no annotations"
+        problems.append(Problem("no boxes", path, None, "", "left out", message))
+    elif sum(fault.action == "left out" for fault in annotations.faults.values()) == len(owners):
+        message = f"every annotation ({len(owners)}) is a crowd or ignored"
+        problems.append(Problem("no boxes", path, None, "", "left out", message))
     return Labels(
-        image_names=images.names,
-        image_wh=np.asarray(images.sizes, np.float64).reshape(-1, 2),
+        image_names=[name for name, has in zip(images.names, has_size) if has],
+        image_wh=np.asarray(images.sizes, np.float64).reshape(-1, 2)[has_size],
         image_index=owners[order],
-        files=[path] * len(images.names),
+        files=[path] * int(has_size.sum()),
         row_numbers=order,
         row_word="annotation",
         classes=classes[order],
         boxes=np.asarray(annotations.boxes, np.float64).reshape(-1, 4)[order],
         faults={place[row]: fault for row, fault in annotations.faults.items() if row in place},
-        class_names=tuple(_category_names(category_items, categories)),
-        n_classes=len(categories) or None,
+        class_names=tuple(_category_names(category_items, ids)),
+        n_classes=len(ids) or None,
         problems=problems,
         lost_rows=len(owners) - len(order),
         box_units="corner",
+        class_words=tuple(words),
     )
 
 
+def _padded(image_id: str, images: _Images) -> str:
+    """Return a hint if there is an image of this number, written without zeros at the start."""
+    number = image_id.lstrip("0") or "0"
+    if number == image_id or number not in images.index_of:
+        return ""
+    return f"; image {number} is: write the ids in both lists with the same number of zeros"
+
+
 class _Images:
-    """Collect the images with a size, and the row of each image id; -1 for an image without a size."""
+    """Collect the images, and the position of each image id among them."""
 
     def __init__(self, path: str):
         self.path = path
-        self.sizes: list[tuple[float, float]] = []
+        self.sizes: list[tuple[float, float]] = []  # NaN for an image without a size in the file
         self.names: list[str] = []
         self.index_of: dict[str, int] = {}
         self.problems: list[Problem] = []
+        self.without_size: dict[int, str] = {}  # what the file has instead of a size, by position
         self.count = 0
 
     def add(self, image: Any) -> None:
         number, self.count = self.count, self.count + 1
         image = image if isinstance(image, dict) else {}
-        image_id, width, height = _key(image.get("id")), _number(image.get("width")), _number(image.get("height"))
+        image_id, width, height = _key(image.get("id")), to_number(image.get("width")), to_number(image.get("height"))
         name = image.get("file_name")
         name = name if isinstance(name, str) else f"image {image_id}"
         if image_id in self.index_of:
             message = f"images {number}: the id {image_id} repeats an earlier one"
             self.problems.append(Problem("duplicate row", self.path, None, name, "image refused", message))
-        elif not is_image_size(width, height):
-            value = f"{shorten(image.get('width'))} x {shorten(image.get('height'))}"
-            message = f"images {number} ({name}): width and height must be 1 or more"
-            self.problems.append(Problem("image without size", self.path, None, value, "image refused", message))
-            self.index_of[image_id] = -1
-        else:
-            self.index_of[image_id] = len(self.sizes)
-            self.sizes.append((width, height))
-            self.names.append(name)
+            return
+        if not is_image_size(width, height):
+            self.without_size[len(self.sizes)] = f"{shorten(image.get('width'))} x {shorten(image.get('height'))}"
+        self.index_of[image_id] = len(self.sizes)
+        self.sizes.append((width, height))
+        self.names.append(name)
+
+    def find_sizes(self, problems: list[Problem], progress: bool, workers: int) -> Any:
+        """Read missing sizes from the images; return the row of each image, or -1 if it has no size.
+
+        There is one more -1 at the end, so that position -1 is an image that is not there.
+        """
+        if self.without_size:
+            index = ImageIndex(image_folders(os.path.dirname(self.path) or os.curdir))
+            found = {position: index.find(self.names[position]) for position in self.without_size}
+            readable = [path for path in found.values() if path]
+            sizes = dict(zip(readable, image_sizes(readable, progress, workers)))
+            for position, value in self.without_size.items():
+                self._take_size(position, found[position], sizes, value, problems)
+        has_size = [is_image_size(*size) for size in self.sizes]
+        return np.append(np.where(has_size, np.cumsum(has_size, dtype=np.int64) - 1, -1), -1)
+
+    def _take_size(
+        self, position: int, image: Optional[str], sizes: dict[str, Any], value: str, problems: list[Problem]
+    ) -> None:
+        size = sizes.get(image or "")
+        if isinstance(size, tuple):
+            self.sizes[position] = size[:2]
+            if size[2]:
+                message = "EXIF turns it, its sides are swapped"
+                problems.append(Problem("exif rotation", str(image), None, "", "read", message))
+            return
+        reason = f"{image} cannot be read: {size}" if image else "the image was not found near this file"
+        message = f"images {position} ({self.names[position]}): width and height must be 1 or more; {reason}"
+        problems.append(Problem("image without size", self.path, None, value, "image refused", message))
 
 
 class _Annotations:
@@ -120,7 +171,7 @@ class _Annotations:
 
     def add(self, annotation: Any) -> None:
         annotation = annotation if isinstance(annotation, dict) else {}
-        box = _box(annotation)
+        box = annotation_box(annotation)
         if isinstance(box, Fault):
             self.faults[len(self.owners)] = box
             box = (math.nan,) * 4
@@ -161,9 +212,18 @@ def _in_pieces(path: str, progress: bool) -> Iterator[tuple[str, Any]]:
         raise DatasetError(f"{path}: cannot be read: {error.strerror or error}.") from error
 
 
-def _whole(path: str) -> dict[str, Any]:
+def _whole(path: str, problems: list[Problem]) -> dict[str, Any]:
     try:
-        content = json.loads(read_logged(path, JSON_LIMIT))
+        data = read_logged(path, JSON_LIMIT)
+        try:
+            content = json.loads(data)
+        except UnicodeDecodeError:
+            text, wrong = guess_text(data)
+            problems.append(Problem("encoding", path, None, "", "read", str(wrong)))
+            try:
+                content = json.loads(text)
+            except ValueError as error:
+                raise ValueError(f"{wrong} ({error})") from error
     except OSError as error:
         raise DatasetError(f"{path}: cannot be read: {error.strerror or error}.") from error
     except (ValueError, RecursionError) as error:
@@ -186,40 +246,18 @@ def _key(value: object) -> str:
     return value if isinstance(value, str) else shorten(value)
 
 
-def _number(value: object) -> float:
-    """Return a finite number, or NaN."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return math.nan
-    try:
-        return float(value) if math.isfinite(value) else math.nan
-    except OverflowError:
-        return math.nan
-
-
-def _box(annotation: dict[str, Any]) -> tuple[float, ...] | Fault:
-    """Return (cx, cy, w, h), or a Fault if there is no box."""
-    if annotation.get("iscrowd"):
-        return Fault("crowd", "a crowd is not one box", shorten(annotation.get("bbox")), "left out")
-    if annotation.get("ignore"):
-        return Fault("ignored", "marked as to be ignored", shorten(annotation.get("bbox")), "left out")
-    box = annotation.get("bbox")
-    if not isinstance(box, list) or len(box) != 4:
-        return Fault("wrong number of fields", "expected bbox [x, y, w, h]", shorten(box))
-    numbers = box
-    if set(map(type, box)) != {float} or not math.isfinite(sum(box)):  # all but the usual four finite floats
-        numbers = list(map(_number, box))
-    left, top, width, height = numbers
-    if math.isnan(left + top + width + height):
-        return Fault("not a number", "expected four finite numbers", shorten(box))
-    return left + width / 2, top + height / 2, width, height
-
-
-def _categories(categories: object) -> dict[str, int]:
+def _category_ids(categories: object) -> dict[str, int]:
     """Return the class numbers by category id, in the order of the ids."""
     if not isinstance(categories, list):
         return {}
     ids = {_key(item.get("id")): item.get("id") for item in categories if isinstance(item, dict)}
-    return {key: number for number, key in enumerate(sorted(ids, key=lambda key: (_number(ids[key]), key)))}
+    return {key: number for number, key in enumerate(sorted(ids, key=lambda key: (_sort_number(ids[key]), key)))}
+
+
+def _sort_number(category_id: object) -> float:
+    """Return the number of an id, and infinity for other texts, which come last; "10" comes after "9"."""
+    number = to_number(category_id)
+    return math.inf if math.isnan(number) else number
 
 
 def _category_names(categories: object, numbers: dict[str, int]) -> list[str]:

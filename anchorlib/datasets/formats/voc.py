@@ -80,6 +80,7 @@ def read_voc(path: str, split: str, progress: bool, workers: int) -> Labels:
         problems=problems,
         lost_rows=lost_rows,
         box_units="corners",
+        class_words=tuple(unique_names),
     )
 
 

@@ -11,6 +11,7 @@ from xml.etree.ElementTree import ParseError
 import numpy as np
 from defusedxml.ElementTree import fromstring
 
+from anchorlib.datasets.io.text import guess_text
 from anchorlib.datasets.validation import Fault
 
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
@@ -50,8 +51,8 @@ def is_voc_xml(head: bytes) -> bool:
 def parse_voc_xml(content: bytes) -> tuple[Any, str]:
     """Return the root element, and what is wrong with the encoding or ''.
 
-    Tags are in lower case and without a namespace. Bytes that do not fit the encoding are shown as \\xNN, because the
-    names of classes do not matter for sizes. ParseError, DefusedXmlException, ValueError, LookupError.
+    Tags are in lower case and without a namespace. If bytes do not fit the encoding, names are a guess, because the
+    names of classes do not matter for sizes. ParseError, DefusedXmlException, ValueError, LookupError, OSError.
     """
     found = _DECLARED.match(content)
     declared = found[1].decode() if found else ""
@@ -88,7 +89,8 @@ def _mend(content: bytes, codec: str, declared: str) -> tuple[str, str]:
     except UnicodeDecodeError:
         name = (declared or "UTF-8").upper()
         says = " as it says" if declared else ""
-        return content.decode(codec, "backslashreplace").lstrip(), f"not {name}{says}; save it as UTF-8"
+        text = guess_text(content)[0] if codec == "utf-8-sig" else content.decode(codec, "backslashreplace")
+        return text.lstrip(), f"not {name}{says}; save it as UTF-8"
 
 
 def to_number(text: str | None) -> float:
