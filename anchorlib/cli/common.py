@@ -14,11 +14,14 @@ from anchorlib.arrays import HostArray
 from anchorlib.backends import FRAMEWORKS, convert
 from anchorlib.cli.terminal import align_columns, paint
 from anchorlib.datasets import BoxSizes, read_boxes
+from anchorlib.datasets.formats import FORMATS
 from anchorlib.errors import BackendError, BadValueError
 from anchorlib.metrics import OBJECTIVES, AnchorScore, SizeTable
+from anchorlib.modelfiles import read_input_size
 from anchorlib.reporting.report import Report, measure_layers
 from anchorlib.results import printable
 
+LABEL_FORMATS = tuple(known.name for known in FORMATS)
 GOOD, POOR, LOST, BAD_INPUT, INTERNAL_ERROR, CLOSED_PIPE = 0, 1, 1, 2, 70, 141
 
 
@@ -36,8 +39,27 @@ def add_data(command: argparse.ArgumentParser, split: str = "train") -> Any:
     """Add DATA and the options of reading it; return their group."""
     group = command.add_argument_group("options of the data set")
     add = group.add_argument
-    add("data", metavar="DATA", help="data.yaml, COCO .json, VOC folder, darknet .data, or .txt list of images")
+    add(
+        "data",
+        nargs="+",
+        action=_DataSets,
+        metavar="DATA",
+        help="data.yaml, COCO .json, VOC folder, darknet .data, .txt list of images, or the export of a labelling "
+        "tool; several are read as one data set",
+    )
     add("--split", default=split, help=f"part of the data set: train, val, test or all (default: {split})")
+    add(
+        "--classes",
+        type=lambda text: [part.strip() for part in text.split(",") if part.strip()],
+        metavar="NAMES",
+        help="read only the boxes of these classes: names or numbers, separated by commas",
+    )
+    add(
+        "--data-format",
+        choices=LABEL_FORMATS,
+        metavar="FORMAT",
+        help=f"format of the labels, if it is not recognised: {', '.join(LABEL_FORMATS)}",
+    )
     add("--cache", metavar="FILE", help="file that stores the labels read; it is used again until a file changes")
     add(
         "--workers",
@@ -54,12 +76,12 @@ def add_data_options(command: argparse.ArgumentParser) -> None:
     add = add_data(command).add_argument
     add(
         "--imgsz",
-        type=int,
+        type=_parse_size,
         nargs="+",
-        default=[640],
         action=_ImageSize,
         metavar="PX",
-        help="input size of the network: its long side, or width and height (default: 640)",
+        help="input size of the network: its long side, or width and height, as in 640x480 (default: that of the "
+        "darknet .cfg in --out or --anchors, or 640)",
     )
     add(
         "--resize",
@@ -99,24 +121,59 @@ def add_seed_option(command: Any) -> None:
     )
 
 
+class _DataSets(argparse.Action):
+    """Keep the paths of the data sets in `paths`, and their names for reports in `data`."""
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: Any = None) -> None:
+        namespace.paths, namespace.data = values, " + ".join(values)
+
+
+def _parse_size(text: str) -> list[int]:
+    """Return [640] for "640", and [640, 480] for "640x480"."""
+    try:
+        return [int(part) for part in text.lower().replace("\u00d7", "x").split("x")]
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected a size such as 640 or 640x480, got {text!r}") from None
+
+
 class _ImageSize(argparse.Action):
     """Accept one side, or width and height."""
 
     def __call__(self, parser: Any, namespace: Any, values: Any, option_string: Any = None) -> None:
-        if len(values) > 2:
-            parser.error(f"{option_string} takes one number, or width and height; got {len(values)} numbers")
-        setattr(namespace, self.dest, values)
+        sides = [side for part in values for side in part]
+        if len(sides) > 2:
+            parser.error(f"{option_string} takes one number, or width and height; got {len(sides)} numbers")
+        setattr(namespace, self.dest, sides)
+
+
+def choose_size(options: argparse.Namespace) -> None:
+    """Set --imgsz, if it is not given, to the input size of the darknet .cfg in --out or --anchors, or to 640.
+
+    `imgsz_from` becomes the file whose size is taken, or None.
+    """
+    options.imgsz_from = None
+    if options.imgsz is not None:
+        return
+    options.imgsz = [640]
+    for file in (getattr(options, "out", None), getattr(options, "anchors", None)):
+        size = read_input_size(file) if file else None
+        if size is not None:
+            options.imgsz, options.imgsz_from = list(dict.fromkeys(size)), file
+            return
 
 
 def read(options: argparse.Namespace, **more: Any) -> BoxSizes:
     """Read the boxes of DATA, scaled by --imgsz and --resize if the command has these options."""
     scaling: dict[str, Any] = {}
     if "imgsz" in options:
+        choose_size(options)
         scaling["imgsz"] = options.imgsz[0] if len(options.imgsz) == 1 else tuple(options.imgsz[:2])
         scaling["resize"] = options.resize
     return read_boxes(
-        options.data,
+        options.paths,
         split=options.split,
+        classes=options.classes,
+        format=options.data_format,
         cache=options.cache,
         workers=options.workers,
         progress=wants_bar(options),
@@ -149,12 +206,18 @@ def make_report(
         data=options.data,
         boxes=boxes,
         thr=options.thr,
-        imgsz=f"{'x'.join(str(side) for side in options.imgsz)} px, {options.resize}",
+        imgsz=_describe_size(options),
         backend=f"{options.backend}:{table.device}",
         score=score,
         layers=measure_layers(table, layers, options.thr),
         **compared,
     )
+
+
+def _describe_size(options: argparse.Namespace) -> str:
+    """Return the input size for the report, with the file that it was taken from."""
+    origin = f" ([net] of {options.imgsz_from}; --imgsz changes it)" if options.imgsz_from else ""
+    return f"{'x'.join(map(str, options.imgsz))} px{origin}, {options.resize}"
 
 
 def parse_sides(flat: Sequence[float]) -> HostArray:

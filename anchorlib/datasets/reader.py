@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import Optional, Union
 
 import numpy as np
@@ -10,19 +11,23 @@ import numpy as np
 from anchorlib.arrays import check_integer, check_one_of
 from anchorlib.datasets.box_sizes import BoxSizes, Problem
 from anchorlib.datasets.cache import check_cache, read_through
+from anchorlib.datasets.combine import Classes, join, select
 from anchorlib.datasets.io.file_log import noting_losses
 from anchorlib.datasets.recognition import check_format, find_format
 from anchorlib.datasets.resize import ImageSize, scale_sizes
 from anchorlib.datasets.validation import Labels, screen
-from anchorlib.errors import DatasetError, LabelError
+from anchorlib.errors import BadValueError, DatasetError, LabelError
 
 #: What to do about problems: collect them, raise an error for the first that costs a row or an image, drop them.
 PROBLEMS = ("report", "raise", "ignore")
 MAX_WORKERS = 1024  # threads; the system may refuse more, in the middle of the work
 
 
+_Path = Union[str, "os.PathLike[str]"]
+
+
 def read_boxes(
-    path: Union[str, os.PathLike[str]],
+    path: Union[_Path, Sequence[_Path]],
     *,
     imgsz: ImageSize = 640,
     split: str = "train",
@@ -30,16 +35,18 @@ def read_boxes(
     problems: str = "report",
     progress: bool = False,
     allow_empty: bool = False,
-    cache: Optional[Union[str, os.PathLike[str]]] = None,
+    cache: Optional[_Path] = None,
     workers: int = 1,
     format: Optional[str] = None,
+    classes: Optional[Classes] = None,
 ) -> BoxSizes:
     """Return the sizes of all boxes of a data set, as the network will see them.
 
     Parameters
     ----------
     path : a YOLO data.yaml or the folder with it; a COCO .json; a Pascal VOC folder (with Annotations); a
-        darknet .data file or .txt list of images
+        darknet .data file or .txt list of images; or what a labelling tool exports (see `format`). A list of paths
+        is read as one data set; classes with the same name become one class.
     imgsz : the network's input, pixels: the long side, or (width, height)
     split : 'train', 'val', 'test', or 'all' for all of them, each image once. For Pascal VOC also the name of any
         list in ImageSets/Main. A .json or .txt file is one split; all of it is read.
@@ -50,11 +57,14 @@ def read_boxes(
     allow_empty : return the problems also if the data set has no usable box
     cache : path of a cache file. It is reused as long as the size and modification time of every input file and the
         folder listings are unchanged, for any `imgsz`, `resize` and `problems`. Otherwise it is rewritten
-        atomically. A damaged cache is ignored. It contains no pickles.
+        atomically. A damaged cache is ignored. It contains no pickles. The caches of the second and further paths
+        get the endings .2, .3 and so on.
     workers : number of reader threads. More than one helps on a slow or network disk, not on a fast local one. The
         result is the same. A COCO .json is read by one thread.
     format : 'yolo', 'voc', 'coco', 'darknet', 'labelme', 'cvat', 'csv', 'createml', 'labelstudio', 'via', 'keras',
         'kitti', 'dota' or 'visdrone'; None recognises the format by the names and the content of the files
+    classes : names or numbers of classes; the boxes of others are left out, and their rows are not counted. Problems
+        are those of all rows.
 
     Returns
     -------
@@ -89,26 +99,50 @@ def read_boxes(
     check_format(format)
     scale_sizes(np.ones((1, 2)), np.ones(2), imgsz, resize)  # rejects wrong options before any file is read
     check_integer("workers", workers, 1, MAX_WORKERS)
-    path = os.path.expanduser(os.fspath(path))
-    labels = _read_labels(path, format, split, progress, workers, cache)
-    sizes = screen(labels, imgsz, resize)
+    paths = _list_paths(path)
+    caches = [None] * len(paths) if cache is None else _list_caches(cache, len(paths))
+    read = [_read_labels(place, format, split, progress, workers, file) for place, file in zip(paths, caches)]
+    parts = [screen(labels, imgsz, resize) for labels in read]
+    sizes = join(parts)
     costly = [problem for problem in sizes.problems if problem.costs]
     if problems == "raise" and costly:
         raise LabelError(f"{costly[0]}." + (f" {len(costly) - 1} more such problems." if costly[1:] else ""))
-    if not len(sizes.wh) and not allow_empty:
-        raise DatasetError(_explain_no_box(path, split, sizes))
+    for place, part in zip(paths, parts):
+        if not len(part.wh) and not allow_empty:
+            raise DatasetError(_explain_no_box(place, split, part))
+    if classes is not None and (len(sizes.wh) or not allow_empty):
+        sizes = select(sizes, classes)
+        if not len(sizes.wh) and not allow_empty:
+            raise DatasetError(f"{', '.join(paths)}: split {split!r} has no usable box of the classes {classes!r}.")
     if problems == "ignore":
         sizes.problems.clear()
     return sizes
 
 
+def _list_paths(path: Union[_Path, Sequence[_Path]]) -> list[str]:
+    """Return the paths of the data sets; BadValueError if there are none, or one twice."""
+    several = [path] if isinstance(path, (str, os.PathLike)) else list(path)
+    paths = [os.path.expanduser(os.fspath(one)) for one in several]
+    if not paths:
+        raise BadValueError("path must be the path of a data set, or a list of at least one, got an empty list.")
+    real = [os.path.realpath(one) for one in paths]
+    for at, one in enumerate(paths):
+        if real[at] in real[:at]:
+            raise BadValueError(f"path: {one} is given twice; its boxes would count twice.")
+    return paths
+
+
+def _list_caches(cache: _Path, count: int) -> list[str]:
+    """Return the path of each data set's cache; BadValueError if one cannot be written."""
+    file = os.path.expanduser(os.fspath(cache))
+    files = [file, *(f"{file}.{number}" for number in range(2, count + 1))]
+    for one in files:
+        check_cache(one)
+    return files
+
+
 def _read_labels(
-    path: str,
-    format: Optional[str],
-    split: str,
-    progress: bool,
-    workers: int,
-    cache: Optional[Union[str, os.PathLike[str]]],
+    path: str, format: Optional[str], split: str, progress: bool, workers: int, cache: Optional[str]
 ) -> Labels:
     """Read the labels from the cache, or from the data set. Paths that the system does not let us read are problems."""
     with noting_losses() as lost:
@@ -117,11 +151,9 @@ def _read_labels(
             if cache is None:
                 labels = known.read(source, split, progress, workers)
             else:
-                file = os.path.expanduser(os.fspath(cache))
-                check_cache(file)
                 asked = {"format": known.name, "path": source, "split": split}
                 labels = read_through(
-                    file, asked, lambda: known.read(source, split, progress, workers), progress, workers
+                    cache, asked, lambda: known.read(source, split, progress, workers), progress, workers
                 )
         except DatasetError as error:
             if not lost:

@@ -7,6 +7,7 @@ from anchorlib.modelfiles.anchor_files import (
     format_of_new_file,
     open_anchors,
     read_anchors,
+    read_input_size,
     split_layers,
     write_anchors,
 )
@@ -24,6 +25,7 @@ __all__ = [
     "open_anchors",
     "read_anchors",
     "read_checkpoint",
+    "read_input_size",
     "split_layers",
     "write_anchors",
 ]

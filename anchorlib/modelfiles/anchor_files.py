@@ -17,6 +17,7 @@ from anchorlib.atomic import FileChangedError, write_atomically
 from anchorlib.errors import BadValueError, ModelError
 from anchorlib.layers import are_largest_first, describe_reversal, sort_in_layers
 from anchorlib.modelfiles.checkpoint.reader import may_be_checkpoint, read_checkpoint
+from anchorlib.modelfiles.formats.darknet import DarknetDocument
 from anchorlib.modelfiles.formats.document import Document, format_layers
 from anchorlib.modelfiles.formats.registry import DOCUMENTS, FORMATS, SUFFIXES, UNREADABLE, choose_format, parse_file
 from anchorlib.modelfiles.formats.text_edit import format_diff
@@ -319,6 +320,20 @@ def _write(path: _PathLike, data: bytes, *, old: Optional[bytes] = None, new: bo
         write_atomically(path, data, old=old, new=new)
     except FileChangedError as error:
         raise ModelError(f"{path} is not changed: {error}. Run the command again.") from error
+
+
+def read_input_size(path: _PathLike, format: Optional[str] = None) -> Optional[tuple[int, int]]:
+    """Return the width and height of the network's input, in pixels, if a darknet .cfg has them in [net]; else None.
+
+    Raises
+    ------
+    ModelError : a .cfg that cannot be read, or has no anchors
+    """
+    path = Path(path)
+    if (format or SUFFIXES.get(path.suffix.lower())) != DarknetDocument.format or not path.is_file():
+        return None
+    document = parse_file(path, DarknetDocument.format)
+    return document.input_size if isinstance(document, DarknetDocument) else None
 
 
 def _encode(text: str) -> bytes:

@@ -41,8 +41,8 @@ EXPECTED = {
     "csv": ([[50, 70]], ["cat", "dog"], ["image without size", "not a number"], 3),
     "keras": ([[150, 80], [100, 95]], ["cat", "dog"], ["image without size", "not a number"], 4),
     "kitti": ([[100, 100]] * 2, ["Car"], ["ignored", "wrong number of fields"], 4),
-    "visdrone": ([[119, 128], [30, 40]], ["", "car"], ["ignored", "wrong number of fields"], 4),
-    "dota": ([[105, 90], [180, 60]], ["", "plane", "ship"], ["wrong number of fields"], 3),
+    "visdrone": ([[119, 128], [30, 40]], ["car"], ["ignored", "wrong number of fields"], 4),
+    "dota": ([[105, 90], [180, 60]], ["plane", "ship"], ["wrong number of fields"], 3),
 }
 
 

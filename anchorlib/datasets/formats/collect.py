@@ -70,8 +70,7 @@ class Collector:
 
     def labels(self) -> Labels:
         """Return all that was added."""
-        left_out = [isinstance(row.box, Fault) and row.box.action == "left out" for row in self._rows]
-        names = sorted({row.name for row, is_left_out in zip(self._rows, left_out) if not is_left_out})
+        names = sorted({row.name for row in self._rows if _has_class(row)})
         number_of = {name: number for number, name in enumerate(names)}
         nothing = (math.nan,) * 4
         corners = [nothing if isinstance(row.box, Fault) else row.box for row in self._rows]
@@ -114,6 +113,11 @@ class Collector:
                 Problem("exif rotation", image, None, "", "read", "EXIF turns it, its sides are swapped")
             )
         return float(width), float(height)
+
+
+def _has_class(row: Row) -> bool:
+    """Return False for a row that is left out on purpose, or that is so short that it has no class."""
+    return not isinstance(row.box, Fault) or (row.name != "" and row.box.action != "left out")
 
 
 def _scaled(box: Corners, size: Size) -> Corners:

@@ -139,7 +139,11 @@ def _read_rows(reader: Any, table: _Table) -> dict[str, tuple[Size, list[Row]]]:
         get = {key: cells[at].strip() if at < len(cells) else "" for key, at in table.column.items()}
         size = number_from(get.get("width")), number_from(get.get("height"))
         _, rows = images.setdefault(get["image"], (size, []))
-        if any(get[key] for key in get if key not in ("image", "width", "height", "attributes")):
+        least = max(table.column.values()) + 1
+        if len(cells) < least:
+            message = f"expected {least} or more columns, got {len(cells)}"
+            rows.append(Row(reader.line_num, "", Fault("wrong number of fields", message, brief(",".join(cells)))))
+        elif any(get[key] for key in get if key not in ("image", "width", "height", "attributes")):
             rows.append(_row(reader.line_num, get, cells))  # else an image without boxes
     return images
 

@@ -22,7 +22,7 @@ _YAML = (".yaml", ".yml")
 
 
 def find_text_folder(path: str, folders: Iterable[str], is_row: Callable[[str], bool]) -> Optional[str]:
-    """Return the first of the subfolders whose first .txt file has mostly rows of this format.
+    """Return the first of the subfolders whose first .txt file has such rows in half of its first lines.
 
     A folder with a .yaml is left to YOLO, which names splits and classes there.
     """
@@ -31,7 +31,7 @@ def find_text_folder(path: str, folders: Iterable[str], is_row: Callable[[str], 
     for folder in folders:
         place = os.path.join(path, folder) if folder else path
         lines = [line for line in head_of(first_file(place, ".txt")).splitlines()[:20] if line.strip()]
-        if 2 * sum(map(is_row, lines)) > len(lines):
+        if lines and 2 * sum(map(is_row, lines)) >= len(lines):
             return place
     return None
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Optional
 
 from anchorlib.modelfiles.formats.document import Document
 from anchorlib.modelfiles.formats.text_edit import (
@@ -110,6 +110,15 @@ class DarknetDocument(Document):
             if "num" in section.ranges:
                 number = find_entries(_read_numbers(self.text, section.ranges["num"]))
                 yield from make_edits(self.text, number, [(str(len(together)),)])
+
+    @property
+    def input_size(self) -> Optional[tuple[int, int]]:
+        """Return the width and height in [net], in pixels, or None."""
+        net = {key: value for section, key, value in self._outline if section in ("net", "network")}
+        sides = [net.get(side, "").strip() for side in ("width", "height")]
+        if not all(side.isdecimal() and len(side) < 7 and int(side) for side in sides):
+            return None
+        return int(sides[0]), int(sides[1])
 
     def outline(self) -> Any:
         """Return all other options of the file, with their sections."""
