@@ -5,20 +5,26 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import os
 import sys
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Optional
+
+from tqdm import tqdm
 
 from anchorlib._version import __version__
-from anchorlib.cli.common import GOOD, add_command
+from anchorlib.cli import github
+from anchorlib.cli.common import GOOD, add_command, say, wants_bar
+from anchorlib.errors import BadValueError
 from anchorlib.verify import Outcome, find_targets, select, verify
 from anchorlib.verify.training import LOSS_RTOL
 
 DIFFERENT = 1
 
-_SHOWN, _LINES = 12, 10  # cases that differ, and lines of one, are printed; --json has all
+_SHOWN, _LINES, _LINES_OF_ONE = 5, 4, 20  # cases that differ, and lines of each or of a single one, are printed
 
 
 def add_to(commands: Any) -> None:
@@ -48,8 +54,15 @@ def add_to(commands: Any) -> None:
         action="append",
         default=[],
         metavar="MODULE:NAME",
-        help="test a fork's own ComputeLoss, build_targets, check_anchors, kmean_anchors, check_anchor_order or "
-        "bbox_iou instead of ours; the module is imported from the current directory; repeatable",
+        help="test a fork's own ComputeLoss, compute_loss, build_targets, check_anchors, kmean_anchors, "
+        "check_anchor_order or bbox_iou instead of ours, on the frameworks that its module imports; the module is "
+        "imported from the current directory; repeatable",
+    )
+    add(
+        "--differences",
+        metavar="FILE",
+        help="file for the list of all differences (default: a file in the folder for temporary files, written only if "
+        "not all are printed)",
     )
 
 
@@ -59,28 +72,61 @@ def run(options: argparse.Namespace) -> int:
     with contextlib.redirect_stdout(sys.stderr):  # a candidate may print
         where = find_targets(options.backends, options.devices, own=not options.candidate)
         cases = select(options.seed, subject=options.subject, number=options.case, candidates=options.candidate)
-        outcomes = list(verify(cases, where))
+        n_runs = sum(case.runs_on(target) for case in cases for target in where)
+        if not n_runs:
+            raise BadValueError("no case runs on these backends: a run that compares nothing does not pass.")
+        with tqdm(total=n_runs, desc="comparing", leave=False, disable=not wants_bar(options)) as bar:
+            outcomes = []
+            for outcome in verify(cases, where):
+                outcomes.append(outcome)
+                bar.update()
     seconds = time.perf_counter() - started
     different = [outcome for outcome in outcomes if outcome.differences]
-    if options.json:
-        print(json.dumps(_to_dict(options, outcomes, seconds)))
-        return DIFFERENT if different else GOOD
-    for outcome in different[:_SHOWN]:
-        print(_name(outcome))
-        for line in outcome.differences[:_LINES]:
-            print(f"  {line}")
-        if len(outcome.differences) > _LINES:
-            print(f"  and {len(outcome.differences) - _LINES} more")
-        print(_again(outcome, options))
-    if len(different) > _SHOWN:
-        print(f"and {len(different) - _SHOWN} more cases; --json has all.")
-    print("\n".join(_table(outcomes)))
-    print(
+    code = DIFFERENT if different else GOOD
+    total = (
         f"{len(outcomes) - len(different)} of {len(outcomes)} equal in {seconds:.1f} s; anchorlib {__version__}, seed "
         f"{options.seed}. Exact answers must be bit-identical; losses and gradients may differ by {LOSS_RTOL:g} of the "
         "largest value."
     )
-    return DIFFERENT if different else GOOD
+    if options.json:
+        print(json.dumps(_to_dict(options, outcomes, seconds)))
+    told = [line for outcome in different[:_SHOWN] for line in _few_lines(outcome, options)]
+    table = list(_table(outcomes))
+    path = _write_list(different, options)
+    if len(different) > _SHOWN:
+        told.append(f"and {len(different) - _SHOWN} more cases.")
+    if path:
+        told.append(f"All differences: {path}")
+    say(options, "\n".join([*told, *table, total]))
+    github.annotate([(_name(outcome), outcome.differences[0]) for outcome in different])
+    github.summarise("\n".join([*table, "", *told]), total)
+    return code
+
+
+def _few_lines(outcome: Outcome, options: argparse.Namespace) -> Iterator[str]:
+    """Yield the lines that are printed about a case that differs."""
+    shown = _LINES if options.case is None else _LINES_OF_ONE
+    yield _name(outcome)
+    yield from (f"  {line}" for line in outcome.differences[:shown])
+    if len(outcome.differences) > shown:
+        yield f"  and {len(outcome.differences) - shown} more"
+    yield _again(outcome, options)
+
+
+def _write_list(different: list[Outcome], options: argparse.Namespace) -> Optional[str]:
+    """Write all differences to a file and return its path; None if there is nothing to write."""
+    shown = _LINES if options.case is None else _LINES_OF_ONE
+    all_printed = len(different) <= _SHOWN and all(len(outcome.differences) <= shown for outcome in different)
+    if not different or (options.differences is None and (all_printed or options.json)):
+        return None
+    lines = [line for outcome in different for line in (_name(outcome), *(f"  {x}" for x in outcome.differences))]
+    path = options.differences
+    if path is None:
+        handle, path = tempfile.mkstemp(prefix="anchorlib-verify-", suffix=".txt")
+        os.close(handle)
+    with open(path, "w", encoding="utf-8", errors="backslashreplace") as file:
+        file.write("\n".join(lines) + "\n")
+    return str(path)
 
 
 def _name(outcome: Outcome) -> str:

@@ -27,6 +27,8 @@ class Case:
     compare : called instead of `differences`; (found, expected) to lines
     needs_gradient : it runs only on frameworks that differentiate
     is_numpys : the expected answers are NumPy's own, so it does not run on NumPy
+    frameworks : the backends that a fork's code imports; it runs on others only if they are requested by name; None for
+        every backend
     """
 
     subject: str
@@ -38,10 +40,13 @@ class Case:
     compare: Optional[Callable[[Answers, Answers], list[str]]] = None
     needs_gradient: bool = False
     is_numpys: bool = False
+    frameworks: Optional[tuple[str, ...]] = None
 
     def runs_on(self, target: Target) -> bool:
         """Return True if the case has something to compare on this target."""
         if self.is_numpys and target.name == "numpy":
+            return False
+        if self.frameworks is not None and target.name not in self.frameworks and not target.is_requested:
             return False
         return target.has_gradient or not self.needs_gradient
 
@@ -85,11 +90,12 @@ class Outcome:
 class Cases:
     """The list of the cases of one subject, while it is made.
 
-    Each case draws its own random numbers, from the seed, the subject and its number.
+    Each case draws its own random numbers, from the seed, the subject and its number. `frameworks` is that of Case.
     """
 
     subject: str
     seed: int
+    frameworks: Optional[tuple[str, ...]] = None
     made: list[Case] = field(default_factory=list)
 
     def rng(self) -> np.random.Generator:
@@ -101,5 +107,13 @@ class Cases:
     ) -> None:
         """Add a case. `expected` is called once, when its answers are needed."""
         self.made.append(
-            Case(self.subject, len(self.made), label, run, functools.lru_cache(maxsize=1)(expected), **options)
+            Case(
+                self.subject,
+                len(self.made),
+                label,
+                run,
+                functools.lru_cache(maxsize=1)(expected),
+                frameworks=self.frameworks,
+                **options,
+            )
         )

@@ -12,7 +12,11 @@ from anchorlib.arrays import HostArray
 
 Answers = Mapping[str, HostArray]
 
-SHOWN = 5  # differences shown for one array, which may be large; the others are counted
+SHOWN = 5  # from this number of differences in one array on, a summary comes first
+LISTED = 1000  # differences listed for one array, which may be large; the others are counted
+_COLUMNS = ("x", "y", "w", "h", "objectness")  # the first columns of predictions
+_CELL = ("image", "anchor", "gj", "gi", "column")
+_ITEMS = ("box", "objectness", "classes")
 ROW = ("image", "anchor", "gj", "gi", "cls", "box", "anchor_wh")  # columns of a layer of build_targets
 
 
@@ -53,11 +57,34 @@ def _of_array(name: str, found: HostArray, expected: HostArray, rtol: float) -> 
         bad = found != expected
     where = np.argwhere(bad)
     lines = [
-        f"{name}[{', '.join(map(str, index))}]: got {as_text(found[tuple(index)], rtol)}, "
+        f"{_at(name, index)}: got {as_text(found[tuple(index)], rtol)}, "
         f"expected {as_text(expected[tuple(index)], rtol)}"
-        for index in where[:SHOWN]
+        for index in where[:LISTED].tolist()
     ]
-    return lines + _rest(name, len(where))
+    return _summary(name, found, expected, where) + lines + _rest(name, len(where))
+
+
+def _summary(name: str, found: HostArray, expected: HostArray, where: HostArray) -> list[str]:
+    """Return a line that says how many entries differ, by how much, and where most; nothing for a few entries."""
+    if len(where) <= SHOWN:
+        return []
+    with np.errstate(invalid="ignore", over="ignore"):
+        apart = np.abs(found.astype(np.float64) - expected.astype(np.float64))
+    apart = np.where(np.isfinite(apart), apart, 0.0)
+    largest = float(np.abs(np.where(np.isfinite(expected), expected, 0)).max())
+    most = np.unravel_index(int(apart.argmax()), apart.shape)
+    share = f" ({apart.max() / largest:.2g} of the largest value)" if largest else ""
+    return [f"{name}: {len(where)} of {found.size} values differ, by up to {apart.max():.3g}{share} at {_at('', most)}"]
+
+
+def _at(name: str, index: Any) -> str:
+    """Return the name of an entry; that of a gradient by predictions says which cell it is."""
+    if len(index) == len(_CELL) and (not name or name.startswith("by p[")):
+        column = _COLUMNS[index[4]] if index[4] < len(_COLUMNS) else f"class {index[4] - len(_COLUMNS)}"
+        cell = ", ".join(f"{axis} {place}" for axis, place in zip(_CELL, index[:4]))
+        return f"{name}{', ' if name else ''}{cell}, {column}"
+    label = f" ({_ITEMS[index[0]]})" if name == "items" and index[0] < len(_ITEMS) else ""
+    return f"{name}[{', '.join(map(str, index))}]{label}"
 
 
 def row_differences(found: Answers, expected: Answers, targets: HostArray, *, ordered: bool = True) -> list[str]:
@@ -70,12 +97,21 @@ def row_differences(found: Answers, expected: Answers, targets: HostArray, *, or
     for layer in range(len(expected) // (len(ROW) + 1)):
         ny, nx = (int(side) for side in expected[f"{layer}.grid"])
         ours, theirs = (_rows(answers, layer) for answers in (expected, found))
-        lines_here = [f"layer {layer}: {line}" for line in _cells(theirs, ours, targets, (ny, nx))]
+        lines_here = [f"layer {layer}: {line}" for line in _with_counts(_cells(theirs, ours, targets, (ny, nx)))]
         if not lines_here and ordered and theirs != ours:
             first = next(i for i, (one, two) in enumerate(zip(theirs, ours)) if one != two)
             lines_here = [f"layer {layer}: the same rows in another order from row {first} on"]
         lines += lines_here
     return lines
+
+
+def _with_counts(lines: list[str]) -> list[str]:
+    """Put a line with the numbers of the differences before many lines of `_cells`."""
+    if len(lines) <= SHOWN:
+        return lines
+    ours, theirs = (sum(f"is only in {whose}" in line for line in lines) for whose in ("ours", "theirs"))
+    others = len(lines) - ours - theirs
+    return [f"{ours} rows are only in ours, {theirs} only in theirs, {others} have other values", *lines]
 
 
 def _rows(answers: Answers, layer: int) -> list[tuple[Any, ...]]:
@@ -141,4 +177,4 @@ def as_text(value: Any, rtol: float) -> str:
 
 
 def _rest(name: str, n: int) -> list[str]:
-    return [f"{name}: and {n - SHOWN} more"] if n > SHOWN else []
+    return [f"{name}: and {n - LISTED} more"] if n > LISTED else []

@@ -7,7 +7,7 @@ import importlib
 import os
 import sys
 from collections.abc import Callable
-from types import SimpleNamespace
+from types import FunctionType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,9 +17,11 @@ from anchorlib.datasets import from_dataset
 from anchorlib.errors import BadValueError
 from anchorlib.fitting import fit_anchors
 from anchorlib.metrics import score
+from anchorlib.training.presets import PRESETS, find_preset
 from anchorlib.verify import inputs
 from anchorlib.verify.cases import Case, Cases
-from anchorlib.verify.compare import ROW, Answers, row_differences
+from anchorlib.verify.compare import ROW, Answers, differences, row_differences
+from anchorlib.verify.frameworks import find_frameworks
 from anchorlib.verify.library_cases import order, slow_order
 from anchorlib.verify.targets import Target
 from anchorlib.verify.training import (
@@ -64,19 +66,40 @@ def candidate_cases(spec: str, seed: int) -> list[Case]:
         candidate = getattr(holder, last)
     except Exception as error:  # whatever its modules raise
         raise BadValueError(f"candidate {spec} did not import: {type(error).__name__}: {error}") from error
+    made_by = candidate if not outer else holder
     if outer:  # a method: of an object made for the model
         method = holder
         candidate = lambda *arguments: getattr(method(arguments[-1]), last)(*arguments[:-1])  # noqa: E731
-    made = Cases(spec, seed)
+    made = Cases(spec, seed, find_frameworks(_home_of(made_by, module), os.getcwd()))
     NAMES[name](made, candidate)
     return made.made
 
 
-def _compute_loss(made: Cases, candidate: Any) -> None:
+def _home_of(candidate: Any, module: str) -> Any:
+    """Return the module that defines a candidate, which may be another than the one that it is imported from."""
+    defined_in = candidate.__module__ if isinstance(candidate, (type, FunctionType)) else module
+    return sys.modules.get(defined_in) or sys.modules[module]
+
+
+def _compute_loss_object(made: Cases, candidate: Any) -> None:
     """Add the cases of ComputeLoss: targets, loss, items and gradient; also with focal loss, weights and smoothing."""
     given_here = list(inputs.assignments(made.rng()))
     for given in given_here:
         _add_targets(made, given, lambda p, targets, model: candidate(model).build_targets(p, targets))
+    _add_losses(made, given_here, candidate, _if_cells_are_there)
+
+
+def _compute_loss_function(made: Cases, candidate: Any) -> None:
+    """Add the cases of compute_loss(p, targets, model), the function of YOLOv5 3.0 to 4.0: loss, items and gradient."""
+
+    def make(model: Any) -> Callable[..., Any]:
+        return lambda p, targets: candidate(p, targets, model)
+
+    _add_losses(made, list(inputs.assignments(made.rng())), make, lambda run, *arguments: run(*arguments))
+
+
+def _add_losses(made: Cases, given_here: list[inputs.Assignment], candidate: Any, run: Callable[..., Answers]) -> None:
+    """Add a case of the loss and one of its gradient for each input of three layers; `run` calls loss_of and so on."""
     ways: list[tuple[inputs.Assignment, dict[str, float]]] = [(given, {"anchor_t": given.thr}) for given in given_here]
     ways += [
         (given_here[2], {"fl_gamma": 1.5}),
@@ -89,17 +112,30 @@ def _compute_loss(made: Cases, candidate: Any) -> None:
         label = ", ".join([given.label, *(f"{key} {value:g}" for key, value in hyp.items())])
         made.add(
             f"loss, {label}",
-            functools.partial(_if_cells_are_there, loss_of, candidate, given, p, hyp),
+            functools.partial(run, loss_of, candidate, given, p, hyp),
             functools.partial(slow_loss, given, p, hyp),
-            rtol=LOSS_RTOL,
+            compare=functools.partial(_loss_differences, given, p, hyp),
         )
         made.add(
             f"gradient, {label}",
-            functools.partial(_if_cells_are_there, gradient_of, candidate, given, p, hyp),
+            functools.partial(run, gradient_of, candidate, given, p, hyp),
             functools.partial(slow_gradient, given, p, hyp),
             compare=compare_gradients,
             needs_gradient=True,
         )
+
+
+def _loss_differences(
+    given: inputs.Assignment, p: Any, hyp: dict[str, float], found: Answers, expected: Answers
+) -> list[str]:
+    """Return the differences of a loss; say so if it is the loss of a preset."""
+    lines = differences(found, expected, LOSS_RTOL)
+    for name in PRESETS if lines else ():
+        balance, factors = find_preset(name, len(p))
+        gains = {gain: {**inputs.HYP, **hyp}[gain] * factor for gain, factor in factors.items()}
+        if not differences(found, slow_loss(given, p, {**hyp, **gains}, balance=balance), LOSS_RTOL):
+            return [f"the loss is that of preset={name!r}, which anchorlib's ComputeLoss also has", *lines]
+    return lines
 
 
 def _if_cells_are_there(
@@ -220,7 +256,8 @@ def _bbox_iou(made: Cases, candidate: Any) -> None:
 
 #: The last part of a candidate's name -> what makes its cases.
 NAMES: dict[str, Callable[[Cases, Any], None]] = {
-    "ComputeLoss": _compute_loss,
+    "ComputeLoss": _compute_loss_object,
+    "compute_loss": _compute_loss_function,
     "build_targets": _build_targets,
     "check_anchors": _check_anchors,
     "kmean_anchors": _kmean_anchors,

@@ -113,10 +113,16 @@ def predictions(rng: Rng, shapes: Any, n_anchors: int, n_images: int = 2) -> lis
 
 
 def model(target: Target, grid: HostArray, **hyp: float) -> SimpleNamespace:
-    """Return a model that ComputeLoss and check_anchors accept."""
+    """Return a model that ComputeLoss and check_anchors accept, those of older forks included.
+
+    YOLOv5 <= 5.0 and YOLOv7 read `anchor_grid`, (L, 1, A, 1, 1, 2) in pixels, and the model's `nc` and `gr`.
+    """
     n_layers, n_anchors = grid.shape[:2]
-    stride = target.xp.from_numpy(np.asarray(STRIDES[:n_layers], np.float32), device=target.device)
+    strides = np.asarray(STRIDES[:n_layers], np.float32)
+    stride = target.xp.from_numpy(strides, device=target.device)
+    pixels = (grid * strides[:, None, None]).reshape(n_layers, 1, n_anchors, 1, 1, 2)
     detect = SimpleNamespace(
+        anchor_grid=target.xp.from_numpy(pixels, device=target.device),
         anchors=target.xp.from_numpy(grid.copy(), device=target.device),
         stride=stride,
         na=n_anchors,
@@ -124,7 +130,11 @@ def model(target: Target, grid: HostArray, **hyp: float) -> SimpleNamespace:
         nc=N_CLASSES,
     )
     return SimpleNamespace(
-        model=[detect], hyp={**HYP, "label_smoothing": 0.0, **hyp}, gr=1.0, parameters=lambda: iter([detect.anchors])
+        model=[detect],
+        hyp={**HYP, "label_smoothing": 0.0, **hyp},
+        nc=N_CLASSES,
+        gr=1.0,
+        parameters=lambda: iter([detect.anchors]),
     )
 
 

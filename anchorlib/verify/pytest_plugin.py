@@ -15,6 +15,8 @@ from anchorlib.verify import select
 from anchorlib.verify.cases import Case
 from anchorlib.verify.targets import Target, find_targets
 
+_LINES = 20  # of a failure; `anchorlib verify --differences FILE` writes all
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the options of `anchorlib verify`."""
@@ -68,7 +70,9 @@ class ParityItem(pytest.Item):
     def repr_failure(self, excinfo: Any, style: Any = None) -> Any:
         """Return the differences, because a traceback would end in this file."""
         if isinstance(excinfo.value, ParityError):
-            return "\n".join(excinfo.value.args[0])
+            lines = excinfo.value.args[0]
+            more = [f"and {len(lines) - _LINES} more lines"] if len(lines) > _LINES else []
+            return "\n".join([*lines[:_LINES], *more])
         return super().repr_failure(excinfo, style)
 
     def reportinfo(self) -> tuple[Any, None, str]:

@@ -20,14 +20,15 @@ class Target:
 
     entry : "torch", or with a device "torch:cuda"
     views : False runs the algorithms on the framework's own arrays instead of NumPy views of them
+    is_requested : False if it is there only because it is installed
 
     Raises: UnknownBackendError, BackendMissingError if the framework does not import, DeviceError if it has no such
     device.
     """
 
-    def __init__(self, entry: str, *, views: bool = True) -> None:
+    def __init__(self, entry: str, *, views: bool = True, is_requested: bool = True) -> None:
         self.name, _, device = entry.partition(":")
-        self.device, self.views = device or "cpu", views
+        self.device, self.views, self.is_requested = device or "cpu", views, is_requested
         self.xp = load(self.name)
         found = self.xp.devices()
         if not any(name.startswith(self.device) for name in found):
@@ -122,6 +123,7 @@ def find_targets(names: Optional[str] = None, devices: str = "cpu", *, own: bool
     for device in wanted:
         if device.partition(":")[0] not in DEVICES:
             raise BadValueError(f"--devices must be of {', '.join(DEVICES)}, got {device!r}.")
+    is_requested = names is not None
     if names is None:
         names = ",".join(backend.name for backend in available() if backend.usable)
     entries: dict[str, None] = {}  # a set that keeps its order
@@ -130,7 +132,7 @@ def find_targets(names: Optional[str] = None, devices: str = "cpu", *, own: bool
             entries[name] = None
         else:
             entries.update({f"{name}:{device}": None for device in (["cpu"] if name == "numpy" else wanted)})
-    found = [Target(entry) for entry in entries]
+    found = [Target(entry, is_requested=is_requested) for entry in entries]
     if not own:
         return [target for target in found if target.has_gradient] or found
     return [

@@ -1,3 +1,4 @@
+import importlib
 import json
 import sys
 from pathlib import Path
@@ -6,9 +7,18 @@ import pytest
 
 from anchorlib.cli import main
 from anchorlib.verify import select
+from anchorlib.verify.frameworks import find_frameworks
 
 FORK = Path(__file__).parent / "fork"
-NAMES = ("ComputeLoss", "build_targets", "check_anchors", "kmean_anchors", "check_anchor_order", "bbox_iou")
+NAMES = (
+    "ComputeLoss",
+    "compute_loss",
+    "build_targets",
+    "check_anchors",
+    "kmean_anchors",
+    "check_anchor_order",
+    "bbox_iou",
+)
 BORDERS = "6"  # the case of build_targets with centres on the right and lower border
 
 
@@ -23,6 +33,23 @@ def verify(monkeypatch, capsys):
         return code, capsys.readouterr().out
 
     yield run
+    forget_the_fork()
+
+
+@pytest.fixture
+def run_here(monkeypatch, capsys):
+    """`anchorlib verify ...` where the fork is, with any options: (code, standard output)."""
+    monkeypatch.chdir(FORK)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+
+    def run(*options):
+        return main(["verify", *options]), capsys.readouterr().out
+
+    yield run
+    forget_the_fork()
+
+
+def forget_the_fork():
     for name in [name for name in sys.modules if name.partition(".")[0] == "utils"]:
         del sys.modules[name]
 
@@ -38,6 +65,68 @@ def test_our_own_code_is_a_good_candidate(grad_backend, verify, name):
 def test_a_fork_that_does_it_right_is_equal(grad_backend, verify, candidate):
     code, out = verify(grad_backend, candidate)
     assert code == 0, out
+
+
+@pytest.mark.parametrize(
+    ("candidate", "options"),
+    [
+        ("utils.older:compute_loss", ["--case", "4"]),
+        ("utils.older:compute_loss", ["--case", "5"]),  # a gradient
+        ("utils.older:check_anchors", []),
+        ("utils.older:check_anchor_order", []),
+    ],
+)
+def test_a_fork_of_the_age_of_yolov5_4_is_equal(grad_backend, verify, candidate, options):
+    code, out = verify(grad_backend, candidate, *options)
+    assert code == 0, out
+
+
+def test_the_loss_of_a_preset_is_named(grad_backend, verify):
+    code, out = verify(grad_backend, "utils.older_balance:compute_loss", "--case", "4")
+    assert code == 1
+    assert "the loss is that of preset='yolov5-4.0'" in out
+    assert "items[1] (objectness): got " in out
+
+
+@pytest.mark.needs("torch", "oneflow")
+@pytest.mark.parametrize("candidate", ["utils.torch_only:ComputeLoss", "utils.torch_only:bbox_iou"])
+def test_a_candidate_for_torch_is_not_run_on_oneflow_unless_it_is_requested(run_here, candidate):
+    code, out = run_here("--candidate", candidate, "--case", "3")
+    assert code == 0, out
+    assert "oneflow" not in out
+    code, out = run_here("--candidate", candidate, "--case", "3", "--backends", "torch,oneflow")
+    assert code == 1
+    assert "expected a torch.Tensor" in out
+
+
+@pytest.mark.needs("torch", "oneflow")
+def test_a_candidate_that_names_no_framework_is_run_on_all(run_here):
+    code, out = run_here("--candidate", "utils.loss:ComputeLoss", "--case", "3")
+    assert code == 0, out
+    assert "torch:cpu" in out
+    assert "oneflow:cpu" in out
+
+
+@pytest.mark.needs("torch")
+def test_the_frameworks_of_a_module_are_those_of_the_nearest_import(tmp_path, monkeypatch):
+    (tmp_path / "far").mkdir()
+    for name, text in {
+        "far/__init__.py": "",
+        "far/lazy.py": "def f():\n    import torch.nn.functional as F\n    return F\n",
+        "far/middle.py": "from . import lazy\nimport far.middle\n",
+        "far/both.py": "import numpy\ntry:\n    import oneflow\nexcept ImportError:\n    from torch import nn\n",
+        "far/none.py": "import json, numpy\nfrom anchorlib.yolov5 import ComputeLoss\n",
+    }.items():
+        (tmp_path / name).write_text(text)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    found = {
+        name: find_frameworks(importlib.import_module(f"far.{name}"), "/nowhere")
+        for name in ("lazy", "middle", "both", "none")
+    }
+    every = ("numpy", "torch", "oneflow")
+    assert found == {"lazy": ("torch",), "middle": ("torch",), "both": ("torch", "oneflow"), "none": every}
+    for name in [name for name in sys.modules if name.partition(".")[0] == "far"]:
+        del sys.modules[name]
 
 
 def test_limits_before_the_step_are_named_with_their_cells(grad_backend, verify):

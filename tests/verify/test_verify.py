@@ -1,16 +1,18 @@
 import json
 import subprocess
 import sys
+import tempfile
 
 import numpy as np
 import pytest
 
 from anchorlib.backends import _spec, namespace_of
-from anchorlib.cli import main
+from anchorlib.cli import github, main
+from anchorlib.cli import verify as verify_command
 from anchorlib.training import targets as targets_module
-from anchorlib.verify import SUBJECTS, Target, find_targets, select, verify
+from anchorlib.verify import SUBJECTS, Target, find_targets, oracle_losses, select, verify
 from anchorlib.verify.cases import Cases
-from anchorlib.verify.compare import SHOWN, differences
+from anchorlib.verify.compare import LISTED, SHOWN, differences
 
 
 def run(*arguments, capsys):
@@ -193,10 +195,112 @@ def test_differences_are_counted(found, rtol, n):
     assert len(differences({"x": found}, {"x": ONE}, rtol)) == n
 
 
-def test_many_differences_are_counted_and_the_first_told():
-    lines = differences({"x": np.arange(9)}, {"x": np.arange(9) + 1})
-    assert len(lines) == SHOWN + 1
-    assert lines[-1] == "x: and 4 more"
+def test_many_differences_begin_with_a_summary():
+    expected = np.arange(SHOWN + 4) + 1
+    lines = differences({"x": np.arange(SHOWN + 4)}, {"x": expected})
+    assert lines[0] == "x: 9 of 9 values differ, by up to 1 (0.11 of the largest value) at [0]"
+    assert lines[1:3] == ["x[0]: got 0, expected 1", "x[1]: got 1, expected 2"]
+    assert len(lines) == SHOWN + 5
+    lines = differences({"x": np.zeros(LISTED + 3)}, {"x": np.ones(LISTED + 3)})
+    assert len(lines) == LISTED + 2
+    assert lines[-1] == "x: and 3 more"
+
+
+def test_a_difference_of_a_gradient_names_the_cell_and_the_column():
+    one = np.zeros((2, 3, 4, 4, 7), np.float32)
+    other = one.copy()
+    other[1, 2, 3, 0, 4] = 1
+    other[1, 2, 3, 0, 6] = 0.5
+    assert differences({"by p[0]": one}, {"by p[0]": other}, 1e-5) == [
+        "by p[0], image 1, anchor 2, gj 3, gi 0, objectness: got 0, expected 1",
+        "by p[0], image 1, anchor 2, gj 3, gi 0, class 1: got 0, expected 0.5",
+    ]
+    (first, *_) = differences({"by p[0]": one}, {"by p[0]": one + other + 1}, 1e-5)
+    assert first.startswith(
+        "by p[0]: 672 of 672 values differ, by up to 2 (1 of the largest value) at image 1, anchor 2"
+    )
+
+
+def wrong_iou(monkeypatch):
+    right = oracle_losses.box_iou
+    monkeypatch.setattr(oracle_losses, "box_iou", lambda *arguments: right(*arguments) + 0.25)
+
+
+def test_a_difference_takes_a_few_lines_and_the_long_list_goes_to_a_file(backend, monkeypatch, capsys, tmp_path):
+    wrong_iou(monkeypatch)
+    path = tmp_path / "all.txt"
+    code, out, _ = run(*here(backend), "--subject", "box IoU", "--differences", str(path), capsys=capsys)
+    assert code == 1
+    assert f"All differences: {path}" in out
+    assert len(out.splitlines()) <= 45
+    listed = path.read_text().splitlines()
+    n_different = sum(line.startswith("DIFFERENT") for line in listed)
+    assert n_different > 5
+    assert f"and {n_different - 5} more cases." in out
+    assert sum("24 of 24 values differ, by up to 0.25" in line for line in listed) == n_different
+
+
+def test_the_list_goes_to_the_folder_for_temporary_files_where_no_file_is_named(backend, monkeypatch, capsys, tmp_path):
+    wrong_iou(monkeypatch)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    code, out, _ = run(*here(backend), "--subject", "box IoU", capsys=capsys)
+    (path,) = tmp_path.glob("anchorlib-verify-*.txt")
+    assert code == 1
+    assert f"All differences: {path}" in out
+    code, out, _ = run(*here(backend), "--subject", "metrics", capsys=capsys)
+    assert (code, len(list(tmp_path.iterdir()))) == (0, 1)
+    assert "All differences" not in out
+
+
+def test_github_gets_annotations_and_a_summary(backend, monkeypatch, capsys, tmp_path):
+    wrong_iou(monkeypatch)
+    summary = tmp_path / "summary.md"
+    summary.write_text("before\n")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(summary))
+    code, out, err = run(*here(backend), "--subject", "box IoU", capsys=capsys)
+    assert code == 1
+    assert "::error" not in out
+    notes = [line for line in err.splitlines() if line.startswith("::error title=DIFFERENT")]
+    assert 1 <= len(notes) <= 10
+    assert all(f"{backend.name}%3A{backend.device}" in note.split("::")[1] for note in notes)
+    text = summary.read_text()
+    assert text.startswith("before\n### anchorlib verify")
+    assert "DIFFERENT" in text
+    assert " of " in text
+    code, _, err = run(*here(backend), "--subject", "metrics", capsys=capsys)
+    assert (code, err) == (0, "")
+    assert "5 equal" in summary.read_text()[len(text) :]
+
+
+def test_without_github_nothing_is_annotated(backend, monkeypatch, capsys, tmp_path):
+    wrong_iou(monkeypatch)
+    for name in ("GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    code, out, err = run(*here(backend), "--subject", "box IoU", capsys=capsys)
+    assert (code, err) == (1, "")
+    assert "::error" not in out
+
+
+def test_the_escapes_of_a_workflow_command_are_those_of_github():
+    assert github._escape("100%: a,b\r\nc", ":,") == "100%25%3A a%2Cb%0D%0Ac"
+
+
+def test_a_terminal_gets_a_progress_bar(backend, monkeypatch, capsys):
+    monkeypatch.setattr(verify_command, "wants_bar", lambda options: True)
+    code, _, err = run(*here(backend), "--subject", "metrics", capsys=capsys)
+    assert code == 0
+    assert "comparing" in err
+
+
+def test_a_run_that_compares_nothing_does_not_pass(capsys):
+    number = next(case.number for case in select(0, subject="losses") if case.needs_gradient)
+    options = ["--backends", "numpy", "--subject", "losses", "--case", str(number)]
+    code, out, err = run(*options, capsys=capsys)
+    assert (code, out) == (2, "")
+    assert "a run that compares nothing does not pass" in err
 
 
 def test_a_missing_answer_is_a_difference():
