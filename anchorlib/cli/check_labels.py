@@ -35,4 +35,4 @@ def run(options: argparse.Namespace) -> int:
             print(problem)
     else:
         print(report.to_text())
-    return LOST if report.lost else GOOD
+    return LOST if report.failed else GOOD

@@ -26,14 +26,15 @@ class Problem:
         of images: 'missing label' (read as one without boxes), 'missing image', 'unreadable image',
         'unreadable label', 'image without size', 'exif rotation' (its sides are swapped);
         'unreadable path' (a file or folder that the system does not let us read: its labels are lost);
-        'encoding' (a text that does not fit its encoding; the boxes are read);
+        'encoding' (a file that is not UTF-8 or that does not fit its encoding; the boxes are read);
         of the data set: 'path' (a path that was corrected, or a split that does not exist), 'no boxes' (why a data set
         that could be read has no boxes), 'tiny boxes' (boxes in pixels that may be fractions),
-        'rotated box' (how many rotated boxes count as their bounding box)
+        'rotated box' (how many rotated boxes count as their bounding box),
+        'landmarks' (rows that look like polygons were read as a box with points)
     file : the file with the problem
     line : the line in it from 1, or None where the format has no lines
     value : the text or value in the file, truncated to a readable length
-    action : 'row refused', 'rows refused', 'image refused', 'path refused', 'left out', 'kept', 'read'
+    action : 'row refused', 'rows refused', 'image refused', 'path refused', 'left out', 'kept', 'read', 'ignored'
     message : what must hold, and what was found
 
     Examples

@@ -29,10 +29,11 @@ ADVICE = {
     "unreadable path": "Correct the permissions, or the disk, and read again: labels in these places are missing here.",
     "image without size": "Add the width and height of the image to its labels; without them its boxes have no size.",
     "exif rotation": "Do nothing if the labels were drawn on the rotated image; otherwise save it without EXIF.",
-    "path": "Correct the path in this file.",
+    "path": "Correct the path, or move the files, if training has to find them as well.",
     "tiny boxes": "If they are fractions of the image, multiply them by its width and height.",
     "no boxes": "Pass the folder or file that has the boxes.",
     "rotated box": "Do nothing if the angles are as it says: YOLO trains on upright boxes.",
+    "landmarks": "Write kpt_shape into the .yaml, or if these are polygons, nothing: check a few of their boxes.",
     "encoding": "Save these files as UTF-8; the boxes were read, but names may be wrong.",
 }
 KINDS = tuple(ADVICE)
@@ -58,6 +59,11 @@ class LabelReport:
         """Return the problems that lose a row, an image or a split, without those left out on purpose."""
         left_out = [p.kind not in ON_PURPOSE and p.action == "left out" for p in self.boxes.problems]
         return [p for p, is_left_out in zip(self.boxes.problems, left_out) if p.costs or is_left_out]
+
+    @property
+    def failed(self) -> bool:
+        """Return True if something is lost, or if there is not a single box."""
+        return bool(self.lost) or not len(self.boxes)
 
     @property
     def images_lost(self) -> int:
@@ -89,7 +95,7 @@ class LabelReport:
         return {
             "data": self.data,
             "split": self.split,
-            "lost": bool(self.lost),
+            "lost": self.failed,
             "images": len(boxes.image_wh),
             "images_lost": self.images_lost,
             "rows_read": boxes.rows_read,
@@ -138,19 +144,21 @@ class LabelReport:
         return "\n".join([*lines, f"  {ADVICE[kind]}"])
 
     def _verdict(self) -> str:
+        if not len(self.boxes):
+            return f"There are no boxes. {self._losses()}".rstrip()
         if not self.boxes.problems:
             return "Nothing is wrong."
-        if not self.lost:
-            return "Nothing is lost."
+        return self._losses() or "Nothing is lost."
+
+    def _losses(self) -> str:
         counts = {
             "row": sum(count for kind, count in self.refused().items() if kind not in ON_PURPOSE),
             "image": self.images_lost,
             "path": sum(problem.kind in ("path", "unreadable path") for problem in self.lost),
             "label file": sum(problem.kind == "unreadable label" for problem in self.lost),
         }
-        if not any(counts.values()):
-            return "There are no boxes."
-        return f"Lost: {', '.join(f'{grouped(n)} {what}' + 's' * (n != 1) for what, n in counts.items() if n)}."
+        parts = [f"{grouped(count)} {what}" + "s" * (count != 1) for what, count in counts.items() if count]
+        return f"Lost: {', '.join(parts)}." if parts else ""
 
 
 def _if(count: int, text: str) -> str:

@@ -108,6 +108,7 @@ DIRT = {
     "tiny boxes": (lambda folder: make_coco(folder / "a.json", [{"image_id": 1, "bbox": [0.1, 0.2, 0.3, 0.4]}]), 0, 0),
     "rotated box": (lambda folder: make_voc(folder, TURNED), 0, 0),
     "no boxes": (lambda folder: make_voc(folder, ""), 0, 0),
+    "landmarks": (lambda folder: make_yolo(folder, ["0 0.5 0.5 0.2 0.3 0.45 0.42 0.55 0.42 0.5 0.6\n"]), 0, 0),
 }
 
 

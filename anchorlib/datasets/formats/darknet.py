@@ -6,9 +6,13 @@ import os
 from typing import Optional
 
 from anchorlib.datasets.box_sizes import Problem
-from anchorlib.datasets.formats.yolo import label_path, read_image_list, read_images
+from anchorlib.datasets.formats.label_places import label_path
+from anchorlib.datasets.formats.yolo import read_image_list
+from anchorlib.datasets.formats.yolo_folder import read_names
+from anchorlib.datasets.formats.yolo_images import read_images
 from anchorlib.datasets.io.file_log import is_folder
-from anchorlib.datasets.io.files import first_existing, read_lines, shorten
+from anchorlib.datasets.io.files import first_existing, list_folder, read_lines, shorten
+from anchorlib.datasets.io.paths import TailFinder
 from anchorlib.datasets.validation import Labels
 from anchorlib.errors import DatasetError
 
@@ -17,8 +21,11 @@ IMAGE_FOLDERS = ("images", "JPEGImages")  # darknet looks for the labels of both
 
 
 def find_darknet(path: str) -> Optional[str]:
-    """Return a .data or .txt file."""
-    return path if path.lower().endswith((".data", ".txt")) and not is_folder(path) else None
+    """Return a .data or .txt file; of a folder, its only .data file."""
+    if is_folder(path):
+        names = [entry.name for entry in list_folder(path) if entry.name.endswith(".data") and entry.name[0] != "."]
+        return os.path.join(path, names[0]) if len(names) == 1 else None
+    return path if path.lower().endswith((".data", ".txt")) else None
 
 
 def read_darknet(path: str, split: str, progress: bool, workers: int) -> Labels:
@@ -28,7 +35,13 @@ def read_darknet(path: str, split: str, progress: bool, workers: int) -> Labels:
     problems: list[Problem] = []
     options = {} if path.lower().endswith(".txt") else _read_options(path)
     lists = _lists(path, options, split, roots, problems) if options else [path]
-    images = [image for place in lists for image in read_image_list(place, [os.path.dirname(place), *roots])]
+    images = [
+        image
+        for place in lists
+        for image in read_image_list(
+            place, [os.path.dirname(place), *roots], [os.path.dirname(place), *roots[:2]], problems
+        )
+    ]
     images = list(dict.fromkeys(map(os.path.normpath, images)))
     names = _names(path, options, roots, problems)
     paths = [label_path(image, IMAGE_FOLDERS) for image in images]
@@ -61,6 +74,11 @@ def _lists(path: str, options: dict[str, str], split: str, roots: list[str], pro
     for key in wanted:
         candidates = [os.path.join(root, options[key]) for root in roots]
         place = first_existing(candidates)
+        if place is None:
+            place = TailFinder(roots[:1]).find(options[key])
+            if place is not None:
+                message = f"the list {key} does not exist; used {place} instead"
+                problems.append(Problem("path", path, None, options[key], "read", message))
         if place:
             lists.append(place)
         elif split == "all":
@@ -75,8 +93,9 @@ def _names(path: str, options: dict[str, str], roots: list[str], problems: list[
     if not options.get("names"):
         return ()
     place = first_existing(os.path.join(root, options["names"]) for root in roots)
+    place = place or TailFinder(roots[:1]).find(options["names"])
     try:
-        return tuple(read_lines(place)) if place else ()
+        return read_names(place, problems) if place else ()
     except OSError:
         place = None
         return ()

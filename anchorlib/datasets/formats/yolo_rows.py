@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Optional
 
 import numpy as np
 
 from anchorlib.arrays import HostArray
+from anchorlib.datasets.box_sizes import Problem
+from anchorlib.datasets.formats.landmarks import LEAST_POINTS, LandmarkSearch, points_in_box
 from anchorlib.datasets.io.files import MEGABYTE, in_order, read_or_error
+from anchorlib.datasets.io.text import UTF16, decode_text
 from anchorlib.datasets.validation import Fault
 
 BATCH = MEGABYTE  # bytes of text parsed at once: many files, few enough for the processor's cache
+LEAST_FIELDS = 5 + 2 * LEAST_POINTS  # of a row that may be a box and landmarks
 PLAIN = b"0123456789.+-eE \t\n"
 MAX_ROWS = 1_000_000  # of one file; it bounds the memory that a damaged file can cost
 
@@ -28,6 +32,7 @@ class Rows:
     faults: dict[int, Fault]  # by row
     missing: list[int]  # files that do not exist
     unreadable: dict[int, str]  # files that exist and cannot be read, with the reason
+    remarks: list[Problem] = field(default_factory=list)  # on how rows were read
 
 
 def read_rows(
@@ -42,7 +47,9 @@ def read_rows(
     """
     missing: list[int] = []
     unreadable: dict[int, str] = {}
+    remarks: list[Problem] = []
     parts: list[Rows] = []
+    search = LandmarkSearch() if keypoints is None else None
     contents: list[bytes] = []
     size, first = 0, 0
     for index, content in enumerate(in_order(read_or_error, paths, "labels", progress, workers)):
@@ -50,8 +57,14 @@ def read_rows(
             missing.append(index)
         elif isinstance(content, OSError):
             unreadable[index] = content.strerror or str(content)
+        elif content.startswith(UTF16):
+            try:
+                content = decode_text(content).encode()
+                remarks.append(Problem("encoding", paths[index], None, "", "read", "UTF-16, which YOLO cannot read"))
+            except OSError as error:
+                unreadable[index] = str(error)
         elif b"\0" in content:
-            unreadable[index] = "not a text file"
+            unreadable[index] = "not a text file in UTF-8"
         elif content.count(b"\n") > MAX_ROWS:
             unreadable[index] = f"more than {MAX_ROWS} rows"
         if isinstance(content, OSError) or index in unreadable:
@@ -59,9 +72,11 @@ def read_rows(
         contents.append(content)
         size += len(content)
         if size > BATCH:
-            parts.append(parse_rows(contents, first, keypoints))
+            parts.append(parse_rows(contents, first, keypoints, search, len(parts)))
             contents, size, first = [], 0, index + 1
-    parts.append(parse_rows(contents, first, keypoints))
+    parts.append(parse_rows(contents, first, keypoints, search, len(parts)))
+    if search is not None and search.found:
+        remarks.append(_take_boxes(search, parts, paths))
     starts = np.cumsum([0] + [len(part.line) for part in parts])
     return Rows(
         np.concatenate([part.file_index for part in parts]),
@@ -70,13 +85,34 @@ def read_rows(
         {int(start) + row: fault for start, part in zip(starts, parts) for row, fault in part.faults.items()},
         missing,
         unreadable,
+        remarks,
     )
 
 
-def parse_rows(contents: Sequence[bytes], first: int = 0, keypoints: Optional[tuple[int, int]] = None) -> Rows:
+def _take_boxes(search: LandmarkSearch, parts: Sequence[Rows], paths: Sequence[str]) -> Problem:
+    """Replace the bounding boxes of polygons that are none by the boxes with landmarks; return a remark."""
+    for (part, row), box in search.boxes.items():
+        parts[part].values[row] = box
+    (part, row), shape = next(iter(search.boxes)), list(search.shape or ())
+    file, line = paths[int(parts[part].file_index[row])], int(parts[part].line[row])
+    message = (
+        f"{len(search.boxes)} rows of {5 + shape[0] * shape[1]} numbers were read as a box and {shape[0]} points, "
+        f"because the points are inside the box; write kpt_shape: {shape} in the .yaml to say so"
+    )
+    return Problem("landmarks", file, line, "", "read", message)
+
+
+def parse_rows(
+    contents: Sequence[bytes],
+    first: int = 0,
+    keypoints: Optional[tuple[int, int]] = None,
+    search: Optional[LandmarkSearch] = None,
+    part: int = 0,
+) -> Rows:
     """Return the rows of files given as bytes; the first file has the number `first`.
 
-    NumPy parses all rows of five plain numbers together. Every other row is parsed on its own.
+    NumPy parses all rows of five plain numbers together. Every other row is parsed on its own. Polygons that may be a
+    box and landmarks are added to `search`, as rows of part `part`.
     """
     contents = [_unix_lines(content) for content in contents]
     text = b"\n".join(contents)
@@ -102,6 +138,8 @@ def parse_rows(contents: Sequence[bytes], first: int = 0, keypoints: Optional[tu
             faults[int(position[row])] = found
         else:
             values[row] = found
+            if search is not None and search.possible and n_fields[row] >= LEAST_FIELDS:
+                search.add(part, int(position[row]), lines[row].split())
     return Rows(file_index[kept] + first, line[kept], values[kept], faults, [], {})
 
 
@@ -133,20 +171,33 @@ def parse_row(text: bytes, keypoints: Optional[tuple[int, int]] = None) -> tuple
     n_fields = len(fields)
     n_pose = 5 + keypoints[0] * keypoints[1] if keypoints else None
     is_polygon = n_fields >= 7 and n_fields % 2 == 1
-    if n_fields not in (5, n_pose) and not is_polygon:
-        wanted = "'class cx cy w h' or a class and a polygon" + (
-            f" or {n_pose} fields with key points" if n_pose else ""
-        )
-        return Fault("wrong number of fields", f"expected {wanted}, got {n_fields} fields", shown)
+    wanted = "'class cx cy w h' or a class and a polygon" + (f" or {n_pose} fields with key points" if n_pose else "")
+    is_known = n_fields in (5, n_pose) or is_polygon
+    if not is_known and b"," in text:
+        return Fault("wrong number of fields", f"expected {wanted}, with spaces, got commas", shown)
     try:
         if b"_" in text:
             raise ValueError("float() takes 1_0 for ten")
         numbers = [float(field) for field in fields]
     except ValueError:
-        return Fault("not a number", "expected numbers", shown)
+        if is_known:
+            comma = " with a point before the decimals, got a comma" if b"," in text else ""
+            return Fault("not a number", "expected numbers" + comma, shown)
+        numbers = []
+    if not is_known:
+        hint = _hint(numbers)
+        return Fault("wrong number of fields", f"expected {wanted}, got {n_fields} fields{hint}", shown)
     if n_fields in (5, n_pose):
         return tuple(numbers[:5])
     left, right, top, bottom = min(numbers[1::2]), max(numbers[1::2]), min(numbers[2::2]), max(numbers[2::2])
     if not all(map(np.isfinite, numbers)):
         return Fault("not a number", "expected finite numbers", shown)
     return numbers[0], (left + right) / 2, (top + bottom) / 2, right - left, bottom - top
+
+
+def _hint(numbers: Sequence[float]) -> str:
+    """Return what a row with a wrong number of fields may be; `numbers` is empty if it has other words."""
+    if len(numbers) == 6:
+        return "; an angle or a confidence after the box is not read: delete it"
+    shape = points_in_box(numbers) if len(numbers) >= LEAST_FIELDS else None
+    return f"; for a box and {shape[0]} points write kpt_shape: {list(shape)} in the .yaml" if shape else ""

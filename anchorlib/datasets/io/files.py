@@ -28,7 +28,8 @@ FILES_AT_ONCE = 16  # handed to a thread: enough to outweigh the cost of a task,
 MOST_PEEKED = 500_000  # names looked at to recognise a format
 LIST_LIMIT = 64 * MEGABYTE  # lists of images
 IMAGE_SUFFIXES = frozenset(
-    ".avif .bmp .dng .gif .jfif .jp2 .jpe .jpeg .jpg .mpo .pgm .png .ppm .tif .tiff .webp".split()  # noqa: SIM905
+    f".{name}"
+    for name in "avif bmp dng gif heic heif jfif jp2 jpe jpeg jpg mpo pgm png ppm tif tiff webp".split()  # noqa: SIM905
 )
 
 
@@ -135,6 +136,7 @@ def peek_files(folder: str, suffix: str, depth: int = 4) -> Iterator[str]:
 def walk(folder: str, suffixes: Iterable[str]) -> list[str]:
     """Return the files below a folder with one of the suffixes, sorted. Each real folder is visited once.
 
+    Files and folders whose name begins with a point are left out, as glob does: .ipynb_checkpoints, ._1.jpg of macOS.
     A folder that cannot be listed is a loss, which `read_boxes` reports as a problem.
     """
     suffixes, found, seen, waiting = frozenset(suffixes), [], set(), [folder]
@@ -150,6 +152,8 @@ def walk(folder: str, suffixes: Iterable[str]) -> list[str]:
             continue
         seen.add((info.st_dev, info.st_ino))
         for entry in list_folder(here):
+            if entry.name[0] == ".":
+                continue
             if os.path.splitext(entry.name)[1].lower() in suffixes:
                 found.append(entry.path)
             elif _is_dir(entry):

@@ -7,7 +7,7 @@ from typing import Optional
 
 from anchorlib.files import RefusedFileError
 
-_UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
 class NotUtf8Error(RefusedFileError):
@@ -26,7 +26,7 @@ def decode_text(content: bytes) -> str:
     if b"\0" in content[:2]:
         raise NotUtf8Error("not text in UTF-8; save the file as UTF-8")
     try:
-        return content.decode("utf-16" if content.startswith(_UTF16) else "utf-8-sig")
+        return content.decode("utf-16" if content.startswith(UTF16) else "utf-8-sig")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise NotUtf8Error(f"line {line} is not UTF-8; save the file as UTF-8") from error

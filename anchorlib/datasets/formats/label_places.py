@@ -1,0 +1,97 @@
+"""Find the label file of each image: in `labels` for `images`, else where labelling tools put it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+
+from anchorlib.datasets.box_sizes import Problem
+from anchorlib.datasets.io.file_log import FOLDER, look
+from anchorlib.datasets.io.files import walk
+from anchorlib.datasets.io.paths import find_ignoring_case
+
+#: Folders that hold labels, next to the images' folder or inside it.
+LABEL_FOLDERS = ("labels", "label", "annotations", "annotation")
+
+
+def label_path(image: str, image_folders: Sequence[str] = ("images",)) -> str:
+    """Return the label file of an image: the last `images` of its path becomes `labels`, the suffix .txt.
+
+    >>> label_path("data/images/train/0001.jpg")
+    'data/labels/train/0001.txt'
+    """
+    stem = os.path.splitext(image)[0]
+    for path in (stem, stem.lower()):  # images before Images
+        for folder in image_folders:
+            at = path.rfind(f"{os.sep}{folder}{os.sep}") + 1
+            if at or path.startswith(folder + os.sep):  # a relative path may begin with it
+                return f"{stem[:at]}labels{stem[at + len(folder) :]}.txt"
+    return stem + ".txt"
+
+
+def find_elsewhere(
+    images: Sequence[str], paths: Sequence[str], missing: Iterable[int], problems: list[Problem]
+) -> dict[int, str]:
+    """Return the label files, by image number, of folders whose images all lack the label file in `paths`.
+
+    Folders with labels for some images are left alone: their other images show no object. Each folder that is used is
+    reported in `problems`.
+    """
+    lost = set(missing)
+    if not lost:
+        return {}
+    groups: dict[str, list[int]] = {}
+    for index, image in enumerate(images):
+        groups.setdefault(os.path.dirname(image), []).append(index)
+    taken = {path for index, path in enumerate(paths) if index not in lost}
+    listed: dict[str, dict[str, str]] = {}
+    found: dict[int, str] = {}
+    for folder, indexes in groups.items():
+        if not lost.issuperset(indexes):
+            continue
+        expected = os.path.dirname(paths[indexes[0]])
+        for place in _other_places(folder, expected):
+            if place not in listed:
+                listed[place] = _texts_in(place)
+            texts = listed[place]
+            hits = {index: texts[stem] for index in indexes if (stem := _stem(images[index])) in texts}
+            hits = {index: path for index, path in hits.items() if path not in taken}
+            if hits:
+                problems.append(_report(folder, place, paths, hits))
+                found.update(hits)
+                taken.update(hits.values())
+                break
+    return found
+
+
+def _report(folder: str, place: str, paths: Sequence[str], hits: dict[int, str]) -> Problem:
+    index, path = next(iter(hits.items()))
+    message = f"used {len(hits)} label files in {place or os.curdir}, such as {os.path.basename(path)}"
+    return Problem("path", folder or os.curdir, None, "", "read", f"has no {paths[index]}; {message}")
+
+
+def _other_places(folder: str, expected: str) -> Iterator[str]:
+    """Yield existing folders that may hold the labels of the images of a folder, likely ones first."""
+    parent, name = os.path.split(folder)
+    above, kind = os.path.split(parent)
+    candidates = [expected, folder]
+    candidates += [os.path.join(folder, labels) for labels in LABEL_FOLDERS]
+    candidates += [os.path.join(parent, labels, name) for labels in LABEL_FOLDERS]
+    candidates += [os.path.join(parent, labels) for labels in LABEL_FOLDERS]
+    candidates += [os.path.join(above, name, labels) for labels in LABEL_FOLDERS]  # images/train and train/labels
+    candidates += [os.path.join(above, labels, kind) for labels in LABEL_FOLDERS]  # train/images and labels/train
+    candidates += [os.path.join(above, labels) for labels in LABEL_FOLDERS]
+    for candidate in dict.fromkeys(candidates):
+        place = find_ignoring_case(candidate or os.curdir)
+        if place is not None and look(place) == FOLDER:
+            yield place
+
+
+def _texts_in(folder: str) -> dict[str, str]:
+    """Return the .txt files directly in a folder, by their names without suffix, in lower case."""
+    paths = walk(folder, [".txt"])
+    return {_stem(path): path for path in paths if os.path.dirname(path) == folder.rstrip(os.sep)}
+
+
+def _stem(path: str) -> str:
+    return os.path.splitext(os.path.basename(path))[0].lower()
