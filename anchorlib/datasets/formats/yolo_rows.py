@@ -90,7 +90,7 @@ def read_rows(
 
 
 def _take_boxes(search: LandmarkSearch, parts: Sequence[Rows], paths: Sequence[str]) -> Problem:
-    """Replace the bounding boxes of polygons that are none by the boxes with landmarks; return a remark."""
+    """Replace what was read as polygons by the boxes with landmarks; return a remark."""
     for (part, row), box in search.boxes.items():
         parts[part].values[row] = box
     (part, row), shape = next(iter(search.boxes)), list(search.shape or ())
