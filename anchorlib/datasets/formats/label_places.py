@@ -34,8 +34,8 @@ def find_elsewhere(
 ) -> dict[int, str]:
     """Return the label files, by image number, of folders whose images all lack the label file in `paths`.
 
-    Folders with labels for some of their images are not touched: their other images show no object. Each folder that is used is
-    reported in `problems`.
+    Nothing is done in folders with labels for some images: their other images show no object. Each folder that is used
+    is reported in `problems`.
     """
     lost = set(missing)
     if not lost:

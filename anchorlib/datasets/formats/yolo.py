@@ -22,11 +22,12 @@ from anchorlib.datasets.formats.yolo_config import (
 )
 from anchorlib.datasets.formats.yolo_folder import is_yolo_folder, read_yolo_folder
 from anchorlib.datasets.formats.yolo_images import read_images
-from anchorlib.datasets.io.file_log import FOLDER, look
+from anchorlib.datasets.io.file_log import FOLDER, is_folder, look
 from anchorlib.datasets.io.files import (
     IMAGE_SUFFIXES,
     LIST_LIMIT,
     first_existing,
+    list_folder,
     read_logged,
     shorten,
     split_lines,
@@ -40,13 +41,14 @@ from anchorlib.errors import DatasetError
 
 def find_yolo(path: str) -> Optional[str]:
     """Return a .yaml file; of a folder, its data.yaml or the only .yaml with splits, or the folder if it has labels."""
-    if not os.path.isdir(path):
+    if not is_folder(path):
         return path if path.lower().endswith(YAML_SUFFIXES) else None
     if os.path.lexists(os.path.join(path, "data.yaml")):
         return os.path.join(path, "data.yaml")
-    if os.path.isdir(os.path.join(path, "Annotations")):  # Pascal VOC, perhaps with a .yaml file of another name
+    if is_folder(os.path.join(path, "Annotations")):  # Pascal VOC, perhaps with a .yaml file of another name
         return None
-    names = sorted(name for name in os.listdir(path) if name.lower().endswith(YAML_SUFFIXES) and name[0] != ".")
+    names = [entry.name for entry in list_folder(path) if entry.name[0] != "."]
+    names = [name for name in names if name.lower().endswith(YAML_SUFFIXES)]
     configs = [name for name in names if is_data_config(os.path.join(path, name))]
     configs = configs or [name for name in _below(path, "data.yaml") if os.path.isfile(os.path.join(path, name))]
     if len(configs) > 1:
@@ -60,12 +62,12 @@ def find_yolo(path: str) -> Optional[str]:
 
 def _below(path: str, name: str) -> list[str]:
     """Return the paths of a file in each folder directly below a folder."""
-    return sorted(os.path.join(entry.name, name) for entry in os.scandir(path) if entry.name[0] != ".")
+    return [os.path.join(entry.name, name) for entry in list_folder(path) if entry.name[0] != "."]
 
 
 def read_yolo(path: str, split: str, progress: bool, workers: int) -> Labels:
     """Read the labels of one split (or 'all') of a data.yaml or of a folder; DatasetError."""
-    if os.path.isdir(path):
+    if is_folder(path):
         return read_yolo_folder(path, split, progress, workers)
     problems: list[Problem] = []
     config = load_config(path, problems)
@@ -178,12 +180,12 @@ def _near(wanted: str) -> list[str]:
     """Return existing paths that look like the wanted path up to its first missing part."""
     existing: str = wanted
     missing: list[str] = []
-    while existing and not os.path.isdir(existing) and os.path.dirname(existing) != existing:
+    while existing and not is_folder(existing) and os.path.dirname(existing) != existing:
         existing, part = os.path.split(existing)
         missing.insert(0, part)
     try:
-        names = os.listdir(existing or os.curdir)
-    except (OSError, ValueError):
+        names = [entry.name for entry in list_folder(existing or os.curdir)]
+    except ValueError:
         return []
     if not missing:
         return []
