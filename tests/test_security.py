@@ -1,6 +1,7 @@
 """What SECURITY.md promises, read from the code: no file or string is run, no command, no connection."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -96,3 +97,11 @@ def test_the_check_reads_the_whole_package():
     names = {path.relative_to(ROOT).as_posix() for path in sources()}
     assert {"anchorlib/metrics.py", "anchorlib/cli/fit.py", "backends/_torch.py"} <= names
     assert not any(name.startswith("anchorlib/backends") for name in names)  # a link to backends/
+
+
+def test_the_tests_that_the_promises_name_are_there():
+    named = re.findall(r"`(tests/[\w/]+\.py)(?:::(\w+))?`", (ROOT / "SECURITY.md").read_text(encoding="utf-8"))
+    assert len(named) > 10
+    for path, name in named:
+        text = (ROOT / path).read_text(encoding="utf-8")
+        assert f"def {name}(" in text if name else "def test_" in text, (path, name)

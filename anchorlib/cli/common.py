@@ -238,6 +238,11 @@ def say(options: argparse.Namespace, text: str) -> None:
         print(printable(text, keep="\n\t"))
 
 
+def say_wrote(options: argparse.Namespace, path: str) -> None:
+    """Print that a file was written."""
+    say(options, f"Wrote {printable(path)}.")
+
+
 def print_report(report: Report, options: argparse.Namespace, **more: Any) -> None:
     """Print the report as text, or as JSON with the keys of `more` added."""
     if options.json:

@@ -15,7 +15,7 @@ from anchorlib.cli.common import (
     add_seed_option,
     on_backend,
     read,
-    say,
+    say_wrote,
     wants_bar,
 )
 from anchorlib.cli.paths import check_images
@@ -79,7 +79,7 @@ def run(options: argparse.Namespace) -> int:
             html=lambda: html.curve_page(curve, options.data, boxes, made),
             png=lambda: matplotlib_plots.curve_png(curve, options.data),
         )
-        say(options, f"Wrote {options.report}.")
+        say_wrote(options, options.report)
     return GOOD
 
 

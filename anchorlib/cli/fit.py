@@ -23,6 +23,7 @@ from anchorlib.cli.common import (
     print_report,
     read,
     say,
+    say_wrote,
     wants_bar,
 )
 from anchorlib.cli.paths import check_images
@@ -33,6 +34,7 @@ from anchorlib.fitting.refit import Refit, check_model_file, choose_start, refit
 from anchorlib.fitting.rounding import RoundedAnchors
 from anchorlib.metrics import SizeTable
 from anchorlib.modelfiles import FORMATS, read_anchors, split_layers
+from anchorlib.results import printable
 
 #: Anchors to compare a fit with: those that YOLOv3 and YOLOv3-tiny published for COCO.
 KNOWN_ANCHORS = {
@@ -138,7 +140,10 @@ def run(options: argparse.Namespace) -> int:
     else:
         print_report(report, options)
         found.write()
-        say(options, f"Wrote {options.out}." if found.diff else f"{options.out} already contains these anchors.")
+        if found.diff:
+            say_wrote(options, options.out)
+        else:
+            say(options, f"{printable(options.out)} already contains these anchors.")
     write_fit_report(report, options)
     return GOOD if fit.score.is_good else POOR
 

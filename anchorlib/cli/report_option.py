@@ -14,7 +14,7 @@ import numpy as np
 from anchorlib._version import __version__
 from anchorlib.atomic import write_atomically
 from anchorlib.backends import load
-from anchorlib.cli.common import say, wants_bar
+from anchorlib.cli.common import say_wrote, wants_bar
 from anchorlib.errors import BadValueError
 from anchorlib.fitting.curve import fit_curve
 from anchorlib.reporting import html, matplotlib_plots
@@ -70,7 +70,7 @@ def write_fit_report(report: Report, options: argparse.Namespace) -> None:
         html=lambda: html.report_page(report, figures, made, curve),
         png=lambda: matplotlib_plots.report_png(report, figures, made.command, curve),
     )
-    say(options, f"Wrote {options.report}.")
+    say_wrote(options, options.report)
 
 
 def write_report(path: str, html: Callable[[], str], png: Callable[[], bytes]) -> None:

@@ -55,6 +55,7 @@ class TolerantError:
 
 def escape_text(text: str, colours: bool, keep: str = "\t") -> str:
     """Return text with each unusual character as an escape, except line feeds, `keep` and, if wanted, our colours."""
+    text = text.replace("\x7f", "\\u007f")  # the one control character that JSON may have, which has no \\x7f
     parts = re.split(f"({SEQUENCE})", text) if colours else [text]
     for i in range(0, len(parts), 2):
         parts[i] = "\n".join(printable(line, keep=keep) for line in parts[i].split("\n"))

@@ -49,6 +49,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Print usage, message and suggestion to stderr, and exit with code 2."""
+        message = printable(message)
         wrong = re.search(r"invalid choice: '([^']*)'|unrecognized arguments: ([^\s=]+)", message)
         if wrong:
             word = wrong[1] or wrong[2]
@@ -58,7 +59,7 @@ class Parser(argparse.ArgumentParser):
         elif re.search("argument .*: invalid (int|float) value", message):
             # argparse reads data.yaml in `--n 9 data.yaml` as a second number.
             message += "\nPut DATA or FILE first, before options that take several numbers."
-        super().error(printable(message, keep="\n"))
+        super().error(message)
 
 
 def _list_words(parser: argparse.ArgumentParser) -> Iterator[str]:

@@ -16,6 +16,7 @@ from anchorlib.layers import layers_disagree, mean_areas
 from anchorlib.modelfiles.checkpoint.containers import Contents, open_contents
 from anchorlib.modelfiles.checkpoint.pickle_policy import Made, get_attributes, get_entries
 from anchorlib.modelfiles.checkpoint.pickle_reader import Damaged, make_printable
+from anchorlib.results import printable
 
 _PREFERRED = ("ema", "model", "model_state_dict", "state_dict")  # the forks load the averaged weights
 _MAX_HEADS = 100
@@ -81,8 +82,10 @@ class Checkpoint:
         for stride, layer in zip(self.strides, self.anchors):
             lines.append(f"  stride {stride:<4g} " + "  ".join(f"{w:g} x {h:g}" for w, h in layer))
         lines += [f"note: {note}" for note in self.notes]
-        calls = ", ".join(self.refused)
-        return "\n".join(lines), f"UNSAFE: to load this file with its framework would run {calls}" if calls else ""
+        calls = printable(", ".join(self.refused))
+        return "\n".join(
+            map(printable, lines)
+        ), f"UNSAFE: to load this file with its framework would run {calls}" if calls else ""
 
     def __str__(self) -> str:
         return "\n".join(part for part in self.describe() if part)

@@ -13,6 +13,8 @@ from typing import NamedTuple, Optional
 
 import numpy as np
 
+from anchorlib.results import printable
+
 TextRange = tuple[int, int]  # the first character, and the one after the last
 Edit = tuple[int, int, str]  # a range, and the text that replaces it
 Texts = Sequence[tuple[str, ...]]  # the numbers of each item, as they are to be written
@@ -189,6 +191,7 @@ def format_number(side: float) -> str:
 
 def format_diff(name: str, old: str, new: str) -> str:
     """Return the difference as `diff -u` prints it; "" if there is none."""
+    name = printable(name)  # a line feed in it would begin a line of the diff
     lines = difflib.unified_diff(_split_lines(old), _split_lines(new), fromfile=name, tofile=name)
     return "".join(line if line.endswith("\n") else line + "\n\\ No newline at end of file\n" for line in lines)
 
