@@ -37,7 +37,8 @@ class Refit(Result):
 
     path : of the model file
     fit : AnchorFit, the anchors before they were rounded
-    layers : for each layer (A, 2) float32, pixels, as written to the file; the layer of the smallest anchors first
+    layers : for each layer (A, 2) float32, pixels, as written to the file; the layer of the smallest anchors first.
+        Inside a layer, the file may have another order: see `edit_anchors`.
     digits : decimals of the sides in the file, in the unit of the file; None if the sides were not rounded
     score : AnchorScore of `layers` on all boxes
     before : (K, 2) float32, pixels, the anchors that the new ones are compared with; None if there are none
