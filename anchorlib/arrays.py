@@ -76,10 +76,15 @@ def host_floats(**named: Any) -> HostArray:
     """
     ((name, values),) = named.items()
     try:
-        return np.asarray(values, np.float64)
+        floats = np.asarray(values, np.float64)
+        # NumPy reads texts as numbers, and drops masks and imaginary parts.
+        parts = [values, *values] if isinstance(values, (list, tuple)) else [values]
+        is_masked = any(isinstance(part, np.ma.MaskedArray) for part in parts)
+        if np.asarray(values).dtype.kind in "fiub" and not is_masked:
+            return floats
     except (TypeError, ValueError):
-        shown = reprlib.repr(values)
-        raise ShapeError(f"{name} must be numbers, in rows of equal length, got {shown}.") from None
+        pass
+    raise ShapeError(f"{name} must be numbers, in rows of equal length, got {reprlib.repr(values)}.")
 
 
 def host_rows(columns: int, **named: Any) -> HostArray:

@@ -119,7 +119,7 @@ class ComputeLossAuxOTA(ComputeLossOTA):
 
     def __init__(self, model: Any, autobalance: bool = False, **options: Any) -> None:
         super().__init__(model, autobalance, **options)
-        self._memory += [{} if memory is not None else None for memory in self._memory]
+        self._n_outputs = 2 * self.nl
 
     def build_aux_targets(self, p: Sequence[Array], targets: Array, imgs: Array) -> SixLists:
         """Return the matches of the auxiliary heads, in the form of `build_targets`."""

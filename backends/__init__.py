@@ -92,7 +92,8 @@ def namespace_of(*arrays: Array, **named: Array) -> Namespace:
 
     Raises
     ------
-    ArrayTypeError : an argument is not an array of a known framework
+    ArrayTypeError : an argument is not an array of a known framework; or one that is given by keyword is not an
+        ordinary array of real numbers: masked, complex, text, sparse, nested, quantised, or without values
     BackendMixError : arrays of two frameworks, or on two devices
 
     Examples
@@ -108,6 +109,10 @@ def namespace_of(*arrays: Array, **named: Array) -> Namespace:
         origins = ", ".join(f"{label} is {name}" for (label, _), name in zip(labelled, names))
         raise BackendMixError(f"arrays come from different frameworks: {origins}. Use backends.convert(x, like=y).")
     xp = load(names[0])
+    for label, array in named.items():
+        reason = xp.why_refused(array)
+        if reason:
+            raise ArrayTypeError(f"{label} {reason}.")
     if names[0] != "numpy" and len(labelled) > 1:
         devices = [xp.device_of(array) for _, array in labelled]
         if len(set(devices)) > 1:
@@ -181,7 +186,7 @@ def convert(
     >>> convert(np.asarray([1.0, 2.0]), backend="numpy")
     array([1., 2.])
     """
-    source = namespace_of(x)
+    source = namespace_of(x=x)
     if (like is None) == (backend is None) and (like is not None or device is None):
         raise TypeError("convert needs exactly one of like= and backend=, or only device=.")
     if like is not None:

@@ -172,6 +172,16 @@ def to_numpy(x, /):
     return x
 
 
+def why_refused(x, /):
+    """Refuse subclasses whose operators or masks give other results, and values that are not real numbers."""
+    if type(x) is not np.ndarray:
+        if isinstance(x, np.ma.MaskedArray):
+            return "is a masked array: pass x.filled(value), or only the rows that are not masked"
+        if isinstance(x, np.matrix):
+            return "is a numpy.matrix, whose operators are others: pass np.asarray(x)"
+    return "" if x.dtype.kind in "fiub" else f"has dtype {x.dtype}: pass real numbers"
+
+
 def in_host_memory(x, /):
     """NumPy arrays are always in host memory."""
     return True

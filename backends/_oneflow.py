@@ -306,6 +306,11 @@ def to_numpy(x, /):
     return x.detach().cpu().numpy()
 
 
+def why_refused(x, /):
+    """Refuse tensors that are spread over several processes."""
+    return "is a global tensor: pass x.to_local()" if x.is_global else ""
+
+
 def in_host_memory(x, /):
     """Tensor.numpy shares its memory on the CPU."""
     return x.device.type == "cpu"

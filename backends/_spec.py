@@ -180,6 +180,7 @@ EXTRAS = {
     "from_numpy": "from_numpy(array, device=None): may share memory on the CPU",
     "to_numpy": "a NumPy array: a view when `in_host_memory`, else a copy",
     "in_host_memory": "True when `to_numpy` is a view",
+    "why_refused": "why_refused(x): why this array cannot be computed with, as the end of a sentence; '' if it can",
     "device_of": "the device, as a short string: cpu, cuda:0",
     "to_device": "to_device(x, device)",
     "ranks": "ranks(): (rank of this process, number of processes); (0, 1) without a process group",

@@ -158,7 +158,24 @@ def to_numpy(x, /):
     """NumPy has no bfloat16: cast to float32, which is exact."""
     x = x.detach() if x.requires_grad else x
     x = x if x.is_cpu else x.cpu()
-    return (x.float() if x.dtype is torch.bfloat16 else x).numpy()
+    x = x.float() if x.dtype is torch.bfloat16 else x
+    try:
+        return x.numpy()
+    except RuntimeError:  # a view with the negative bit set, such as x.conj().imag: its memory has the other sign
+        return x.resolve_neg().numpy()
+
+
+def why_refused(x, /):
+    """Refuse tensors without strides or values, and values that are not real numbers."""
+    if x.layout is torch.strided and not (x.is_meta or x.is_nested or x.is_quantized or x.is_complex()):
+        return ""
+    if x.layout is getattr(torch, "jagged", None) or x.is_nested:
+        return "is a nested tensor: pass x.to_padded_tensor(...), or one tensor for each part"
+    if x.layout is not torch.strided:
+        return f"is sparse ({x.layout}): pass x.to_dense()"
+    if x.is_meta:
+        return "is on the meta device, which has no values: pass a tensor with values"
+    return "is quantised: pass x.dequantize()" if x.is_quantized else f"has dtype {x.dtype}: pass real numbers"
 
 
 def in_host_memory(x, /):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Optional, Union
 
 import numpy as np
@@ -160,13 +161,20 @@ def _read_labels(
                 raise
             reasons = "; ".join(f"{place}: {reason}" for place, reason in list(lost.items())[:3])
             raise DatasetError(f"{error} Could not be read: {reasons}.") from error
-    known_files = {problem.file for problem in labels.problems if problem.costs}
-    labels.problems += [
+    labels.problems = _with_losses(labels.problems, lost)
+    return labels
+
+
+def _with_losses(problems: list[Problem], lost: dict[str, str]) -> list[Problem]:
+    """Return the problems, and one of the kind 'unreadable path' for each path that the system did not let us read."""
+    kinds = dict.fromkeys(lost, "unreadable path")
+    problems = [replace(p, kind=kinds.get(p.file, p.kind)) if p.costs else p for p in problems]
+    told = {problem.file for problem in problems if problem.costs}
+    return problems + [
         Problem("unreadable path", place, None, "", "path refused", f"cannot be read: {reason}")
         for place, reason in lost.items()
-        if place not in known_files
+        if place not in told
     ]
-    return labels
 
 
 def _explain_no_box(path: str, split: str, sizes: BoxSizes) -> str:

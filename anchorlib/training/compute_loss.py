@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Optional
 
@@ -54,7 +55,7 @@ class ComputeLoss:
     reuse_grad_buffer : reuse the memory of the gradients of `p` in the next step (torch). With few targets, filling
         that memory takes most of the time of a step. Danger: each step overwrites the gradients of the step before. Do
         not use it with a retained graph, with two losses in one backward, or with code that keeps `p[i].grad` or the
-        gradient of a hook.
+        gradient of a hook. Each thread has memory of its own, so several threads may use one loss.
 
     Attributes
     ----------
@@ -105,7 +106,8 @@ class ComputeLoss:
         self.autobalance = autobalance
         self.validate = validate
         self.four_items = four_items
-        self._memory: list[Optional[dict[str, Any]]] = [{} if reuse_grad_buffer else None for _ in range(self.nl)]
+        self._n_outputs = self.nl  # layers of `p`
+        self._reuses, self._memory_of_thread = reuse_grad_buffer, dict[int, list[Optional[dict[str, Any]]]]()
 
     @property
     def device(self) -> Any:
@@ -130,6 +132,13 @@ class ComputeLoss:
         layers = self._targets(p, targets, used=True)
         losses = [self._layer_loss(xp, *layer) for layer in zip(p, layers, self._memory)]
         return self._total(p, losses[0], self._parts(xp, losses))
+
+    @property
+    def _memory(self) -> list[Optional[dict[str, Any]]]:
+        """Return what this thread keeps of each layer's gradient: other threads must not write to the same memory."""
+        if not self._reuses:
+            return [None] * self._n_outputs
+        return self._memory_of_thread.setdefault(threading.get_ident(), [{} for _ in range(self._n_outputs)])
 
     def _parts(self, xp: Namespace, losses: Sequence[LayerLoss]) -> list[tuple[list[Array], float]]:
         """Return the losses of the layers and the gain of each item: box, objectness and classes."""

@@ -1,6 +1,7 @@
 """What a stranger may put in a file's place: a clear error or problem each, at once; nothing hangs, nothing is run."""
 
 import os
+import zlib
 
 import pytest
 from helpers.all_readers import all_readers, make_folder
@@ -77,6 +78,24 @@ def test_an_image_of_two_gigabytes_has_the_size_of_its_header(tmp_path):
     with open(tmp_path / "images" / "train" / "a.png", "r+b") as file:
         file.truncate(HUGE)
     assert read_boxes(path).wh.tolist() == [[128.0, 128.0]]
+
+
+@pytest.mark.parametrize("side", [2**31, 2**32 - 1])
+@pytest.mark.parametrize("at", [16, 20], ids=["width", "height"])
+@pytest.mark.parametrize("with_text", [False, True], ids=["our reader", "Pillow"])
+def test_a_png_side_that_no_png_has_is_an_unreadable_image(tmp_path, side, at, with_text):
+    path = make_yolo(tmp_path, [GOOD, GOOD])
+    image = tmp_path / "images" / "train" / "a.png"
+    data = bytearray(image.read_bytes())
+    data[at : at + 4] = side.to_bytes(4, "big")
+    data[29:33] = zlib.crc32(data[12:29]).to_bytes(4, "big")
+    if with_text:  # text that may hold EXIF is left to Pillow
+        data[33:33] = b"\0\0\0\5tEXtexif\0" + zlib.crc32(b"tEXtexif\0").to_bytes(4, "big")
+    image.write_bytes(data)
+    boxes = read_boxes(path)
+    assert len(boxes) == 1
+    assert [problem.kind for problem in boxes.problems] == ["unreadable image"]
+    assert "cannot be read" in boxes.problems[0].message
 
 
 LAUGHS = "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 14))

@@ -166,6 +166,30 @@ def test_a_json_that_is_not_coco_is_refused_with_its_reason(tmp_path, text, mess
         read_boxes(tmp_path / "a.json")
 
 
+@pytest.mark.parametrize("entry", ["/etc/passwd", "../secret.txt", "link.names", "{}/secret.txt"])
+def test_a_data_file_does_not_show_other_files_of_the_machine(tmp_path, entry):
+    """names= is read in the folder of the .data file; outside it only if the file's name ends in .names."""
+    inside = tmp_path / "set"
+    inside.mkdir()
+    path = make_yolo(inside, ["0 0.5 0.5 0.2 0.4\n"])
+    (tmp_path / "secret.txt").write_text("secret\n")
+    (inside / "link.names").symlink_to(tmp_path / "secret.txt")
+    (inside / "train.txt").write_text("images/train/a.png\n")
+    data = inside / "a.data"
+    data.write_text(f"train = train.txt\nnames = {entry.format(tmp_path)}\n")
+    sizes = read_boxes(data)
+    assert (len(sizes), sizes.class_names) == (1, ())
+    (problem,) = sizes.problems
+    assert (problem.kind, problem.action) == ("path", "left out")
+    assert "names must be a file in the folder of this file, or end in .names" in problem.message
+    (tmp_path / "there.names").write_text("cat\n")
+    (inside / "here.txt").write_text("dog\n")
+    for entry, name in ((tmp_path / "there.names", "cat"), ("../there.names", "cat"), ("here.txt", "dog")):
+        data.write_text(f"train = train.txt\nnames = {entry}\n")
+        assert read_boxes(data).class_names == (name,)
+    assert path.exists()
+
+
 def test_darknet_reads_lists_and_names(tmp_path):
     make_yolo(tmp_path, ["0 0.5 0.5 0.2 0.4\n", "1 0.5 0.5 0.1 0.1\n"])
     (tmp_path / "train.txt").write_text("images/train/a.png\nimages/train/b.png\n")

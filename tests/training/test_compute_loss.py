@@ -1,4 +1,6 @@
 import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -210,6 +212,31 @@ def test_reuse_grad_buffer_gives_the_same_gradients_in_the_same_memory(grad_back
         if held is not None:  # the danger that the docstring describes: the gradient of the step before is overwritten
             assert np.array_equal(grad_backend.host(held), grad_backend.host(p[0].grad))
         held = p[0].grad
+
+
+def test_several_threads_with_one_loss_that_reuses_memory_get_their_own_gradients(grad_backend):
+    if grad_backend.name != "torch":
+        pytest.skip("OneFlow keeps no memory")
+    compute_loss = ComputeLoss(model_of(grad_backend, *small_case()[:2], 3), reuse_grad_buffer=True)
+    cases = [(*small_case()[:2], *small_case(20, seed=seed)[2:]) for seed in range(4)]
+    expected = [run(grad_backend, case)[2] for case in cases]
+    meet = threading.Barrier(len(cases))
+
+    def train(number):
+        p = logits_of(grad_backend, cases[number][2])
+        for _ in range(5):
+            for layer in p:
+                layer.grad = None
+            total = compute_loss(p, grad_backend.array(cases[number][3]))[0].sum()
+            meet.wait()  # every thread has run forward, and none backward
+            total.backward()
+            meet.wait()
+        return [grad_backend.host(layer.grad) for layer in p]
+
+    with ThreadPoolExecutor(len(cases)) as pool:
+        for found, wanted in zip(pool.map(train, range(len(cases))), expected):
+            for one, two in zip(found, wanted):
+                np.testing.assert_allclose(one, two, rtol=1e-12, atol=1e-18)
 
 
 def test_without_reuse_a_gradient_stays_what_it_was(grad_backend):

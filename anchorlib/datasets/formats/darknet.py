@@ -17,6 +17,7 @@ from anchorlib.datasets.validation import Labels
 from anchorlib.errors import DatasetError
 
 KEYS = {"train": "train", "val": "valid", "test": "test"}
+NAMES_SUFFIX = ".names"  # of lists of names outside the folder of the .data file
 IMAGE_FOLDERS = ("images", "JPEGImages")  # darknet looks for the labels of both in `labels`
 
 
@@ -94,12 +95,19 @@ def _names(path: str, options: dict[str, str], roots: list[str], problems: list[
         return ()
     place = first_existing(os.path.join(root, options["names"]) for root in roots)
     place = place or TailFinder(roots[:1]).find(options["names"])
-    try:
-        return read_names(place, problems) if place else ()
-    except OSError:
-        place = None
-        return ()
-    finally:
-        if place is None:
-            message = "the list of names cannot be read"
-            problems.append(Problem("path", path, None, options["names"], "left out", message))
+    message = "the list of names cannot be read"
+    if place and not _may_be_read(place, roots[0]):
+        message = f"names must be a file in the folder of this file, or end in {NAMES_SUFFIX}; it is not read"
+    elif place:
+        try:
+            return read_names(place, problems)
+        except OSError as error:
+            message += f": {error.strerror or error}"
+    problems.append(Problem("path", path, None, options["names"], "left out", message))
+    return ()
+
+
+def _may_be_read(place: str, folder: str) -> bool:
+    """Return True for a list of names: a .data file of someone else must not show other files of this machine."""
+    real = os.path.realpath(place)
+    return real.endswith(NAMES_SUFFIX) or real.startswith(os.path.join(os.path.realpath(folder), ""))

@@ -80,8 +80,8 @@ def note_error(path: str, error: OSError) -> None:
     seen = _NOTED_IN.get()
     if seen is not None:
         seen.states[path] = ABSENT
-        if not is_lasting(error):
-            seen.trusted = False
+    if not is_lasting(error):
+        note_loss(path, error)
 
 
 def look(path: str) -> tuple[int, int]:

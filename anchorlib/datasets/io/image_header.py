@@ -10,9 +10,11 @@ from typing import BinaryIO
 
 from PIL import Image, UnidentifiedImageError
 
+from anchorlib.datasets.io.file_log import note_error
 from anchorlib.datasets.io.files import in_order, open_logged, read_some
 
 HEAD = 8192  # bytes; nearly all JPEG and PNG files have their size within them
+LARGEST_SIDE = 2**31 - 1  # pixels, as in PNG's specification
 MORE = 131072  # for a JPEG: cameras put a small picture before the size
 WIDTH, HEIGHT = 0x0100, 0x0101  # TIFF tags
 ORIENTATION = 0x0112  # the EXIF tag; values 5 to 8 swap the sides
@@ -53,11 +55,13 @@ def _size(path: str) -> tuple[int, int, bool]:
         size = _jpeg_size(head) or _png_size(head)
         if not size and len(head) == HEAD and head[:2] == b"\xff\xd8":
             size = _jpeg_size(head + read_some(path, descriptor, MORE))
-        if size:
-            return size
-        os.lseek(descriptor, 0, os.SEEK_SET)
-        with os.fdopen(descriptor, "rb", closefd=False) as file:
-            return _pillow_size(file)
+        if not size:
+            os.lseek(descriptor, 0, os.SEEK_SET)
+            with os.fdopen(descriptor, "rb", closefd=False) as file:
+                size = _pillow_size(path, file)
+        if max(size[:2]) > LARGEST_SIDE:
+            raise OSError(f"a size of {size[0]} x {size[1]}")
+        return size
     finally:
         os.close(descriptor)
 
@@ -123,15 +127,19 @@ def _png_size(head: bytes) -> tuple[int, int, bool] | None:
     return (width, height, False) if width and height else None
 
 
-def _pillow_size(file: BinaryIO) -> tuple[int, int, bool]:
+def _pillow_size(path: str, file: BinaryIO) -> tuple[int, int, bool]:
     try:
         with Image.open(file) as image:
             width, height = image.size
             if image.format == "TIFF":  # Pillow 11.2 and newer have swapped these sides already
                 width, height = image.getexif()[WIDTH], image.getexif()[HEIGHT]
             rotated = image.getexif().get(ORIENTATION) in (5, 6, 7, 8)
-    except UnidentifiedImageError as error:  # Pillow's message contains an address, which differs from run to run
-        raise OSError("not an image that Pillow can read") from error
+    except OSError as error:
+        if error.errno is not None:  # of the disk, not of the image
+            note_error(path, error)
+            raise
+        reason = "not an image that Pillow can read" if isinstance(error, UnidentifiedImageError) else str(error)
+        raise OSError(reason) from error  # Pillow's message contains an address, which differs from run to run
     except Exception as error:  # Pillow's plugins raise many kinds of errors for damaged files
         raise OSError(f"{type(error).__name__}: {error}") from error
     if width <= 0 or height <= 0:

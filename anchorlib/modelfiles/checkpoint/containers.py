@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Callable, Optional
 
 from anchorlib.arrays import HostArray
+from anchorlib.files import read_fully
 from anchorlib.modelfiles.checkpoint.pickle_policy import Made, Name
 from anchorlib.modelfiles.checkpoint.pickle_reader import Damaged, Pickle, make_printable
 from anchorlib.modelfiles.checkpoint.tensors import (
@@ -114,7 +115,9 @@ class _ShortReads(io.FileIO):
     def read(self, size: Optional[int] = -1) -> Any:
         if size is not None and size > _MAX_READ:
             raise zipfile.BadZipFile(f"a directory of {size} bytes")
-        return super().read(size)
+        if size is None or size < 0:
+            return super().readall()
+        return read_fully(self.fileno(), size)
 
 
 def _find_member(file: BinaryIO, member: zipfile.ZipInfo, file_size: int) -> ByteRange:

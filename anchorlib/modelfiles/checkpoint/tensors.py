@@ -214,7 +214,7 @@ def _as_tuple(shape: Any) -> tuple[Any, ...]:
 
 
 def _are_sizes(values: tuple[Any, ...]) -> bool:
-    return all(isinstance(value, int) and 0 <= value < 2**40 for value in values)
+    return all(type(value) is int and 0 <= value < 2**40 for value in values)  # True is no length
 
 
 def _is_small(shape: tuple[Any, ...]) -> bool:

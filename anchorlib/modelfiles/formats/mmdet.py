@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Union
 
 from anchorlib.modelfiles.formats.document import Document
+from anchorlib.modelfiles.formats.python_bounds import check_python
 from anchorlib.modelfiles.formats.text_edit import (
     Edit,
     Node,
@@ -34,6 +35,7 @@ class MmdetDocument(Document):
 
     def __init__(self, source: str) -> None:
         super().__init__(source)
+        check_python(self.text)
         self._tree = ast.parse(self.text)
         nodes = [get_items(node) for node in _read_nodes(self.text, list(_find_lists(self._tree)))]
         if not nodes:

@@ -29,7 +29,7 @@ DOCUMENTS = {document.format: document for document in _CLASSES}
 FORMATS = tuple(DOCUMENTS)
 SUFFIXES = {suffix: document.format for document in _CLASSES for suffix in document.suffixes}
 
-_MAX_BYTES = 16 * 2**20  # a model file is a few kilobytes
+_MAX_BYTES = 2**20  # a model file is a few kilobytes; Python 3.9 takes seconds for a number of a million digits
 
 #: What a parser raises. TypeError, LookupError, AttributeError: PyYAML's constructors, and lists of another structure.
 #: MemoryError: Python's parser, for a million minus signs.
