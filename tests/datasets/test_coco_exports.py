@@ -183,6 +183,13 @@ def test_each_unknown_category_is_named(tmp_path):
     assert [p.message.partition("category_id ")[2][:2] for p in sizes.problems if "range" in p.kind] == ["77", "78"]
 
 
+@pytest.mark.parametrize(("ours", "theirs"), [("0001", 1), (1, "0001"), ("01", "001"), (0, "000")])
+def test_ids_with_zeros_in_front_are_named_with_the_image_that_is_there(tmp_path, ours, theirs):
+    path = make_coco(tmp_path / "a.json", [{"image_id": theirs, "bbox": [0, 0, 9, 9]}], [{**IMAGE, "id": ours}])
+    (problem,) = read_boxes(path, allow_empty=True).problems
+    assert f"image_id {theirs}, which is not among the images; image {ours} is: write" in problem.message
+
+
 def test_utf16_is_read_and_another_encoding_is_named(tmp_path):
     content = {"images": [IMAGE], "annotations": [{"image_id": 1, "bbox": [0, 0, 9, 9]}], "categories": [{"name": "é"}]}
     text = json.dumps(content, ensure_ascii=False)

@@ -202,6 +202,7 @@ def test_several_data_sets_in_one_folder_are_named(tmp_path):
         "a.jpg",
         "a.xml",
         "a 1",
+        "a  12 -1 0",
         "Annotations/a.xml",
         "JPEGImages/a.jpg Annotations/a.xml",
         "./JPEGImages/a.JPG\tAnnotations/a.xml",
@@ -212,13 +213,19 @@ def test_several_data_sets_in_one_folder_are_named(tmp_path):
 )
 def test_a_line_of_a_list_may_be_a_stem_an_image_an_xml_or_both(tmp_path, line):
     put(tmp_path, "Annotations/a.xml", "Annotations/b.xml")
-    for folder in ("ImageSets/Main", "."):
+    for folder in ("ImageSets/Main", ".", "Annotations"):
         (tmp_path / folder).mkdir(parents=True, exist_ok=True)
         (tmp_path / folder / "train.txt").write_text(line + "\n")
         sizes = read_boxes(tmp_path)
         assert (len(sizes), sizes.problems) == (1, [])
         (tmp_path / folder / "train.txt").rename(tmp_path / folder / "some.txt")
     assert len(read_boxes(tmp_path / "ImageSets" / "Main" / "some.txt")) == 1
+
+
+def test_a_name_that_ends_with_a_number_is_not_a_column(tmp_path):
+    put(tmp_path, "Annotations/photo 1.xml", "Annotations/photo.xml", objects=BOX)
+    (tmp_path / "train.txt").write_text("photo 1\n")
+    assert read_boxes(tmp_path).image_names == ("photo 1",)
 
 
 def test_a_list_with_spaces_in_file_names(tmp_path):
@@ -257,8 +264,8 @@ def test_an_image_that_cannot_be_read_is_named(tmp_path):
 
 
 def test_xml_files_of_other_kinds_are_not_voc(tmp_path):
-    (tmp_path / "annotations.xml").write_text("<annotations><version>1.1</version></annotations>")
-    with pytest.raises(DatasetError, match="expected a data.yaml"):
+    (tmp_path / "build.xml").write_text("<project><target/></project>")
+    with pytest.raises(DatasetError, match=r"got a folder with build\.xml"):
         read_boxes(tmp_path)
     put(tmp_path, "a.xml")
     (tmp_path / "pom.xml").write_text("<project/>")

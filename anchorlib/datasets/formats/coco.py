@@ -49,8 +49,12 @@ def read_coco_file(path: str, progress: bool, workers: int) -> Labels:
         key = _key(image_id)
         if key not in images.index_of:
             unknown[key] = unknown.get(key, 0) + int(count)
+    without_zeros = {key.lstrip("0"): key for key in images.index_of} if unknown else {}
     for image_id, count in unknown.items():
-        message = f"annotations belong to image_id {image_id}, which is not among the images{_padded(image_id, images)}"
+        message = f"annotations belong to image_id {image_id}, which is not among the images"
+        meant = without_zeros.get(image_id.lstrip("0"))
+        if meant is not None:
+            message += f"; image {meant} is: write the ids in both lists with the same number of zeros"
         problems.append(Problem("missing image", path, None, f"{count} rows", "rows refused", message))
     owners = row_of_image[np.asarray(entries, np.int64)][owner_codes]
 
@@ -90,14 +94,6 @@ def read_coco_file(path: str, progress: bool, workers: int) -> Labels:
         box_units="corner",
         class_words=tuple(words),
     )
-
-
-def _padded(image_id: str, images: _Images) -> str:
-    """Return a hint if there is an image of this number, written without zeros at the start."""
-    number = image_id.lstrip("0") or "0"
-    if number == image_id or number not in images.index_of:
-        return ""
-    return f"; image {number} is: write the ids in both lists with the same number of zeros"
 
 
 class _Images:

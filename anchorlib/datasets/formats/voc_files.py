@@ -22,6 +22,7 @@ SPLIT_WORDS = {
 }
 HEAD = 4096  # bytes of an .xml, enough for its first element
 MOST_PEEKED = 20  # files opened to recognise the format
+_COLUMNS = re.compile(r"(\s+-?\d+)+$")  # -1, 0 or 1 in the list of a class; several numbers in other lists
 _PAIR = re.compile(rf"(.+(?:{'|'.join(map(re.escape, sorted(IMAGE_SUFFIXES)))}))[\s,;]+(.+\.xml)", re.IGNORECASE)
 
 
@@ -76,7 +77,8 @@ def voc_files(path: str, split: str, problems: list[Problem]) -> tuple[Layout, l
     names = dict.fromkeys([split, *SPLIT_WORDS.get(split, ())])
     lists = [os.path.join(layout.root, "ImageSets", "Main", f"{name}.txt") for name in names]
     lists += [os.path.join(layout.root, "ImageSets", f"{name}.txt") for name in names]
-    lists += [os.path.join(layout.root, f"{name}{end}.txt") for name in names for end in ("", "_list")]
+    for folder in (layout.root, layout.folder):
+        lists += [os.path.join(folder, f"{name}{end}.txt") for name in names for end in ("", "_list")]
     list_file = first_existing(lists)
     try:
         if list_file:
@@ -164,8 +166,8 @@ def _file_of(line: str, layout: Layout, here: str, by_name: dict[str, str]) -> s
     """Return the .xml file that a line names: a stem, an image, an .xml, or an image and its .xml."""
     pair = _PAIR.fullmatch(line)
     name = (pair[2] if pair else line).replace("\\", "/")
-    if not pair and name.endswith((" 1", " 0", " -1")):  # the list of one class
-        name = name.rpartition(" ")[0].strip()
+    if not pair and name not in by_name:
+        name = _COLUMNS.sub("", name)
     stem, suffix = os.path.splitext(name)
     if suffix.lower() == ".xml":
         found = first_existing(os.path.join(root, name) for root in dict.fromkeys([here, layout.root, os.curdir]))
