@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Optional
 
 import numpy as np
 
-from anchorlib.arrays import HostArray
+from anchorlib.arrays import HostArray, host_floats, host_rows
+from anchorlib.datasets.resize import ImageSize, check_imgsz, scale_sizes
 from anchorlib.datasets.size_counts import SizeCounts
+from anchorlib.errors import BadValueError, ShapeError
 from anchorlib.results import Result, Row, counted, grouped, printable
 
 
@@ -61,6 +64,14 @@ class Problem:
         return printable(text)
 
 
+def _flat_classes(classes: Any) -> HostArray:
+    """Return the classes of an image as (n,) float64; ShapeError for another shape."""
+    numbers = np.asarray(host_floats(classes=classes), np.float64)
+    if numbers.ndim != 1:
+        raise ShapeError(f"classes must be (n,) for each image, got {numbers.shape}.")
+    return numbers
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class BoxSizes(Result):
     """Hold the boxes of a data set as the network will see them: N boxes of M images.
@@ -90,6 +101,84 @@ class BoxSizes(Result):
     rows_refused: int
     imgsz: tuple[int, int]
     resize: str
+
+    @classmethod
+    def from_boxes(
+        cls,
+        boxes_xyxy: Sequence[Any],
+        image_wh: Any,
+        classes: Optional[Sequence[Any]] = None,
+        *,
+        class_names: Sequence[str] = (),
+        imgsz: ImageSize = 640,
+        resize: str = "letterbox",
+    ) -> BoxSizes:
+        """Return the sizes of boxes that another library has loaded, such as supervision, torchvision or `datasets`.
+
+        Boxes whose size is negative or not finite are left out and reported.
+
+        Parameters
+        ----------
+        boxes_xyxy : for each of M images (n, 4) float: left, top, right, bottom, pixels of the image on disk
+        image_wh : (M, 2), pixels, > 0, width first: the size of each image; or (2,) if all have one size
+        classes : for each image (n,) integers; 0 for all boxes if not given
+        class_names : names by class number
+        imgsz, resize : as in `read_boxes`
+
+        Raises
+        ------
+        ShapeError : the lengths do not fit, or boxes that are not (n, 4)
+        BadValueError : a side of an image that is not > 0, or a class that is not an integer
+
+        Examples
+        --------
+        >>> sizes = BoxSizes.from_boxes([[[10, 20, 110, 70]], []], [[640, 480], [320, 240]])
+        >>> sizes, sizes.wh.tolist()
+        (BoxSizes(1 boxes in 2 images, 0 classes, 0 problems), [[100.0, 50.0]])
+        """
+        boxes = [host_rows(4, **{f"boxes_xyxy[{i}]": rows}) for i, rows in enumerate(boxes_xyxy)]
+        for i, one in enumerate(boxes):
+            if one.ndim != 2 or one.shape[1] != 4:
+                raise ShapeError(f"boxes_xyxy must be (n, 4) for each image; boxes_xyxy[{i}] is {one.shape}.")
+        sizes_wh = np.asarray(host_floats(image_wh=image_wh), np.float64)
+        if sizes_wh.shape == (2,):
+            sizes_wh = np.broadcast_to(sizes_wh, (len(boxes), 2))
+        if sizes_wh.shape != (len(boxes), 2):
+            raise ShapeError(f"image_wh must be ({len(boxes)}, 2), one row for each image, got {sizes_wh.shape}.")
+        if not (np.isfinite(sizes_wh) & (sizes_wh > 0)).all():
+            raise BadValueError("image_wh must be finite and > 0.")
+        counts = [len(rows) for rows in boxes]
+        labels = [np.zeros(n) for n in counts] if classes is None else [_flat_classes(item) for item in classes]
+        if [len(item) for item in labels] != counts:
+            raise ShapeError("classes must have one class for each box of each image.")
+        rows = np.concatenate([np.empty((0, 4)), *boxes]).astype(np.float64)
+        numbers = np.concatenate([np.empty(0), *labels])
+        if not (np.isfinite(numbers) & (numbers == np.floor(numbers)) & (abs(numbers) < 2**31)).all():
+            raise BadValueError("classes must be integers.")
+        image_index = np.repeat(np.arange(len(boxes)), counts)
+        with np.errstate(over="ignore", invalid="ignore"):
+            wh = rows[:, 2:] - rows[:, :2]
+            good = np.logical_and.reduce(np.isfinite(rows), axis=1) & ((wh >= 0) & (wh < np.inf)).all(axis=1)
+        problems = []
+        for row in map(int, np.flatnonzero(~good)):
+            kind = "negative size" if np.isfinite(wh[row]).all() else "not a number"
+            message = "expected left <= right and top <= bottom, all finite"
+            place = f"boxes_xyxy[{image_index[row]}]"
+            problems.append(Problem(kind, place, None, str(rows[row].tolist()), "row refused", message))
+        owners = image_index[good]
+        return cls(
+            wh=scale_sizes(wh[good], sizes_wh[owners], imgsz, resize),
+            image_wh=sizes_wh.astype(np.float32),
+            image_index=owners,
+            classes=numbers[good].astype(np.int64),
+            class_names=tuple(class_names),
+            image_names=tuple(f"image {number}" for number in range(len(boxes))),
+            problems=problems,
+            rows_read=len(rows),
+            rows_refused=len(problems),
+            imgsz=check_imgsz(imgsz),
+            resize=resize,
+        )
 
     def compress(self) -> SizeCounts:
         """Return each size once, with its number of boxes. A fit to them gives bit-identical anchors.

@@ -112,7 +112,7 @@ def format_anchors(layers: Sequence[HostArray], format: str) -> str:
     Parameters
     ----------
     layers : for each layer, the one of the smallest stride first, (A, 2) in pixels
-    format : "yolo", "darknet", "mmdet", "paddle" or "json"
+    format : "yolo", "darknet", "mmdet", "paddle", "json" or "text"
 
     Raises
     ------
@@ -144,7 +144,7 @@ def write_anchors(
     path : a file that does not exist yet; see `edit_anchors` for one that does
     layers : for each layer, the one of the smallest stride first, (A, 2) in pixels. In a YOLOv5 file, the anchors of
         a layer are sorted by area if a fork would otherwise reverse the layers.
-    format : one of FORMATS; by default the suffix selects it: .yaml, .cfg, .py or .json
+    format : one of FORMATS; by default the suffix selects it: .yaml, .cfg, .py, .json or .txt
     dry_run : do not write
 
     Returns
@@ -193,7 +193,8 @@ def edit_anchors(
 
     Parameters
     ----------
-    path : a model YAML of YOLOv5 or YOLOv7, darknet .cfg, MMDetection or MMYOLO config, PaddleDetection YAML, JSON
+    path : a model YAML of YOLOv5 or YOLOv7, darknet .cfg, MMDetection or MMYOLO config, PaddleDetection YAML, JSON, or
+        text of numbers (darknet's anchors.txt, yolo_anchors.txt)
     layers : for each layer (A, 2), pixels; as many layers as the file has. They are written in the direction of the
         file, largest or smallest anchors first. Their numbers read back as the same float32. In a YOLOv5 file, the
         anchors of a layer are sorted by area if a fork would otherwise reverse the layers.

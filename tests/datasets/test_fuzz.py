@@ -284,6 +284,7 @@ FILES = {
     )
     | ANY_BYTES,
     "anchors json": VALUES.map(lambda value: json.dumps({"anchors": value}).encode()) | ANY_BYTES,
+    "anchors text": rows_of(",", 1, 8).map(as_bytes) | ANY_BYTES,
     "label cache": with_meta(
         "label cache",
         paths=st.lists(SCALARS, min_size=8, max_size=8),

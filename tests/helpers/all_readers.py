@@ -146,13 +146,14 @@ def _images() -> tuple[bytes, ...]:
 
 
 ANCHORS = [np.asarray([[10, 13], [16, 30.5]]), np.asarray([[61, 45], [116, 90]])]
-SUFFIXES = {"yolo": ".yaml", "darknet": ".cfg", "mmdet": ".py", "paddle": ".yaml", "json": ".json"}
+SUFFIXES = {"yolo": ".yaml", "darknet": ".cfg", "mmdet": ".py", "paddle": ".yaml", "json": ".json", "text": ".txt"}
 MODELS = {
     "yolo": b"nc: 80\nanchors:\n  - [10,13, 16,30]\nbackbone:\n  [[-1, 1, Conv, [64, 6, 2, 2]]]\n",
     "darknet": b"[net]\nbatch=64\n[region]\nanchors = 1.3221, 1.73145, 3.19275, 4.00944\nnum=2\n",
     "mmdet": b"_base_ = '../base.py'\nanchors = [[(10, 13), (16, 30)], [(30, 61)]]\nmodel = dict(bbox_head=dict())\n",
     "paddle": b"YOLOv3Head:\n  anchors: [[10, 13], [16, 30], [33, 23]]\n  anchor_masks: [[1, 2], [0]]\n  nc: 80\n",
-    "json": b"[[10, 13], [16, 30]]",
+    "json": b'{"model": {"anchors": [10, 13, 16, 30], "labels": ["a"]}, "train": {}}',
+    "text": b"10,13,  16,30.5,  33,23",
 }
 
 

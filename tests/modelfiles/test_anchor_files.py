@@ -21,7 +21,7 @@ COCO = np.asarray(
     [[[10, 13], [16, 30], [33, 23]], [[30, 61], [62, 45], [59, 119]], [[116, 90], [156, 198], [373, 326]]],
     np.float32,
 )
-SUFFIXES = {"yolo": ".yaml", "darknet": ".cfg", "mmdet": ".py", "paddle": ".yml", "json": ".json"}
+SUFFIXES = {"yolo": ".yaml", "darknet": ".cfg", "mmdet": ".py", "paddle": ".yml", "json": ".json", "text": ".txt"}
 
 
 def as_lists(layers):
@@ -53,15 +53,45 @@ def test_anchors_written_and_read_again_are_bit_identical(tmp_path, format, laye
     diff = write_anchors(path, odd, format if format == "paddle" else None)
     assert diff.count("\n+") == 1 + path.read_text().count("\n")  # one more line for the file name
     assert open_anchors(path).format == format
-    assert as_lists(read_anchors(path)) == as_lists(odd)
+    written = [np.concatenate(odd)] if format == "text" else odd  # a text has no layers
+    assert as_lists(read_anchors(path)) == as_lists(written)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "new"),
+    [
+        ("anchors.txt", "12, 19,  24, 38,  42, 76", "10, 20,  30, 40,  50, 60"),  # darknet detector calc_anchors
+        ("yolo_anchors.txt", "10,13,  16,30,  33,23\n", "10,20,  30,40,  50,60\n"),  # keras-yolo3
+        (
+            "config.json",
+            '{"model": {"anchors": [17,18, 28,24, 9,9], "x": 1}}',
+            '{"model": {"anchors": [10,20, 30,40, 50,60], "x": 1}}',
+        ),
+        ("one.txt", "12 19\r\n24 38\r\n42 76\r\n", "10 20\r\n30 40\r\n50 60\r\n"),
+    ],
+)
+def test_files_of_numbers_and_of_keras_are_read_and_edited(tmp_path, name, text, new):
+    path = tmp_path / name
+    path.write_bytes(text.encode())
+    (layer,) = read_anchors(path)
+    assert len(layer) == 3
+    edit_anchors(path, [np.asarray([[10, 20], [30, 40], [50, 60]], np.float32)])
+    assert path.read_bytes().decode() == new
+
+
+@pytest.mark.parametrize("text", ["1,2,3", "1,2,x,4", "", "images/a.png\n", "10,13 # small\n"])
+def test_a_text_that_is_not_pairs_of_numbers_is_refused(tmp_path, text):
+    (tmp_path / "a.txt").write_text(text)
+    with pytest.raises(ModelError, match=r"a\.txt"):
+        read_anchors(tmp_path / "a.txt")
 
 
 def test_a_format_can_be_passed_if_the_suffix_is_unknown(tmp_path):
     write_anchors(tmp_path / "anchors", COCO, "json")
     assert open_anchors(tmp_path / "anchors", "json").format == "json"
-    with pytest.raises(ModelError, match="unknown suffix .*Use .yaml, .yml, .cfg, .py, .json, or pass format="):
+    with pytest.raises(ModelError, match="unknown suffix .*Use .yaml, .yml, .cfg, .py, .json, .txt, or pass format="):
         write_anchors(tmp_path / "anchors.doc", COCO)
-    with pytest.raises(ValueError, match="format must be one of yolo, darknet, mmdet, paddle, json, got 'xml'"):
+    with pytest.raises(ValueError, match="format must be one of yolo, darknet, mmdet, paddle, json, text, got 'xml'"):
         format_anchors(COCO, "xml")
 
 
@@ -119,7 +149,7 @@ def test_a_list_without_layers_is_one_layer(tmp_path):
         ("a.py", "model = 3\n", "there is no base_sizes"),
         ("a.py", "anchors = make()\n", "is not a mmdet file"),
         ("a.py", "def\n", "is not a mmdet file"),
-        ("a.txt", "10,13", "unknown suffix .*Use .yaml, .yml, .cfg, .py, .json, or pass format="),
+        ("a.doc", "10,13", "unknown suffix .*Use .yaml, .yml, .cfg, .py, .json, .txt, or pass format="),
     ],
 )
 def test_a_file_without_usable_anchors_is_a_model_error(tmp_path, name, content, message):

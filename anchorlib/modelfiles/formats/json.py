@@ -59,7 +59,11 @@ def _find_list(text: str) -> TextRange:
     content = json.loads(text)
     if isinstance(content, list):
         return _skip_space(text, 0), len(text.rstrip(" \t\r\n"))
-    found = [value for key, value in _iterate_entries(text) if key == "anchors"] if isinstance(content, dict) else []
+    entries = list(_iterate_entries(text)) if isinstance(content, dict) else []
+    found = [value for key, value in entries if key == "anchors"]
+    models = [value for key, value in entries if key == "model" and text[value[0]] == "{"]
+    if not found and len(models) == 1:  # config.json of Keras projects
+        found = [value for key, value in _iterate_entries(text, models[0][0]) if key == "anchors"]
     if len(found) > 1:
         raise ValueError(f"there are {len(found)} keys 'anchors'")
     if not found or text[found[0][0]] != "[":
@@ -67,9 +71,9 @@ def _find_list(text: str) -> TextRange:
     return found[0]
 
 
-def _iterate_entries(text: str) -> Iterator[tuple[str, TextRange]]:
-    """Iterate over the keys of an object, which is known to be valid JSON, and the ranges of their values."""
-    at = _skip_space(text, _skip_space(text, 0) + 1)
+def _iterate_entries(text: str, start: int = 0) -> Iterator[tuple[str, TextRange]]:
+    """Iterate over the keys of the object at `start`, which is known to be valid, and the ranges of their values."""
+    at = _skip_space(text, _skip_space(text, start) + 1)
     while text[at] != "}":
         key, at = _DECODER.raw_decode(text, at)
         start = _skip_space(text, _skip_space(text, at) + 1)

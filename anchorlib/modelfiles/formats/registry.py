@@ -16,6 +16,7 @@ from anchorlib.modelfiles.formats.document import Document
 from anchorlib.modelfiles.formats.json import JsonDocument
 from anchorlib.modelfiles.formats.mmdet import MmdetDocument
 from anchorlib.modelfiles.formats.paddle import PaddleDocument
+from anchorlib.modelfiles.formats.text import TextDocument
 from anchorlib.modelfiles.formats.yolo import YoloDocument
 
 _CLASSES: tuple[type[Document], ...] = (
@@ -24,6 +25,7 @@ _CLASSES: tuple[type[Document], ...] = (
     MmdetDocument,
     PaddleDocument,
     JsonDocument,
+    TextDocument,
 )
 DOCUMENTS = {document.format: document for document in _CLASSES}
 FORMATS = tuple(DOCUMENTS)
