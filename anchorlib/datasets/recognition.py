@@ -16,6 +16,12 @@ from anchorlib.errors import DatasetError
 _ADVICE = {
     ".xml": " For Pascal VOC pass the folder that holds Annotations.",
     ".npz": " Use SizeCounts.load for saved sizes.",
+    ".zip": " Unpack it first: python -m zipfile -e FILE.zip FOLDER.",
+    **dict.fromkeys((".tar", ".gz", ".tgz", ".bz2", ".xz"), " Unpack it first: python -m tarfile -e FILE FOLDER."),
+    **dict.fromkeys(
+        (".tfrecord", ".record", ".parquet", ".arrow", ".pkl", ".mat", ".ndjson", ".jsonl", ".manifest", ".h5"),
+        " Load the boxes with the library that wrote it, and pass them to anchorlib.BoxSizes.from_boxes.",
+    ),
 }
 _SINGLE_FILES = (".json", ".csv", ".xml", ".txt")
 _USUAL = ("yolo", "voc", "coco", "darknet")  # the formats that a message describes

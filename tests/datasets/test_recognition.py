@@ -57,3 +57,18 @@ def test_an_empty_folder_and_a_file_without_suffix_are_named_as_such(tmp_path):
     (tmp_path / "labels").write_text("")
     with pytest.raises(DatasetError, match="got a file without a suffix"):
         read_boxes(tmp_path / "labels")
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("export.zip", r"got a \.zip file\. Unpack it first: python -m zipfile -e FILE\.zip FOLDER\."),
+        ("VOC2007.tar", "python -m tarfile -e FILE FOLDER"),
+        ("train.tfrecord", "pass them to anchorlib.BoxSizes.from_boxes"),
+        ("train.parquet", "Load the boxes with the library that wrote it"),
+    ],
+)
+def test_a_file_that_is_not_read_comes_with_what_to_do(tmp_path, name, told):
+    (tmp_path / name).write_bytes(b"PK")
+    with pytest.raises(DatasetError, match=told):
+        read_boxes(tmp_path / name)
