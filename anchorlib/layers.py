@@ -118,8 +118,8 @@ def describe_reversal(layers: Sequence[HostArray], strides: Optional[Sequence[fl
         sizes, steps = (max(ends) / min(ends) for ends in (_areas_at_ends(layers), (strides[0], strides[-1])))
         return (
             "forks that compare the first and the last anchor in units of the strides, such as YOLOv5 6.0, reverse "
-            f"these layers: the sizes differ by a smaller factor ({sizes**0.5:.4g}) than the strides ({steps:g}). For "
-            "such a fork, list the layers in the opposite order."
+            f"these layers: the sizes must differ by a greater factor than the strides ({steps:g}), but differ by "
+            f"{sizes**0.5:.4g}. For such a fork, list the layers in the opposite order."
         )
     if must_reverse(layers, strides) or must_reverse(grid, strides):
         return (
