@@ -8,7 +8,8 @@ To add a format, write a module in this folder with two functions, and add a row
 ``read_NAME(path, split, progress, workers)``
     Read one split, or all of them ('all'), and return `Labels`. Report what is wrong with a row as a `Fault`, and what
     is wrong with an image or a file as a `Problem`. Raise DatasetError only if there is nothing to read.
-    Open every file with `read_logged` or `open_logged`, so that the cache notices when the file changes.
+    Open every file with `read_text` or `read_json`, many files with `in_order(read_or_error, files, ...)`, or call what
+    these call, `read_logged` or `open_logged`: so the cache notices when a file changes.
 
 Everything else (the checks of values, duplicate rows, scaling, the cache) is the same for all formats.
 """
