@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Optional
 
 from anchorlib.datasets.box_sizes import Problem
 from anchorlib.datasets.io.file_log import FOLDER, look
@@ -21,12 +22,16 @@ def label_path(image: str, image_folders: Sequence[str] = ("images",)) -> str:
     'data/labels/train/0001.txt'
     """
     stem = os.path.splitext(image)[0]
-    for path in (stem, stem.lower()):  # images before Images
-        for folder in image_folders:
-            at = path.rfind(f"{os.sep}{folder}{os.sep}") + 1
-            if at or path.startswith(folder + os.sep):  # a relative path may begin with it
-                return f"{stem[:at]}labels{stem[at + len(folder) :]}.txt"
-    return stem + ".txt"
+    return _replace(stem, stem, image_folders) or _replace(stem, stem.lower(), image_folders) or stem + ".txt"
+
+
+def _replace(stem: str, path: str, image_folders: Sequence[str]) -> Optional[str]:
+    """Return the label file for the last of the folders in `path`, which is `stem` or `stem` in lower case."""
+    for folder in image_folders:
+        at = path.rfind(f"{os.sep}{folder}{os.sep}") + 1
+        if at or path.startswith(folder + os.sep):  # a relative path may begin with it
+            return f"{stem[:at]}labels{stem[at + len(folder) :]}.txt"
+    return None
 
 
 def find_elsewhere(

@@ -152,9 +152,10 @@ def walk(folder: str, suffixes: Iterable[str]) -> list[str]:
             continue
         seen.add((info.st_dev, info.st_ino))
         for entry in list_folder(here):
-            if entry.name[0] == ".":
+            name = entry.name
+            if name[0] == ".":
                 continue
-            if os.path.splitext(entry.name)[1].lower() in suffixes:
+            if os.path.splitext(name)[1].lower() in suffixes:
                 found.append(entry.path)
             elif _is_dir(entry):
                 waiting.append(entry.path)

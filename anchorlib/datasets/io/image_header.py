@@ -49,9 +49,9 @@ def _size_or_error(path: str) -> tuple[int, int, bool] | OSError:
 
 
 def _size(path: str) -> tuple[int, int, bool]:
-    descriptor, _ = open_logged(path)
+    descriptor, size_in_bytes = open_logged(path)
     try:
-        head = read_some(path, descriptor, HEAD)
+        head = read_some(path, descriptor, min(HEAD, size_in_bytes))  # asking for more costs a second read
         size = _jpeg_size(head) or _png_size(head)
         if not size and len(head) == HEAD and head[:2] == b"\xff\xd8":
             size = _jpeg_size(head + read_some(path, descriptor, MORE))
