@@ -9,7 +9,7 @@ from typing import Optional
 from anchorlib.arrays import check_one_of
 from anchorlib.datasets.formats import FORMATS, Format
 from anchorlib.datasets.io.file_log import is_folder
-from anchorlib.datasets.io.files import list_folder
+from anchorlib.datasets.io.files import LIST_LIMIT, list_folder, open_logged, walk
 from anchorlib.errors import DatasetError
 
 #: Advice for files that are not a data set but belong to one.
@@ -24,6 +24,7 @@ _ADVICE = {
     ),
 }
 _SINGLE_FILES = (".json", ".csv", ".xml", ".txt")
+_LABEL_FILES = (*_SINGLE_FILES, ".yaml", ".yml", ".data")
 _USUAL = ("yolo", "voc", "coco", "darknet")  # the formats that a message describes
 _ANY_CONTENT = ("coco", "darknet")  # these take any .json or .txt
 _MOST_FILES = 100  # of a folder, that are opened
@@ -61,7 +62,8 @@ def find_format(path: str, name: Optional[str] = None) -> tuple[Format, str]:
     expected = "; ".join(f"{known.looks_like} ({known.name})" for known in usual)
     others = ", ".join(known.name for known in formats if known not in usual)
     expected += f"; or labels of {others}" if others else ""
-    raise DatasetError(f"{path}: expected {expected}; got {_describe(path)}.{_ADVICE.get(_suffix(path), '')}")
+    advice = _unreadable(path) + _ADVICE.get(_suffix(path), "")
+    raise DatasetError(f"{path}: expected {expected}; got {_describe(path)}.{advice}")
 
 
 def _find_inside(path: str, formats: Sequence[Format]) -> list[tuple[Format, str]]:
@@ -74,6 +76,17 @@ def _find_inside(path: str, formats: Sequence[Format]) -> list[tuple[Format, str
         if known is not None and not name.startswith("."):
             found.append((known, file))
     return found
+
+
+def _unreadable(path: str) -> str:
+    """Name the first file of labels that cannot be read: it may be why no format was recognised."""
+    files = walk(path, _LABEL_FILES)[:_MOST_FILES] if is_folder(path) else [path]
+    for file in files:
+        try:
+            os.close(open_logged(file, LIST_LIMIT)[0])
+        except OSError as error:
+            return f" {file} cannot be read: {error.strerror or error}."
+    return ""
 
 
 def _describe(path: str) -> str:

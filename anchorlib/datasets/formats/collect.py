@@ -24,6 +24,7 @@ FILE_LIMIT = 256 * MEGABYTE  # one file with the labels of all images, or of one
 _SHOWN = 60  # characters of a value in a message
 SPLIT_NAMES = {"train": ("train",), "val": ("val", "valid", "validation"), "test": ("test",)}
 _HEAD = 65536  # bytes that are enough to recognise a file
+_MOST_TRIED = 20  # files of a folder that are opened to find one that can be read
 
 Corners = tuple[float, float, float, float]  # left, top, right, bottom
 Size = tuple[float, float]  # width, height
@@ -225,7 +226,12 @@ def split_folder(path: str, split: str) -> str:
 
 
 def first_file(folder: str, suffix: str) -> str:
-    """Return the first file of a folder, in alphabetical order, with this suffix; '' if there is none."""
+    """Return the first file of a folder, in alphabetical order, with this suffix; '' if there is none.
+
+    The first one that can be read and begins with text is preferred: one damaged file must not hide the format.
+    """
     names = (entry.name for entry in list_folder(folder) if entry.name.lower().endswith(suffix))
-    name = min((name for name in names if not name.startswith(".")), default="")
-    return os.path.join(folder, name) if name else ""
+    files = [os.path.join(folder, name) for name in sorted(names) if not name.startswith(".")]
+    return next(
+        (file for file in files[:_MOST_TRIED] if read_head(file, 1) not in (b"", b"\0")), files[0] if files else ""
+    )
