@@ -47,8 +47,11 @@ def _import_main() -> Any:
         from anchorlib.cli import main
     except Exception as error:  # a broken installation raises anything
         if os.environ.get("ANCHORLIB_TRACEBACK"):
-            raise
-        _say(f"could not start: {type(error).__name__}: {error}. Install anchorlib and its dependencies again.")
+            import traceback
+
+            traceback.print_exc()
+        reason = " ".join(f"{type(error).__name__}: {error}".split())  # NumPy explains itself in many lines
+        _say(f"could not start: {reason}. Check the memory, or install anchorlib and its dependencies again.")
         sys.exit(_INTERNAL_ERROR)
     return main
 

@@ -58,7 +58,7 @@ def run(*arguments, **options):
     [
         ("anchorlib.cli", "SIGINT", 130),
         ("numpy", "SIGINT", 130),
-        ("numpy._core.multiarray" if sys.version_info >= (3, 10) else "numpy.core", "SIGTERM", 143),
+        ("anchorlib.backends", "SIGTERM", 143),
         ("anchorlib.fitting", "SIGINT", 130),
         ("PIL.Image", "SIGHUP", 129),
     ],
@@ -125,11 +125,24 @@ def test_a_signal_that_the_shell_ignores_stays_ignored():
     assert run("fit", BCCD, start_up=ignored + RAISE.format(what=what))[::2] == (2, "anchorlib: still here.\n")
 
 
-def test_a_broken_installation_ends_with_70_and_one_line():
-    found, _, err = run("backends", start_up="import sys; sys.modules['numpy'] = None")
+@pytest.mark.parametrize(
+    "error", ["ImportError('many\\n\\nlines')", "MemoryError()", "OSError(24, 'Too many open files')"]
+)
+def test_a_broken_installation_ends_with_70_and_one_line(error):
+    start_up = f"""
+import sys
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name == "numpy":
+            raise {error}
+sys.meta_path.insert(0, Finder())
+"""
+    found, _, err = run("backends", start_up=start_up)
     assert found == 70
-    assert err.startswith("anchorlib: could not start: ModuleNotFoundError: ")
+    assert err.startswith(f"anchorlib: could not start: {error.partition('(')[0]}:")
     assert err.count("\n") == 1
+    found, _, err = run("backends", start_up=start_up, ANCHORLIB_TRACEBACK="1")
+    assert (found, "Traceback" in err) == (70, True)
 
 
 @pytest.mark.parametrize(("options", "environment"), [(("-W", "error"), {}), ((), {"PYTHONWARNINGS": "error"})])
