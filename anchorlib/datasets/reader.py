@@ -13,6 +13,7 @@ from anchorlib.arrays import check_integer, check_one_of
 from anchorlib.datasets.box_sizes import BoxSizes, Problem
 from anchorlib.datasets.cache import check_cache, read_through
 from anchorlib.datasets.combine import Classes, join, select
+from anchorlib.datasets.formats import FORMATS, TEXT_FOLDERS
 from anchorlib.datasets.io.file_log import noting_losses
 from anchorlib.datasets.recognition import check_format, find_format
 from anchorlib.datasets.resize import ImageSize, scale_sizes
@@ -184,4 +185,12 @@ def _explain_no_box(path: str, split: str, sizes: BoxSizes) -> str:
         f"{sizes.rows_read} label rows, {sizes.rows_refused} of them rejected."
     )
     first = [str(problem) for problem in sizes.problems[:3]]
-    return message + (f" First of {len(sizes.problems)} problems: {'; '.join(first)}." if first else "")
+    message += f" First of {len(sizes.problems)} problems: {'; '.join(first)}." if first else ""
+    return message + _name_other_format(sizes)
+
+
+def _name_other_format(sizes: BoxSizes) -> str:
+    """Return advice if the labels of a data set of YOLO are rows of KITTI, DOTA or VisDrone."""
+    folder = os.path.dirname(sizes.problems[0].file) if sizes.problems else ""
+    found = [known.name for known in FORMATS if known.name in TEXT_FOLDERS and known.find(folder) == folder]
+    return f" These rows are in the format {found[0]}: pass the folder {folder}." if found and folder else ""

@@ -55,6 +55,8 @@ class Format:
     read: Callable[[str, str, bool, int], Labels]
 
 
+TEXT_FOLDERS = ("kitti", "dota", "visdrone")  # formats that are recognised in a folder of .txt files
+
 #: All formats. The first one that finds something to read is taken, so a format that looks closely comes early.
 FORMATS = (
     Format("kitti", "a folder of KITTI's .txt files", find_kitti, read_kitti),
