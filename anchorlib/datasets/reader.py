@@ -46,12 +46,13 @@ def read_boxes(
 
     Parameters
     ----------
-    path : a YOLO data.yaml or the folder with it; a COCO .json; a Pascal VOC folder (with Annotations); a
-        darknet .data file or .txt list of images; or what a labelling tool exports (see `format`). A list of paths
-        is read as one data set; classes with the same name become one class.
+    path : a YOLO data.yaml or the folder with it; a COCO .json or a folder of them; a folder of Pascal VOC .xml
+        files; a darknet .data file or .txt list of images; or what a labelling tool exports (see `format`). A list of
+        paths is read as one data set; classes with the same name become one class.
     imgsz : the network's input, pixels: the long side, or (width, height)
     split : 'train', 'val', 'test', or 'all' for all of them, each image once. For Pascal VOC also the name of any
-        list in ImageSets/Main. A .json or .txt file is one split; all of it is read.
+        list in ImageSets/Main; in a folder of COCO files the word in a file's or folder's name. A .json or .txt file
+        is one split; all of it is read.
     resize : 'letterbox' (one scale for both sides) or 'stretch'
     problems : 'report' collects what is wrong; 'raise' raises an error for the first problem that costs a row or an
         image; 'ignore' collects nothing. The boxes are the same with 'report' and 'ignore'.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import re
 from collections.abc import Iterable, Sequence
+from itertools import chain
 from typing import Any, Union
 from xml.etree.ElementTree import ParseError
 
@@ -66,7 +67,9 @@ def parse_voc_xml(content: bytes) -> tuple[Any, str]:
             raise
         root = fromstring(text)
     for element in root.iter():
-        element.tag = element.tag.rpartition("}")[2].lower()
+        tag = element.tag
+        if tag[0] == "{" or not tag.islower():  # setting it takes longer than these checks
+            element.tag = tag.rpartition("}")[2].lower()
     return root, remark
 
 
@@ -107,15 +110,18 @@ def object_box(item: Any) -> Union[Box, Turned, Fault]:
 
     A polygon, and a box given by its four corners as x1, y1, ... x4, y4, count as their bounding box.
     """
-    places = [place for place in map(item.find, SHAPES) if place is not None]
-    for place in [*places, item]:
+    places = []
+    for place in chain(map(item.find, SHAPES), [item]):
+        if place is None:
+            continue
+        places.append(place)
         tags = {child.tag for child in place}
         if tags.issuperset(CORNERS):
             corners = _numbers(place, CORNERS)
             return corners if isinstance(corners, Fault) else _around(corners[::2], corners[1::2], ordered=True)
         if tags.issuperset(TURNED):
             return _turned(place, "angle" in tags)
-    for place in places:
+    for place in places[:-1]:  # without the object itself
         xs, ys = _points(place)
         if len(xs) == len(ys) >= 2:
             bad = np.isnan(sum(xs) + sum(ys))
