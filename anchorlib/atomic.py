@@ -42,6 +42,8 @@ def write_atomically(path: _Path, data: bytes, *, old: Optional[bytes] = None, n
     """
     target = os.path.realpath(path)
     try:
+        if os.path.lexists(target) and stat.S_ISLNK(os.lstat(target).st_mode):
+            raise OSError(errno.ELOOP, "the link cannot be followed")  # a loop, or an error that realpath hides
         _write(target, data, old, new)
     except FileChangedError:
         raise

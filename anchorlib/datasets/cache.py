@@ -13,21 +13,21 @@ import PIL
 
 from anchorlib._version import __version__
 from anchorlib.datasets.box_sizes import Problem
-from anchorlib.datasets.io.file_log import ABSENT, FILE, FOLDER, Seen, digest, look, noting
+from anchorlib.datasets.io.file_log import ABSENT, FILE, FOLDER, Seen, State, digest, identify, look, noting
 from anchorlib.datasets.io.files import in_order, walk
 from anchorlib.datasets.io.npz import read_npz, write_npz
 from anchorlib.datasets.validation import BOX_UNITS, Fault, Labels
 from anchorlib.errors import BadValueError, DatasetError
 from anchorlib.files import open_regular
 
-_KIND, _VERSION = "labels as they were read", 1
+_KIND, _VERSION = "labels as they were read", 2
 _FORMS = {
     "image_wh": ("<f8", (None, 2)),
     "image_index": ("<i8", (None,)),
     "row_numbers": ("<i8", (None,)),
     "classes": ("<f8", (None,)),
     "boxes": ("<f8", (None, 4)),
-    "states": ("<i8", (None, 2)),  # of the paths, as in Seen
+    "states": ("<i8", (None, 4)),  # of the paths, as in Seen
 }
 _SETTLED = 2_000_000_000  # ns; file systems tell times apart by up to two seconds, and a file may change twice in them
 _START = b'meta.json{"kind": "' + _KIND.encode() + b'"'  # of our files, after the 30 bytes of a zip's first header
@@ -67,7 +67,8 @@ def read_through(path: str, asked: dict[str, str], read: Callable[[], Labels], p
 
 def _why_not(path: str, seen: Seen, started: int) -> str:
     """Return the reason why the labels must not be written to the cache, or ''."""
-    recent = [file for file, (size, changed) in seen.states.items() if size >= 0 and changed > started - _SETTLED]
+    settled = started - _SETTLED
+    recent = [file for file, (size, changed, _, _) in seen.states.items() if size >= 0 and changed > settled]
     if not seen.trusted:
         return "not all files could be read"
     if recent:
@@ -99,7 +100,7 @@ def _save(path: str, asked: dict[str, str], labels: Labels, seen: Seen) -> None:
         "class_words": labels.class_words,
     }
     arrays = {name: getattr(labels, name) for name in _FORMS if name != "states"}
-    arrays["states"] = np.asarray(list(seen.states.values()), np.int64).reshape(-1, 2)
+    arrays["states"] = np.asarray(list(seen.states.values()), np.int64).reshape(-1, 4)
     arrays = {name: array.astype(_FORMS[name][0]) for name, array in arrays.items()}
     write_npz(path, _KIND, _VERSION, meta, **arrays)
 
@@ -126,7 +127,7 @@ def _load(path: str, asked: dict[str, str], progress: bool, workers: int) -> Opt
         return None
 
 
-def _is_still(answer: tuple[str, tuple[int, int]]) -> bool:
+def _is_still(answer: tuple[str, State]) -> bool:
     path, state = answer
     if state in (ABSENT, FILE, FOLDER):
         return look(path) == state
@@ -134,7 +135,7 @@ def _is_still(answer: tuple[str, tuple[int, int]]) -> bool:
         info = os.stat(path)
     except OSError:
         return False
-    return (info.st_size, info.st_mtime_ns) == state
+    return identify(info) == state
 
 
 def _labels(meta: dict[str, Any], arrays: dict[str, Any]) -> Labels:

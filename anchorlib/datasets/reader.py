@@ -22,6 +22,7 @@ from anchorlib.errors import BadValueError, DatasetError, LabelError
 
 #: What to do about problems: collect them, raise an error for the first that costs a row or an image, drop them.
 PROBLEMS = ("report", "raise", "ignore")
+_OF_A_FILE = ("unreadable label", "unreadable image")  # kinds that say that a whole file was not read
 MAX_WORKERS = 1024  # threads; the system may refuse more, in the middle of the work
 
 
@@ -58,8 +59,8 @@ def read_boxes(
         image; 'ignore' collects nothing. The boxes are the same with 'report' and 'ignore'.
     progress : show a progress bar on a terminal for steps that take more than two seconds
     allow_empty : return the problems also if the data set has no usable box
-    cache : path of a cache file. It is reused as long as the size and modification time of every input file and the
-        folder listings are unchanged, for any `imgsz`, `resize` and `problems`. Otherwise it is rewritten
+    cache : path of a cache file. It is reused as long as the size, times (mtime and ctime) and inode of every input
+        file and the folder listings are unchanged, for any `imgsz`, `resize` and `problems`. Otherwise it is rewritten
         atomically. A damaged cache is ignored. It contains no pickles. The caches of the second and further paths
         get the endings .2, .3 and so on.
     workers : number of reader threads. More than one helps on a slow or network disk, not on a fast local one. The
@@ -169,9 +170,8 @@ def _read_labels(
 
 def _with_losses(problems: list[Problem], lost: dict[str, str]) -> list[Problem]:
     """Return the problems, and one of the kind 'unreadable path' for each path that the system did not let us read."""
-    kinds = dict.fromkeys(lost, "unreadable path")
-    problems = [replace(p, kind=kinds.get(p.file, p.kind)) if p.costs else p for p in problems]
-    told = {problem.file for problem in problems if problem.costs}
+    told = {p.file for p in problems if p.kind in _OF_A_FILE and p.file in lost}
+    problems = [replace(p, kind="unreadable path") if p.kind in _OF_A_FILE and p.file in told else p for p in problems]
     return problems + [
         Problem("unreadable path", place, None, "", "path refused", f"cannot be read: {reason}")
         for place, reason in lost.items()

@@ -1,8 +1,10 @@
 """The cache of labels is used while nothing changed, and is ignored otherwise, whatever the file holds."""
 
 import json
+import multiprocessing
 import os
 import shutil
+import time
 import zipfile
 
 import numpy as np
@@ -156,7 +158,7 @@ def rewritten(cache, **changes):
 @pytest.mark.parametrize(
     "change",
     [
-        {"version": 2},
+        {"version": 3},
         {"kind": "sizes"},
         {"asked": {}},
         {"asked": None},
@@ -267,3 +269,53 @@ def test_names_of_any_bytes_come_back(tmp_path, reads):
     first = read_boxes(path, cache=tmp_path / "cache")
     assert everything(first) == everything(read_boxes(path, cache=tmp_path / "cache"))
     assert len(reads) == 1
+
+
+def test_labels_rewritten_with_the_same_size_and_time_are_noticed(tmp_path, reads):
+    """As git does: a program can set the time of the content back, but not that of the inode."""
+    path, cache = make("yolo", tmp_path / "set"), tmp_path / "cache"
+    before = read_boxes(path, cache=cache)
+    file = tmp_path / "set" / "labels" / "train" / "a.txt"
+    info = os.stat(file)
+    time.sleep(0.05)  # a tick of the file system's clock
+    file.write_text(file.read_text().replace("0.2 0.4", "0.4 0.2", 1))
+    os.utime(file, ns=(info.st_atime_ns, info.st_mtime_ns))
+    assert (os.stat(file).st_size, os.stat(file).st_mtime_ns) == (info.st_size, info.st_mtime_ns)
+    if os.stat(file).st_ctime_ns == info.st_ctime_ns:
+        pytest.skip("this file system keeps no time of the inode")
+    assert everything(read_boxes(path, cache=cache)) == everything(read_boxes(path)) != everything(before)
+    assert len(reads) == 2
+
+
+def test_a_file_that_is_exchanged_for_another_of_the_same_size_and_time_is_noticed(tmp_path, reads):
+    path, cache = make("yolo", tmp_path / "set"), tmp_path / "cache"
+    read_boxes(path, cache=cache)
+    file = tmp_path / "set" / "labels" / "train" / "a.txt"
+    other = tmp_path / "other.txt"
+    other.write_text(file.read_text().replace("0.2 0.4", "0.4 0.2", 1))
+    shutil.copystat(file, other)
+    os.replace(other, file)
+    assert everything(read_boxes(path, cache=cache)) == everything(read_boxes(path))
+    assert len(reads) == 2
+
+
+def read_and_put(path, cache, start, results):
+    start.wait()
+    results.put(everything(read_boxes(path, cache=cache)))
+
+
+def test_two_processes_with_one_cache_get_the_same_labels(tmp_path):
+    context = multiprocessing.get_context("fork")
+    path, cache = make("yolo", tmp_path / "set"), tmp_path / "cache"
+    expected = everything(read_boxes(path))
+    for _ in range(20):
+        start, results = context.Barrier(2), context.SimpleQueue()
+        cache.unlink(missing_ok=True)
+        both = [context.Process(target=read_and_put, args=(path, cache, start, results)) for _ in range(2)]
+        for process in both:
+            process.start()
+        assert [results.get(), results.get()] == [expected, expected]
+        for process in both:
+            process.join()
+        assert everything(read_boxes(path, cache=cache)) == expected
+    assert sorted(os.listdir(tmp_path)) == ["cache", "set"]

@@ -14,16 +14,15 @@ from typing import Optional
 
 # Errors that occur again the next time, so that the path can be recorded as ABSENT.
 _LASTING = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG}
-ABSENT, FILE, FOLDER = (-1, 0), (-2, 0), (-3, 0)  # of a path that was only looked for
+State = tuple[int, int, int, int]
+ABSENT, FILE, FOLDER = (-1, 0, 0, 0), (-2, 0, 0, 0), (-3, 0, 0, 0)  # of a path that was only looked for
 
 
 @dataclass
 class Seen:
     """Hold the records. `trusted` becomes False after a disk error that may not occur again."""
 
-    states: dict[str, tuple[int, int]] = field(
-        default_factory=dict
-    )  # by path: size in bytes and time in ns, or a state above
+    states: dict[str, State] = field(default_factory=dict)  # by path: `identify`, or a state above
     walks: dict[tuple[str, tuple[str, ...]], str] = field(default_factory=dict)  # by folder and suffixes: a digest
     trusted: bool = True
 
@@ -68,11 +67,21 @@ def is_lasting(error: OSError) -> bool:
     return error.errno in _LASTING
 
 
+def identify(info: os.stat_result) -> State:
+    """Return what changes when a file is rewritten: size in bytes, two times in ns, inode.
+
+    The first time is that of the content, which programs can set back. The second is that of the inode (ctime), which
+    they cannot. Windows has the time of creation instead, and file systems without inodes have 0 or a new number.
+    """
+    inode = info.st_ino & (2**63 - 1) if os.name == "posix" else 0
+    return info.st_size, info.st_mtime_ns, info.st_ctime_ns, inode
+
+
 def note_file(path: str, info: os.stat_result) -> None:
-    """Record the size and time of an opened file."""
+    """Record the identity of an opened file."""
     seen = _NOTED_IN.get()
     if seen is not None:
-        seen.states[path] = info.st_size, info.st_mtime_ns
+        seen.states[path] = identify(info)
 
 
 def note_error(path: str, error: OSError) -> None:
@@ -84,7 +93,7 @@ def note_error(path: str, error: OSError) -> None:
         note_loss(path, error)
 
 
-def look(path: str) -> tuple[int, int]:
+def look(path: str) -> State:
     """Return ABSENT, FILE (also for pipes and devices) or FOLDER, and record it; an error of the disk is a loss."""
     try:
         state = FOLDER if stat.S_ISDIR(os.stat(path).st_mode) else FILE
