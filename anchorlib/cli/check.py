@@ -9,11 +9,10 @@ import numpy as np
 
 from anchorlib.arrays import check_thr
 from anchorlib.cli.common import (
-    GOOD,
-    POOR,
     add_command,
     add_data_options,
     add_score_options,
+    choose_exit_code,
     make_report,
     on_backend,
     print_report,
@@ -54,4 +53,4 @@ def run(options: argparse.Namespace) -> int:
     report = make_report(options, boxes, table, layers, table.score(np.concatenate(layers), thr))
     print_report(report, options)
     write_fit_report(report, options)
-    return GOOD if report.score.is_good else POOR
+    return choose_exit_code(report.score, boxes)

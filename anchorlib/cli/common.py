@@ -25,6 +25,13 @@ LABEL_FORMATS = tuple(known.name for known in FORMATS)
 GOOD, POOR, LOST, BAD_INPUT, INTERNAL_ERROR, CLOSED_PIPE = 0, 1, 1, 2, 70, 141
 
 
+def choose_exit_code(score: AnchorScore, boxes: BoxSizes) -> int:
+    """Return POOR for poor anchors, LOST if the system did not let us read a part of the data set, otherwise GOOD."""
+    if any(problem.kind == "unreadable path" for problem in boxes.problems):
+        return LOST
+    return GOOD if score.is_good else POOR
+
+
 def add_command(commands: Any, name: str, run: Any, what: str, example: str) -> argparse.ArgumentParser:
     """Add a command with the option --json and return its parser; `run(options)` must return the exit code."""
     command: argparse.ArgumentParser = commands.add_parser(

@@ -10,13 +10,12 @@ import numpy as np
 from anchorlib.arrays import HostArray
 from anchorlib.backends import namespace_of
 from anchorlib.cli.common import (
-    GOOD,
-    POOR,
     add_command,
     add_data_options,
     add_objective_option,
     add_score_options,
     add_seed_option,
+    choose_exit_code,
     make_report,
     on_backend,
     parse_sides,
@@ -145,7 +144,7 @@ def run(options: argparse.Namespace) -> int:
         else:
             say(options, f"{printable(options.out)} already contains these anchors.")
     write_fit_report(report, options)
-    return GOOD if fit.score.is_good else POOR
+    return choose_exit_code(fit.score, boxes)
 
 
 def _fit_options(options: argparse.Namespace) -> dict[str, Any]:

@@ -159,6 +159,19 @@ def test_each_kind_is_told_and_the_sums_add_up(tmp_path, kind, capsys):
     assert out.rstrip().rpartition("\n")[2].startswith(verdict)
 
 
+@pytest.mark.parametrize("command", [["fit", "--n", "1"], ["check"]])
+def test_a_good_fit_to_a_data_set_that_could_not_be_read_ends_with_1(tmp_path, command, capsys):
+    anchors = tmp_path / "anchors.json"
+    anchors.write_text('{"anchors": [[128, 256]]}')
+    arguments = ["--anchors", str(anchors)] if command == ["check"] else []
+    codes = []
+    for name, make in (("good", lambda folder: make_yolo(folder, [GOOD])), ("deep", too_deep_folder)):
+        (tmp_path / name).mkdir()
+        codes.append(main([command[0], str(make(tmp_path / name)), *command[1:], *arguments]))
+    assert codes == [0, 1]
+    assert "unreadable path" in capsys.readouterr().out
+
+
 SUMMARY = """\
 data.yaml, split all
   images   2 read, 1 lost
