@@ -240,7 +240,7 @@ def test_a_disk_that_fails_leaves_no_cache(tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(os, "open", fail)
         with pytest.warns(RuntimeWarning, match="not all files could be read"):
-            assert read_boxes(path, cache=cache).count_problems()["unreadable label"] == 1
+            assert read_boxes(path, cache=cache).count_problems()["unreadable path"] == 1
     assert not cache.exists()
     assert "unreadable label" not in read_boxes(path, cache=cache).count_problems()
 

@@ -353,3 +353,19 @@ def test_the_last_images_folder_of_a_path_becomes_labels():
     )
     assert label_path(os.path.join("images", "a.jpg")) == os.path.join("labels", "a.txt")
     assert label_path(os.path.join("my_images", "a.jpg")) == os.path.join("my_images", "a.txt")
+
+
+def test_labels_next_to_an_image_are_looked_for_without_walking_the_folders_below(tmp_path):
+    """An image list may name /a.png, whose folder is the root of the file system."""
+    make_yolo(tmp_path / "set", [None])
+    (tmp_path / "a.png").write_bytes((tmp_path / "set" / "images" / "train" / "a.png").read_bytes())
+    deep = tmp_path / "below"
+    deep.mkdir()
+    (deep / "a.txt").write_text("0 0.5 0.5 0.2 0.4\n")
+    (tmp_path / "list.txt").write_text("a.png\n")
+    visited = []
+    scan = os.scandir
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "scandir", lambda folder: visited.append(str(folder)) or scan(folder))
+        read_boxes(tmp_path / "list.txt", allow_empty=True)
+    assert str(deep) not in visited

@@ -8,7 +8,7 @@ from typing import Optional
 
 from anchorlib.datasets.box_sizes import Problem
 from anchorlib.datasets.io.file_log import FOLDER, look
-from anchorlib.datasets.io.files import walk
+from anchorlib.datasets.io.files import HERE_ONLY, walk
 from anchorlib.datasets.io.paths import find_ignoring_case
 
 #: Folders that hold labels, next to the images' folder or inside it.
@@ -94,8 +94,7 @@ def _other_places(folder: str, expected: str) -> Iterator[str]:
 
 def _texts_in(folder: str) -> dict[str, str]:
     """Return the .txt files directly in a folder, by their names without suffix, in lower case."""
-    paths = walk(folder, [".txt"])
-    return {_stem(path): path for path in paths if os.path.dirname(path) == folder.rstrip(os.sep)}
+    return {_stem(path): path for path in walk(folder, [".txt", HERE_ONLY])}
 
 
 def _stem(path: str) -> str:

@@ -25,6 +25,7 @@ R = TypeVar("R")
 MEGABYTE = 1 << 20
 LABEL_LIMIT = 16 * MEGABYTE  # one image's labels, or one xml; real ones end at a few megabytes of polygons
 FILES_AT_ONCE = 16  # handed to a thread: enough to outweigh the cost of a task, few enough to need little memory
+HERE_ONLY = "./"  # among the suffixes of `walk`: not the folders inside
 MOST_PEEKED = 500_000  # names looked at to recognise a format
 LIST_LIMIT = 64 * MEGABYTE  # lists of images
 IMAGE_SUFFIXES = frozenset(
@@ -137,7 +138,8 @@ def walk(folder: str, suffixes: Iterable[str]) -> list[str]:
     """Return the files below a folder with one of the suffixes, sorted. Each real folder is visited once.
 
     Files and folders whose name begins with a point are left out, as glob does: .ipynb_checkpoints, ._1.jpg of macOS.
-    A folder that cannot be listed is a loss, which `read_boxes` reports as a problem.
+    A folder that cannot be listed is a loss, which `read_boxes` reports as a problem. With HERE_ONLY among the
+    suffixes, only the files of the folder itself are returned.
     """
     suffixes, found, seen, waiting = frozenset(suffixes), [], set(), [folder]
     while waiting:
@@ -157,7 +159,7 @@ def walk(folder: str, suffixes: Iterable[str]) -> list[str]:
                 continue
             if os.path.splitext(name)[1].lower() in suffixes:
                 found.append(entry.path)
-            elif _is_dir(entry):
+            elif HERE_ONLY not in suffixes and _is_dir(entry):
                 waiting.append(entry.path)
     found.sort()
     note_walk(folder, suffixes, found)
