@@ -71,12 +71,15 @@ def test_torch_and_oneflow_are_two_frameworks():
 
 
 @pytest.mark.needs("torch")
-def test_two_devices_are_refused_by_name():
+def test_two_devices_are_refused_by_name(monkeypatch):
     xp = backends.load("torch")
+    on_card = xp.ones(2)  # only its name says so: without a card, torch has no second device whose tensors have values
+    device_of = xp.device_of
+    monkeypatch.setattr(xp, "device_of", lambda x: "cuda:0" if x is on_card else device_of(x))
     with pytest.raises(backends.BackendMixError) as caught:
-        backends.namespace_of(p=xp.zeros(2), targets=xp.zeros(2, device="meta"))
+        backends.namespace_of(p=xp.zeros(2), targets=on_card)
     assert str(caught.value) == (
-        "arrays are on different devices: p is on cpu, targets is on meta. Use backends.convert(x, like=y)."
+        "arrays are on different devices: p is on cpu, targets is on cuda:0. Use backends.convert(x, like=y)."
     )
 
 

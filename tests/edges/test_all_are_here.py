@@ -30,7 +30,7 @@ PLACES = "takes names and numbers"
 ELSEWHERE = {
     **dict.fromkeys(
         ("read_boxes", "refit", "edit_anchors", "open_anchors", "read_anchors", "read_checkpoint", "may_be_checkpoint",
-         "format_of_new_file", "Checkpoint", "AnchorFile"), READ_FILES,
+         "format_of_new_file", "read_input_size", "Checkpoint", "AnchorFile"), READ_FILES,
     ),
     **dict.fromkeys(
         ("AnchorFit", "Refit", "AnchorScore", "AnchorCheck", "Curve", "LayerTargets", "BoxSizes", "SizeCounts",
