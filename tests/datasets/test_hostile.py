@@ -1,13 +1,16 @@
 """What a stranger may put in a file's place: a clear error or problem each, at once; nothing hangs, nothing is run."""
 
+import json
 import os
 import zlib
 
 import pytest
 from helpers.all_readers import all_readers, make_folder
+from helpers.data_set_kinds import age
 from helpers.mutate import limit
 from helpers.slow_counts import make_voc, make_yolo, voc_object
 
+from anchorlib.cli import main
 from anchorlib.datasets import read_boxes
 from anchorlib.errors import DatasetError, ModelError
 from anchorlib.modelfiles import read_anchors
@@ -235,3 +238,23 @@ def test_a_file_of_anchors_that_is_none_is_a_model_error(tmp_path, name, text):
         read_anchors(tmp_path / name)
     assert str(tmp_path / name) in str(error.value)
     assert len(str(error.value)) < 1000
+
+
+def test_half_characters_in_json_reach_no_encoder(tmp_path, capsys):
+    """JSON may hold a lone surrogate, which no encoding can write: reports, caches and texts replace or escape it."""
+    half = "\ud800"
+    images = [{"id": 1, "width": 100, "height": 100, "file_name": f"{half}.jpg"}]
+    boxes = [
+        {"image_id": 1, "category_id": 1, "bbox": box} for box in ([1, 2, 30, 40], [1, 2, 33, 40], [half, 2, 3, 4])
+    ]
+    content = {"images": images, "annotations": boxes, "categories": [{"id": 1, "name": f"c{half}t"}]}
+    data, page, cache = tmp_path / "a.json", tmp_path / "r.html", tmp_path / "cache"
+    data.write_text(json.dumps(content))
+    age(tmp_path)
+    assert main(["fit", str(data), "--n", "2", "--report", str(page), "--out", str(tmp_path / "o.yaml")]) == 0
+    page.read_text(encoding="utf-8")
+    for options in ([], ["--json"], ["--cache", str(cache)], ["--cache", str(cache)]):
+        assert main(["check-labels", str(data), *options]) == 1
+    assert cache.exists()
+    captured = capsys.readouterr()
+    (captured.out + captured.err).encode()

@@ -58,10 +58,14 @@ def _size(path: str) -> tuple[int, int, bool]:
         if not size:
             os.lseek(descriptor, 0, os.SEEK_SET)
             with os.fdopen(descriptor, "rb", closefd=False) as file:
-                size = _pillow_size(path, file)
+                size = _pillow_size(file)
         if max(size[:2]) > LARGEST_SIDE:
             raise OSError(f"a size of {size[0]} x {size[1]}")
         return size
+    except OSError as error:
+        if error.errno is not None:
+            note_error(path, error)
+        raise
     finally:
         os.close(descriptor)
 
@@ -127,7 +131,7 @@ def _png_size(head: bytes) -> tuple[int, int, bool] | None:
     return (width, height, False) if width and height else None
 
 
-def _pillow_size(path: str, file: BinaryIO) -> tuple[int, int, bool]:
+def _pillow_size(file: BinaryIO) -> tuple[int, int, bool]:
     try:
         with Image.open(file) as image:
             width, height = image.size
@@ -136,10 +140,10 @@ def _pillow_size(path: str, file: BinaryIO) -> tuple[int, int, bool]:
             rotated = image.getexif().get(ORIENTATION) in (5, 6, 7, 8)
     except OSError as error:
         if error.errno is not None:  # of the disk, not of the image
-            note_error(path, error)
             raise
-        reason = "not an image that Pillow can read" if isinstance(error, UnidentifiedImageError) else str(error)
-        raise OSError(reason) from error  # Pillow's message contains an address, which differs from run to run
+        if isinstance(error, UnidentifiedImageError):  # its message contains an address, which differs from run to run
+            raise OSError("not an image that Pillow can read") from error
+        raise OSError(f"{type(error).__name__}: {error}") from error
     except Exception as error:  # Pillow's plugins raise many kinds of errors for damaged files
         raise OSError(f"{type(error).__name__}: {error}") from error
     if width <= 0 or height <= 0:
