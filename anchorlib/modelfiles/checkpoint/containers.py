@@ -44,6 +44,17 @@ class Contents:
     array: Callable[[Any], Optional[HostArray]]  # None if the value is not a tensor, or is too large
 
 
+def _describe_start(head: bytes) -> str:
+    """Say what a file is that is neither a zip file nor a pickle; failed downloads are the usual case."""
+    if not head:
+        return "it is empty"
+    if head.startswith(b"version https://git-lfs"):
+        return "it is a pointer of Git LFS: run `git lfs pull` to get the file itself"
+    if head.lstrip().lower().startswith((b"<!doctype html", b"<html")):
+        return "it is a web page: the download failed, repeat it"
+    return "it starts neither as a zip file nor as a pickle"
+
+
 def open_contents(path: Path, refused: dict[str, None]) -> Contents:
     """Open a file or folder and return its contents. Calls that no harmless checkpoint makes are added to `refused`.
 
@@ -67,7 +78,7 @@ def open_contents(path: Path, refused: dict[str, None]) -> Contents:
         except Damaged as error:
             if head.startswith(b"\x80"):
                 raise
-            raise Damaged("it starts neither as a zip file nor as a pickle") from error
+            raise Damaged(_describe_start(head)) from error
         if isinstance(first, int) and first == _MAGIC:
             return _open_torch_legacy(path, file, refused)
     if isinstance(first, dict) and "data" in first and first.get("protocol_version") is not None:

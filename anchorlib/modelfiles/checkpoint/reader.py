@@ -281,7 +281,7 @@ def _find_strides(path: Path, head: _Head, given: Optional[Sequence[float]]) -> 
         raise ModelError(
             f"{path}: {head.where} has {_shorten(head.anchors)} in units of strides that the file does not contain: "
             "it has neither stride nor an anchor_grid in pixels. "
-            f"Pass strides= of its {len(head.anchors)} layers, for example (8, 16, 32)."
+            f"Pass strides= (--strides) of its {len(head.anchors)} layers, for example 8 16 32."
         )
     strides = [float(stride) for stride in (found if found is not None else given or ())]
     if given is not None and strides != [float(stride) for stride in given]:

@@ -33,6 +33,12 @@ SUFFIXES = {suffix: document.format for document in _CLASSES for suffix in docum
 
 _MAX_BYTES = 2**20  # a model file is a few kilobytes; Python 3.9 takes seconds for a number of a million digits
 
+#: Weights and exported models, which have no anchors in a form that can be read -> the file that has them.
+_EXPORTED = {
+    ".weights": "the .cfg of the model",
+    **dict.fromkeys((".onnx", ".engine", ".tflite", ".torchscript", ".mlmodel"), "the checkpoint that was exported"),
+}
+
 #: What a parser raises. TypeError, LookupError, AttributeError: PyYAML's constructors, and lists of another structure.
 #: MemoryError: Python's parser, for a million minus signs.
 UNREADABLE = (
@@ -46,6 +52,9 @@ def choose_format(path: Path, format: Optional[str]) -> str:
     if format is not None:
         check_one_of("format", format, FORMATS)
     format = format or SUFFIXES.get(path.suffix.lower())
+    if format is None and path.suffix.lower() in _EXPORTED:
+        other = _EXPORTED[path.suffix.lower()]
+        raise ModelError(f"{path}: anchors are not read from {path.suffix} files. Pass {other}.")
     if format is None:
         raise ModelError(
             f"{path}: unknown suffix {path.suffix!r}. Use {', '.join(SUFFIXES)}, or pass format= (--format). "
