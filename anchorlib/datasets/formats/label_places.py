@@ -13,6 +13,7 @@ from anchorlib.datasets.io.paths import find_ignoring_case
 
 #: Folders that hold labels, next to the images' folder or inside it.
 LABEL_FOLDERS = ("labels", "label", "annotations", "annotation")
+_MOST_MISSES = 100  # folders without labels anywhere that are searched; a damaged list may name thousands
 
 
 def label_path(image: str, image_folders: Sequence[str] = ("images",)) -> str:
@@ -51,9 +52,13 @@ def find_elsewhere(
     taken = {path for index, path in enumerate(paths) if index not in lost}
     listed: dict[str, dict[str, str]] = {}
     found: dict[int, str] = {}
+    misses = 0
     for folder, indexes in groups.items():
+        if misses == _MOST_MISSES:
+            break
         if not lost.issuperset(indexes):
             continue
+        misses += 1
         expected = os.path.dirname(paths[indexes[0]])
         for place in _other_places(folder, expected):
             if place not in listed:
@@ -63,6 +68,7 @@ def find_elsewhere(
             hits = {index: path for index, path in hits.items() if path not in taken}
             if hits:
                 problems.append(_report(folder, place, paths, hits))
+                misses -= 1
                 found.update(hits)
                 taken.update(hits.values())
                 break

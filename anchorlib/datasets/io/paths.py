@@ -11,6 +11,7 @@ from anchorlib.datasets.io.file_log import ABSENT, FOLDER, look
 from anchorlib.datasets.io.files import list_folder
 
 _MOST_PARTS = 64  # of a path; a path in a hostile list may have thousands
+_MOST_MISSES = 200  # paths looked for in vain at every place; after them, a long list would take minutes
 
 
 def parts_of(path: str) -> list[str]:
@@ -32,20 +33,22 @@ class TailFinder:
     def __init__(self, folders: Iterable[str]):
         self._folders = list(dict.fromkeys(folders))
         self._last: Optional[tuple[int, str]] = None  # names to drop, and the folder
+        self._misses = 0
 
     def find(self, path: str) -> Optional[str]:
         """Return the file or folder, or None."""
         parts = parts_of(path)
         if not parts or len(parts) > _MOST_PARTS:
             return None
-        tries = [(dropped, folder) for dropped in range(len(parts)) for folder in self._folders]
-        if self._last is not None:
-            tries.insert(0, self._last)
+        tries = [] if self._last is None else [self._last]
+        if self._misses < _MOST_MISSES:
+            tries += [(dropped, folder) for dropped in range(len(parts)) for folder in self._folders]
         for dropped, folder in tries:
             found = os.path.join(folder, *parts[dropped:])
             if dropped < len(parts) and look(found) != ABSENT:
                 self._last = dropped, folder
                 return found
+        self._misses += 1
         return None
 
 
