@@ -242,6 +242,8 @@ def _record_steps(boxes_wh: Array, n: int, options: dict[str, Any]) -> list[KMea
 
 def _draw_step(axes: Axes, steps: Sequence[KMeansStep], number: int) -> None:
     """Draw the boxes in the colours of their centres, and the path of each centre up to this step."""
+    from matplotlib.ticker import FormatStrFormatter, LogLocator, NullFormatter
+
     step = steps[number - 1]
     area = np.clip(60 * step.counts / step.counts.max(), 5, 60)
     for j, centre in enumerate(step.centres):
@@ -254,6 +256,10 @@ def _draw_step(axes: Axes, steps: Sequence[KMeansStep], number: int) -> None:
     axes.set(
         xscale="log", yscale="log", xlabel="width, px", ylabel="height, px", title=f"step {number} of {len(steps)}"
     )
+    for axis in (axes.xaxis, axes.yaxis):  # 10, 20, 50, 100, ...: the labels of a log axis would overlap
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.set_major_formatter(FormatStrFormatter("%g"))
+        axis.set_minor_formatter(NullFormatter())
 
 
 def _new_figure(width: float, height: float) -> Figure:

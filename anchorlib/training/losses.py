@@ -56,7 +56,7 @@ class BCEWithLogitsLoss:
 class BCEBlurWithLogitsLoss(LossModule):
     """Compute binary cross-entropy with less weight on likely missing labels: confident predictions with target 0.
 
-    Its objects are `nn.Module`s of the imported frameworks (see LossModule).
+    Its objects are modules (`nn.Module`) of the imported frameworks (see LossModule).
 
     alpha : the smaller, the closer to 1 a prediction must be for its weight to fall
 
