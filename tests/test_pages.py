@@ -110,6 +110,7 @@ def test_the_fast_tests_that_contributing_names_exist_in_every_room():
         file, _, function = entry.partition("::")
         assert f"def {function or 'test_'}" in (ROOT / file).read_text(encoding="utf-8"), entry
     rooms = {path.parent.name for path in (ROOT / "tests").glob("*/test_*.py")}
+    rooms -= {"faults"}  # its one test takes 10 to 30 s
     assert rooms == {Path(entry).parent.name for entry in FAST} - {"tests"}
 
 
