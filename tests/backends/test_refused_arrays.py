@@ -22,7 +22,8 @@ NUMPY = {
 
 
 def torch_cases():
-    torch = pytest.importorskip("torch")
+    import torch
+
     boxes = torch.tensor(BOXES, dtype=torch.float32)
     yield "is sparse", boxes.to_sparse()
     yield "is sparse", boxes.to_sparse_csr()
@@ -66,6 +67,7 @@ def test_a_numpy_matrix_is_refused():
             call()
 
 
+@pytest.mark.needs("torch")
 @pytest.mark.filterwarnings("ignore")
 def test_torch_tensors_of_other_kinds_are_refused():
     for reason, tensor in torch_cases():
@@ -89,8 +91,10 @@ def test_lists_of_texts_or_masked_arrays_are_refused(rows):
         anchorlib.score(rows, ANCHORS)
 
 
+@pytest.mark.needs("torch")
 def test_a_tensor_with_the_negative_bit_has_its_values():
-    torch = pytest.importorskip("torch")
+    import torch
+
     boxes = torch.complex(torch.zeros(3, 2), -torch.tensor(BOXES, dtype=torch.float32)).conj().imag
     assert boxes.is_neg()
     plain = boxes.resolve_neg()
@@ -101,8 +105,10 @@ def test_a_tensor_with_the_negative_bit_has_its_values():
     assert torch.equal(anchorlib.wh_iou(boxes, anchors), anchorlib.wh_iou(plain, anchors))
 
 
+@pytest.mark.needs("oneflow")
 def test_a_global_tensor_is_refused():
-    flow = pytest.importorskip("oneflow")
+    import oneflow as flow
+
     boxes = flow.tensor(BOXES.tolist(), placement=flow.placement("cpu", ranks=[0]), sbp=flow.sbp.broadcast)
     for call in calls(boxes, flow.tensor(ANCHORS.tolist())):
         with pytest.raises(ArrayTypeError, match="is a global tensor"):
