@@ -34,6 +34,12 @@ sys.meta_path.insert(0, Finder())
 """
 
 
+def _take_signals():
+    """Take the signals that a background job of a shell, or nohup, makes its children ignore."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+
+
 def start(*arguments, start_up="", options=(), **environment):
     """Start `python -m anchorlib` after the code `start_up`."""
     return subprocess.Popen(
@@ -43,6 +49,7 @@ def start(*arguments, start_up="", options=(), **environment):
         text=True,
         cwd=ROOT,
         env={**os.environ, **environment},
+        preexec_fn=_take_signals,
     )
 
 

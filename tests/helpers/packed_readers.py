@@ -11,11 +11,13 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Callable
+from unittest import mock
 
 import numpy as np
 
 from anchorlib import BoxSizes, SizeCounts
-from anchorlib.datasets import read_boxes
+from anchorlib.datasets import cache, read_boxes
+from anchorlib.datasets.io import file_log
 from anchorlib.errors import BadValueError, DatasetError, ModelError
 from anchorlib.modelfiles import read_checkpoint
 from helpers.mutate import Reader
@@ -65,13 +67,19 @@ def check_sizes(sizes: BoxSizes) -> list[str]:
 # ---- the cache of labels
 
 
+def _identify(info: os.stat_result) -> tuple[int, int, int, int]:
+    """Identify a file without ctime and inode, which are others in every folder."""
+    return info.st_size, info.st_mtime_ns, 0, 0
+
+
 @contextlib.contextmanager
 def inside(folder: Path) -> Iterator[None]:
     """Change to a folder, so that a cache with relative paths is identical in every folder."""
     before = Path.cwd()
     os.chdir(folder)
     try:
-        yield
+        with mock.patch.object(file_log, "identify", _identify), mock.patch.object(cache, "identify", _identify):
+            yield
     finally:
         os.chdir(before)
 

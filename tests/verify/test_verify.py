@@ -37,7 +37,7 @@ def test_every_name_of_the_spec_that_computes_is_among_the_functions():
     tested = set(labels)
     assert len(labels) == len(tested)  # one row a name
     left_out = """bool int32 int64 float32 float64 inf nan pi isdtype finfo iinfo result_type
-        name version Module devices device_of to_device in_host_memory
+        name version Module why_refused devices device_of to_device in_host_memory
         asarray arange zeros ones full empty zeros_like ones_like full_like
         from_numpy to_numpy detach overwrite with_gradient
         ranks sum_over_ranks"""  # of the last ones, ComputeLoss and every case use the first five
