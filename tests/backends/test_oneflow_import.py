@@ -96,9 +96,9 @@ def test_nothing_is_done_when_the_user_imported_oneflow():
         ("xp.argmin(xp.asarray(3.0))", "0"),
         ("xp.argmax(xp.zeros((0,)))", "ValueError"),
         ("xp.bce_with_logits(xp.zeros((0, 2)), xp.zeros((0, 2)), pos_weight=xp.ones((2,)))", "shape=(0, 2)"),
-        ("xp.zeros((2,), device='cuda:63')", "ValueError"),
-        ("xp.to_device(xp.zeros((2,)), 'cuda:63')", "ValueError"),
-        ("xp.from_numpy(np.zeros(2, np.float16))", "TypeError"),
+        ("xp.zeros((2,), device='cuda:63')", "DeviceError"),
+        ("xp.to_device(xp.zeros((2,)), 'cuda:63')", "DeviceError"),
+        ("xp.from_numpy(np.zeros(2, np.float16))", "ArrayTypeError"),
     ],
 )
 def test_what_kills_oneflow_does_not_kill_the_process(does, expected):
