@@ -117,9 +117,10 @@ def _load(path: str, asked: dict[str, str], progress: bool, workers: int) -> Opt
         if meta["asked"] != asked or len(meta["paths"]) != len(states):
             return None
         for folder, suffixes, found in meta["walks"]:
-            if digest(walk(folder, suffixes)) != found:
+            (folder,) = _texts([folder])
+            if digest(walk(folder, _texts(suffixes))) != found:
                 return None
-        answers = list(zip(meta["paths"], map(tuple, states)))
+        answers = list(zip(_texts(meta["paths"]), map(tuple, states)))  # a number would be a file descriptor
         if not all(in_order(_is_still, answers, "cache", progress, workers)):
             return None
         return _labels(meta, arrays)
