@@ -8,9 +8,10 @@ from typing import Optional
 
 from anchorlib.arrays import check_one_of
 from anchorlib.datasets.formats import FORMATS, Format
-from anchorlib.datasets.io.file_log import is_folder
+from anchorlib.datasets.io.file_log import is_folder, is_lasting
 from anchorlib.datasets.io.files import LIST_LIMIT, list_folder, open_logged, walk
 from anchorlib.errors import DatasetError
+from anchorlib.files import RefusedFileError
 
 #: Advice for files that are not a data set but belong to one.
 _ADVICE = {
@@ -79,13 +80,17 @@ def _find_inside(path: str, formats: Sequence[Format]) -> list[tuple[Format, str
 
 
 def _unreadable(path: str) -> str:
-    """Name the first file of labels that cannot be read: it may be why no format was recognised."""
+    """Name the first file of labels that is refused, or a link to nothing: it may be why no format was recognised.
+
+    A file that the system does not let us read is noted as a loss, which `read_boxes` adds to the message.
+    """
     files = walk(path, _LABEL_FILES)[:_MOST_FILES] if is_folder(path) else [path]
     for file in files:
         try:
             os.close(open_logged(file, LIST_LIMIT)[0])
         except OSError as error:
-            return f" {file} cannot be read: {error.strerror or error}."
+            if isinstance(error, RefusedFileError) or is_lasting(error):
+                return f" {file} cannot be read: {error.strerror or error}."
     return ""
 
 
