@@ -34,6 +34,7 @@ class Environment:
     licences: bool = False  # check licences: only where no CUDA wheels (NVIDIA's licence) are installed
     locked: bool = False  # contains only the packages of ci/locks/NAME.txt, checked by hash
     unlocked: tuple[str, ...] = ()  # packages that have several builds of one version, not locked
+    where: str = "all"  # which tests ci/test runs here: a word of tests/helpers/where.py
     in_test: bool = True  # part of ci/test; the others are only in ci/matrix
     unsupported: str = ""  # why the last backend does not load; ci/matrix checks that it fails
 
@@ -58,6 +59,7 @@ ENVIRONMENTS = {
         install="plain",
         backends=("numpy", "torch", "oneflow"),
         pytest=("python", "-m", "pytest"),
+        where="frameworks",
         coverage=True,
         locked=True,
     ),
@@ -68,6 +70,7 @@ ENVIRONMENTS = {
         install="wheel",
         backends=("numpy",),
         pytest=("pytest",),
+        where="versions",
         locked=True,
     ),
     "numpy-newest": Environment(  # the versions that a user gets today, so not locked
@@ -77,6 +80,7 @@ ENVIRONMENTS = {
         install="plain",
         backends=("numpy",),
         pytest=("python", "-m", "pytest"),
+        where="versions",
         licences=True,
     ),
     "torch-1.13": Environment(

@@ -32,14 +32,25 @@ def missing(name: str, result: dict) -> list[str]:
     ]
 
 
-def run_tests(name: str, python: str, asked: list[str], for_pytest: list[str], failures: list[str]) -> dict:
-    """Run the tests in an environment; return counts and seconds."""
+def run_tests(
+    name: str, python: str, asked: list[str], for_pytest: list[str], failures: list[str], where: str = "all"
+) -> dict:
+    """Run the tests in an environment; return counts and seconds. `where`: which tests, see tests/helpers/where.py."""
     environment = ENVIRONMENTS[name]
     report = ENVS / f"{name}.xml"
     report.unlink(missing_ok=True)  # if the process dies, no counts of an earlier run may remain
     runner = [str(Path(python).parent / "pytest")] if environment.pytest == ("pytest",) else [python, "-m", "pytest"]
     started = time.monotonic()
-    what = ["--backends", ",".join(asked), "--extras", environment.extras, f"--junitxml={report}", "-q"]
+    what = [
+        "--backends",
+        ",".join(asked),
+        "--extras",
+        environment.extras,
+        "--where",
+        where,
+        f"--junitxml={report}",
+        "-q",
+    ]
     if environment.coverage and not for_pytest:
         what += ["--cov", "--cov-report="]
     env = {**clean_env(), "COVERAGE_FILE": str(coverage_file(name))}

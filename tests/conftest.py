@@ -4,6 +4,7 @@
     pytest                                   every framework that is installed, on the CPU, and what CUDA there is
     pytest --backends numpy,torch,torch:cuda these, and a failure if one of them is not there
     pytest --extras dask,browser             the extras of pyproject.toml to test; without it, those installed
+    pytest --where frameworks                the tests that an environment of ci/test runs; see helpers/where.py
 
 A backend or an extra that is asked for and does not load fails every test that needs it; it is never skipped.
 """
@@ -16,6 +17,7 @@ from pathlib import Path
 import pytest
 from helpers import chromium
 from helpers.fast_tests import FAST
+from helpers.where import WHERE, runs_here
 
 from anchorlib import backends
 from anchorlib.backends import FRAMEWORKS, host_views
@@ -35,6 +37,7 @@ def pytest_addoption(parser, pluginmanager):
             "--backends", default=None, help="comma list of name or name:device, e.g. numpy,torch:cuda,oneflow"
         )
     parser.addoption("--extras", default=None, help="comma list of extras; those that no test needs are ignored")
+    parser.addoption("--where", default="all", choices=WHERE, help="run what this kind of environment decides")
 
 
 def _asked_for(config):
@@ -58,12 +61,17 @@ def pytest_configure(config):
     config.addinivalue_line("markers", "needs(*names): run only if all these backends and extras are requested")
 
 
-def pytest_collection_modifyitems(items):
-    """Mark the tests of helpers/fast_tests.py, so that `pytest -m fast` runs some tests of every room."""
+def pytest_collection_modifyitems(config, items):
+    """Mark the tests of helpers/fast_tests.py, and leave out those that --where leaves to another environment."""
+    where, kept, left_out = config.getoption("--where"), [], []
     for item in items:
         file, function = item.path.relative_to(ROOT).as_posix(), getattr(item, "originalname", item.name)
         if file in FAST or f"{file}::{function}" in FAST:
             item.add_marker("fast")
+        (kept if runs_here(item, file, where) else left_out).append(item)
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)  # pytest says how many
+        items[:] = kept
 
 
 def pytest_runtest_setup(item):

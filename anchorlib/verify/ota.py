@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -21,11 +22,30 @@ _WITH_GRADIENT = ("a grid that is not square", "cells that rows share")
 _WITHOUT = ("half cells of 8 x 8", "half cells of 6 x 10", "sides at the limit 4", "sides at the limit 2")
 
 
-class _Given(NamedTuple):
+@dataclass(frozen=True)
+class _Given:
     assignment: inputs.Assignment
     p: list[HostArray]
     auxiliary: bool
     gr: float
+
+    @functools.cached_property  # the cases of matches, loss and gradient share it, and it is slow
+    def slow_heads(self) -> list[Any]:
+        """Return the matched rows of each head by layer."""
+        (ny, nx), n_layers = self.assignment.shapes[0], len(self.assignment.shapes)
+        image_wh = (nx * inputs.STRIDES[0], ny * inputs.STRIDES[0])
+        return [
+            oracle_ota.assign(
+                self.p[:n_layers],
+                self.assignment.targets,
+                self.assignment.anchors,
+                inputs.STRIDES,
+                image_wh,
+                offset=offset,
+                top=20 if self.auxiliary else 10,
+            )
+            for offset in ((0.5, 1.0) if self.auxiliary else (0.5,))
+        ]
 
 
 def ota_cases(seed: int) -> list[Case]:
@@ -71,28 +91,10 @@ def _matches(given: _Given, target: Target) -> Answers:
     }
 
 
-def _slow_heads(given: _Given) -> list[Any]:
-    """Return the matched rows of each head by layer."""
-    (ny, nx), n_layers = given.assignment.shapes[0], len(given.assignment.shapes)
-    image_wh = (nx * inputs.STRIDES[0], ny * inputs.STRIDES[0])
-    return [
-        oracle_ota.assign(
-            given.p[:n_layers],
-            given.assignment.targets,
-            given.assignment.anchors,
-            inputs.STRIDES,
-            image_wh,
-            offset=offset,
-            top=20 if given.auxiliary else 10,
-        )
-        for offset in ((0.5, 1.0) if given.auxiliary else (0.5,))
-    ]
-
-
 def _slow_matches(given: _Given) -> Answers:
     heads = [
         [{**rows, "targets": given.assignment.targets[rows["target"]]} for rows in layers]
-        for layers in _slow_heads(given)
+        for layers in given.slow_heads
     ]
     return {
         f"{head}.{i}.{name}": rows[name]
@@ -120,7 +122,7 @@ def _slow_part(given: _Given, head: int, function: Any, **options: Any) -> Any:
     hyp = {**inputs.HYP, **{gain: inputs.HYP[gain] * weight for gain in ("box", "obj", "cls")}}
     p = given.p[head * n_layers : (head + 1) * n_layers]
     targets, anchors, *_ = given.assignment[1:]
-    options = {"gr": given.gr, "matches": _slow_heads(given)[head], **options}
+    options = {"gr": given.gr, "matches": given.slow_heads[head], **options}
     return function(p, targets, anchors, hyp, inputs.N_CLASSES, **options)
 
 

@@ -57,16 +57,12 @@ def module_imports(root: Path = ROOT) -> dict[str, set[str]]:
     files = module_files(root)
     graph = {}
     for module, path in files.items():
-        names = set(imported_names(path, module, at_run_time=True)) & set(files)
+        names = set(imported_names(path, module, at_run_time=True))
         # `from anchorlib.fitting import direct` names the package only on the way to its module
-        on_the_way = {name for name in names if _only_modules_of(name, path, module, set(files))}
-        graph[module] = names - on_the_way - {module}
+        inside = {package: {name for name in names if name.rpartition(".")[0] == package} for package in names}
+        on_the_way = {package for package, of_it in inside.items() if of_it and of_it <= set(files)}
+        graph[module] = (names & set(files)) - on_the_way - {module}
     return graph
-
-
-def _only_modules_of(package: str, path: Path, module: str, modules: set[str]) -> bool:
-    names = {name for name in imported_names(path, module, at_run_time=True) if name.rpartition(".")[0] == package}
-    return bool(names) and names <= modules
 
 
 def part_of(module: str) -> str:

@@ -164,7 +164,7 @@ def check(backend, case):
 SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.function_scoped_fixture]
 
 
-@settings(max_examples=2000, deadline=None, suppress_health_check=SLOW)
+@settings(max_examples=500, deadline=None, suppress_health_check=SLOW)
 @given(case=cases())
 def test_build_targets_matches_the_loop_bit_for_bit(backend, case):
     check(backend, case)

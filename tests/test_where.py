@@ -1,0 +1,39 @@
+"""ci/test leaves a test to another environment only where that one decides it."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from helpers.where import OF_FRAMEWORKS, ONCE, runs_here
+
+ROOT = Path(__file__).parent.parent
+
+
+def item(needs=(), **params):
+    callspec = SimpleNamespace(params=params)
+    markers = [SimpleNamespace(args=needs)] if needs else []
+    return SimpleNamespace(iter_markers=lambda name: markers, **({"callspec": callspec} if params else {}))
+
+
+@pytest.mark.parametrize(
+    ("one", "file", "frameworks", "versions"),
+    [
+        (item(), "tests/test_metrics.py", False, True),
+        (item(backend="numpy"), "tests/test_metrics.py", False, True),
+        (item(backend="torch"), "tests/test_metrics.py", True, True),
+        (item(grad_backend="oneflow"), "tests/training/test_losses.py", True, True),
+        (item(needs=("torch",)), "tests/test_pages.py", True, False),
+        (item(needs=("dask",)), "tests/test_scale.py", False, False),
+        (item(), "tests/test_pages.py", False, False),
+        (item(size=3), "tests/reporting/test_svg.py", False, False),
+        (item(), "tests/yolov5/test_distributed.py", True, True),
+    ],
+)
+def test_a_test_runs_where_it_could_fail_for_a_reason_of_its_own(one, file, frameworks, versions):
+    assert runs_here(one, file, "all")
+    assert runs_here(one, file, "frameworks") is frameworks
+    assert runs_here(one, file, "versions") is versions
+
+
+def test_the_lists_name_what_there_is():
+    assert [name for name in ONCE + OF_FRAMEWORKS if not (ROOT / name).exists()] == []
