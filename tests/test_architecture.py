@@ -36,7 +36,7 @@ MAY_IMPORT = {
     "datasets": {"size_histogram"},
     "modelfiles": set(),
     "scale": {"datasets", "fitting"},
-    "reporting": {"metrics", "datasets", "fitting"},
+    "reporting": {"metrics", "datasets", "fitting", "modelfiles"},
     "yolov5": {"backends", "fitting", "training", "datasets", "metrics", "boxes"},
     "yolov7": {"backends", "training"},
     "verify": {

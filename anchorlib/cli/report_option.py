@@ -17,6 +17,7 @@ from anchorlib.backends import load
 from anchorlib.cli.common import say_wrote, wants_bar
 from anchorlib.errors import BadValueError
 from anchorlib.fitting.curve import fit_curve
+from anchorlib.modelfiles import SUFFIXES
 from anchorlib.reporting import html, matplotlib_plots
 from anchorlib.reporting.report import Report
 from anchorlib.reporting.report_data import measure_figures
@@ -67,10 +68,17 @@ def write_fit_report(report: Report, options: argparse.Namespace) -> None:
     figures, made = measure_figures(report), describe_origin(options)
     write_report(
         options.report,
-        html=lambda: html.report_page(report, figures, made, curve),
+        html=lambda: html.report_page(report, figures, made, curve, format=_choose_format(options)),
         png=lambda: matplotlib_plots.report_png(report, figures, made.command, curve),
     )
     say_wrote(options, options.report)
+
+
+def _choose_format(options: argparse.Namespace) -> str:
+    """Return the format of the anchors to copy: that of --out or --anchors, else YOLOv5's."""
+    asked = getattr(options, "format", None)
+    file = getattr(options, "out", None) or options.anchors or ""
+    return asked or SUFFIXES.get(Path(file).suffix.lower(), "yolo")
 
 
 def write_report(path: str, html: Callable[[], str], png: Callable[[], bytes]) -> None:

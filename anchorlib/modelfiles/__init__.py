@@ -12,10 +12,11 @@ from anchorlib.modelfiles.anchor_files import (
     write_anchors,
 )
 from anchorlib.modelfiles.checkpoint.reader import Checkpoint, may_be_checkpoint, read_checkpoint
-from anchorlib.modelfiles.formats.registry import FORMATS
+from anchorlib.modelfiles.formats.registry import FORMATS, SUFFIXES
 
 __all__ = [
     "FORMATS",
+    "SUFFIXES",
     "AnchorFile",
     "Checkpoint",
     "edit_anchors",

@@ -11,13 +11,25 @@ from typing import Optional, Union
 from anchorlib.datasets import BoxSizes
 from anchorlib.fitting.curve import Curve
 from anchorlib.markup import Markup, element, join
+from anchorlib.modelfiles import format_anchors
 from anchorlib.reporting import svg
-from anchorlib.reporting.report import Report, describe_left_out, list_problems
+from anchorlib.reporting.labels import ADVICE
+from anchorlib.reporting.report import Report, describe_left_out
 from anchorlib.reporting.report_data import Figures
 from anchorlib.results import counted, grouped
 
 _MOST_CLASSES = 12
 _MOST_EXAMPLES = 3  # shown for each kind of problem
+
+#: format of a model file -> the program that reads it, for people
+_PROGRAMS = {
+    "yolo": "YOLOv5 or YOLOv7",
+    "darknet": "darknet",
+    "mmdet": "MMDetection or MMYOLO",
+    "paddle": "PaddleDetection",
+    "json": "JSON",
+    "text": "numbers, such as anchors.txt",
+}
 
 #: The page may load nothing but its own inline style. Browsers enforce this.
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
@@ -32,8 +44,12 @@ class Origin:
     versions: dict[str, str] = field(default_factory=dict)
 
 
-def report_page(report: Report, figures: Figures, origin: Origin, curve: Optional[Curve] = None) -> str:
+def report_page(
+    report: Report, figures: Figures, origin: Origin, curve: Optional[Curve] = None, *, format: str = "yolo"
+) -> str:
     """Return the HTML page of a report. Without a curve, the page says that the curve was left out.
+
+    `format` is the format of the anchors to copy, as in `format_anchors`.
 
     Examples
     --------
@@ -57,19 +73,17 @@ def report_page(report: Report, figures: Figures, origin: Origin, curve: Optiona
         _tiles(report),
         element(
             "div",
-            element("div", _sizes_section(report, figures), _curve_section(curve, report), class_="stack"),
-            element(
-                "div",
-                _layers_section(report),
-                _ratio_section(report, figures),
-                _classes_section(report, figures),
-                class_="stack",
-            ),
-            _unmatched_section(figures),
+            _sizes_section(report, figures),
+            _layers_section(report),
+            _anchors_section(figures, format),
+            _ratio_section(report, figures),
+            _curve_section(curve, report),
+            _classes_section(report, figures),
             _problems_section(report.boxes),
-            _origin_section(origin),
             class_="cards",
         ),
+        _unmatched_section(figures),
+        _origin_section(origin),
     )
 
 
@@ -88,9 +102,9 @@ def curve_page(curve: Curve, data: str, boxes: BoxSizes, origin: Origin) -> str:
             _curve_section(curve, None),
             _section("The numbers", "numbers", _table(heads, rows, right=(1, 2, 3))),
             _problems_section(boxes),
-            _origin_section(origin),
             class_="cards",
         ),
+        _origin_section(origin),
     )
 
 
@@ -113,21 +127,21 @@ def _page(title: str, headline: str, *parts: Markup) -> str:
     )  # file names may contain bytes that are not UTF-8
 
 
-def _section(title: str, name: str, *parts: Union[Markup, str], wide: bool = False) -> Markup:
-    return element("section", element("h2", title), *parts, id=name, class_="wide" if wide else None)
+def _section(title: str, name: str, *parts: Union[Markup, str]) -> Markup:
+    return element("section", element("h2", title), *parts, id=name)
 
 
 def _table(
     heads: Sequence[str],
     rows: Sequence[Sequence[Union[str, Markup]]],
     right: Sequence[int] = (),
-    even: bool = False,
+    class_: Optional[str] = None,
 ) -> Markup:
-    """Return a table. Columns in `right` hold numbers; with `even`, all columns stay equally wide."""
+    """Return a table. Columns in `right` hold numbers."""
     classes = ["n" if i in right else None for i in range(len(heads))]
     head = element("tr", *(element("th", cell, class_=c, scope="col") for cell, c in zip(heads, classes)))
     body = [element("tr", *(element("td", cell, class_=c) for cell, c in zip(row, classes))) for row in rows]
-    return element("table", element("thead", head), element("tbody", *body), class_="even" if even else None)
+    return element("table", element("thead", head), element("tbody", *body), class_=class_)
 
 
 def _unbroken(text: str) -> str:
@@ -155,10 +169,12 @@ def _sizes_section(report: Report, figures: Figures) -> Markup:
         (svg.draw_marker(svg.choose_shape(i), 0, 0, "after"), f"{report.name}, layer {i + 1}")
         for i in range(len(report.layers))
     ]
-    entries.append((element("path", d="M-9 0H9", class_="region after"), f"what {report.name} match"))
+    entries.append((element("path", d="M-9 0H9", class_="region after"), f"{report.name}: sizes that they match"))
     if report.before_anchors is not None:
         entries.append((svg.draw_marker(svg.BEFORE_SHAPE, 0, 0, "before"), report.before_name))
-        entries.append((element("path", d="M-9 0H9", class_="region before"), f"what {report.before_name} match"))
+        entries.append(
+            (element("path", d="M-9 0H9", class_="region before"), f"{report.before_name}: sizes that they match")
+        )
     fullest = int(figures.density.counts.max(initial=0))
     entries.append((element("path", d="M-9 -9h18v18h-18z", class_="shade1"), "1 box"))
     if fullest > 1:
@@ -184,7 +200,8 @@ def _layers_section(report: Report) -> Markup:
     rows = []
     for i, layer in enumerate(report.layers, 1):
         pairs = [element("span", svg.format_size(w, h), class_="pair") for w, h in layer.anchors]
-        rows.append([str(i), join(f"{layer.nearest:.1%}", _share(layer.nearest)), f"{layer.bpr:.4f}", join(*pairs)])
+        nearest = join(element("span", f"{layer.nearest:.1%}", class_="percent"), _draw_share(layer.nearest))
+        rows.append([str(i), nearest, f"{layer.bpr:.4f}", join(*pairs)])
     return _section(
         "Layers",
         "layers",
@@ -193,8 +210,18 @@ def _layers_section(report: Report) -> Markup:
     )
 
 
-def _share(share: float) -> Markup:
-    return element("span", class_="share", style=f"width:{100 * share:.1f}%")
+def _draw_share(share: float) -> Markup:
+    """Return a bar whose frame is 100 %."""
+    return element("span", element("span", style=f"width:{100 * share:.1f}%"), class_="share", aria_hidden="true")
+
+
+def _anchors_section(figures: Figures, format: str) -> Markup:
+    return _section(
+        "Anchors to copy",
+        "anchors",
+        _quiet(f"As in a file of {_PROGRAMS[format]}. A click selects all of them."),
+        element("pre", format_anchors(figures.to_copy, format).rstrip("\n")),
+    )
 
 
 def _ratio_section(report: Report, figures: Figures) -> Markup:
@@ -219,6 +246,8 @@ def _ratio_section(report: Report, figures: Figures) -> Markup:
 def _curve_section(curve: Optional[Curve], report: Optional[Report]) -> Markup:
     if curve is None:
         return _section("Number of anchors", "curve", _quiet("Left out because of --no-curve."))
+    if len(curve.ks) < 2:
+        return _section("Number of anchors", "curve", _quiet(f"One fit makes no curve. {describe_left_out(curve)}"))
     entries = []
     for name, _, class_, shape in svg.CURVE_LINES:
         line = element("path", d="M-9 0H9", class_=f"line {class_}")
@@ -254,24 +283,31 @@ def _classes_section(report: Report, figures: Figures) -> Markup:
 def _unmatched_section(figures: Figures) -> Markup:
     title = "Boxes that no anchor matches"
     if not figures.n_unmatched:
-        return _section(title, "unmatched", _quiet("None."), wide=True)
+        return _section(title, "unmatched", _quiet("None."))
     rows = [
         [element("bdi", box.image), element("bdi", box.class_name), svg.format_size(box.w, box.h), f"{box.best:.3f}"]
         for box in figures.unmatched
     ]
     parts = [
         _quiet(f"{grouped(figures.n_unmatched)} in total, the largest first."),
-        _table(["image", "class", "size, px", "ratio"], rows, right=(2, 3), even=True),
+        _table(["image", "class", "size, px", "ratio"], rows, right=(2, 3), class_="boxes"),
     ]
     left = figures.n_unmatched - len(rows)
     if left:
         parts.append(_quiet(f"{grouped(left)} more, not listed."))
-    return _section(title, "unmatched", *parts, wide=True)
+    return _section(title, "unmatched", *parts)
 
 
 def _problems_section(boxes: BoxSizes) -> Markup:
-    lines = [element("li", line) for line in list_problems(boxes, _MOST_EXAMPLES)]
-    return _section("Problems in the labels", "problems", element("ul", *lines) if lines else _quiet("None found."))
+    """Return a list of the kinds of problems: how many, what to do, and some examples."""
+    kinds = []
+    for kind, count in boxes.count_problems().items():
+        examples = [element("li", str(p)) for p in boxes.problems if p.kind == kind][:_MOST_EXAMPLES]
+        if count > len(examples):
+            examples.append(element("li", f"and {grouped(count - len(examples))} more"))
+        head = join(element("b", f"{grouped(count)} × {kind}"), f". {ADVICE[kind]}")
+        kinds.append(element("li", head, element("ul", *examples)))
+    return _section("Problems in the labels", "problems", element("ul", *kinds) if kinds else _quiet("None found."))
 
 
 def _origin_section(origin: Origin) -> Markup:

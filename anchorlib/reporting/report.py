@@ -107,7 +107,7 @@ class Report:
         """Return a line on the data set: images, boxes and input size."""
         boxes = self.boxes
         small = int((np.min(boxes.wh, axis=1) < 3).sum())
-        first = f"{printable(self.data)}: {grouped(len(boxes.image_wh))} images, {grouped(len(boxes.wh))} boxes"
+        first = f"{printable(self.data)}: {counted(len(boxes.image_wh), 'image')}, {counted(len(boxes.wh), 'box')}"
         if small:
             first += f" ({grouped(small)} under 3 px)"
         return f"{first}, at {self.imgsz}"

@@ -11,11 +11,13 @@ import numpy as np
 
 from anchorlib.arrays import HostArray
 from anchorlib.datasets import BoxSizes
-from anchorlib.metrics import ratio_limit, side_ratio
+from anchorlib.fitting.rounding import round_anchors
+from anchorlib.metrics import SizeTable, ratio_limit, side_ratio
+from anchorlib.modelfiles import split_layers
 from anchorlib.reporting.report import Report
 
 _BLOCK = 2**16  # boxes per block: their columns stay in the cache
-_MOST_OCTAVES = 16  # octaves of a side that are drawn
+_LEAST_OCTAVES, _MOST_OCTAVES = 4, 16  # octaves of a side that are drawn
 _MOST_CELLS = 72  # cells of the density per axis
 RATIO_BINS = 40
 
@@ -68,6 +70,7 @@ class Figures:
     best, best_before : (RATIO_BINS,) int64, counts of boxes by their best ratio, in equal bins of [0, 1]
     classes : sorted by recall, the worst first; equal ones by size, the larger first
     unmatched : the largest boxes by area, up to a limit; n_unmatched counts all unmatched boxes
+    to_copy : for each layer (A, 2) float32, pixels: the anchors as a model file has them, with few decimals
     """
 
     density: Density
@@ -76,6 +79,7 @@ class Figures:
     classes: list[ClassRecall]
     unmatched: list[UnmatchedBox]
     n_unmatched: int
+    to_copy: list[HostArray]
 
 
 def measure_figures(report: Report, most_unmatched: int = 30) -> Figures:
@@ -108,7 +112,18 @@ def measure_figures(report: Report, most_unmatched: int = 30) -> Figures:
         classes=_measure_classes(boxes, best > limit, None if best_before is None else best_before > limit),
         unmatched=[_describe_box(boxes, row, best) for row in map(int, largest)],
         n_unmatched=len(unmatched),
+        to_copy=_round_layers(report),
     )
+
+
+def _round_layers(report: Report) -> list[HostArray]:
+    """Return the anchors as they are written to a file. Anchors that were not fitted come from one: they stay."""
+    anchors = np.concatenate([layer.anchors for layer in report.layers])
+    if report.written is not None:
+        anchors = report.written.anchors
+    elif report.fitted:
+        anchors = round_anchors(SizeTable(report.boxes.wh), anchors, report.thr).anchors
+    return split_layers(anchors, [len(layer.anchors) for layer in report.layers])
 
 
 def find_best_ratios(boxes_wh: HostArray, anchors: HostArray) -> HostArray:
@@ -147,6 +162,8 @@ def _measure_density(boxes_wh: HostArray, anchors: HostArray) -> Density:
     sides = [float(f(a)) for a in (positive, anchors) if len(a) for f in (np.min, np.max)]
     high = math.ceil(math.log2(max(sides)) * 2 + 0.2) / 2
     low = max(math.floor(math.log2(min(sides)) * 2 - 0.2) / 2, high - _MOST_OCTAVES)
+    more = max(0.0, _LEAST_OCTAVES - (high - low)) / 2
+    low, high = low - more, high + more
     cells = next(n for n in (16, 8, 4, 2) if n * (high - low) <= _MOST_CELLS or n == 2)
     n = math.ceil((high - low) * cells)
     counts = np.zeros(n * n, np.int64)

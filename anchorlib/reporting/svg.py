@@ -18,7 +18,8 @@ WIDTH = 420.0  # units of every picture: about the pixels of a phone
 LEVELS = 6  # number of shades of the density
 LAYER_SHAPES = ("circle", "square", "triangle", "diamond")
 BEFORE_SHAPE = "cross"
-_LEFT, _RIGHT, _TOP, _BOTTOM = 46.0, 12.0, 26.0, 46.0
+_LEFT, _RIGHT, _TOP, _BOTTOM = 46.0, 16.0, 26.0, 46.0
+_DIGIT = 9.0  # units: width of a digit in a narrow window, where the text is largest
 
 #: Paths around (0, 0) with a radius of about 6 units.
 _SHAPES = {
@@ -33,13 +34,13 @@ _SHAPES = {
 class _Frame:
     """Convert values of the axes to units of the picture."""
 
-    def __init__(self, x: tuple[float, float], y: tuple[float, float], height: float) -> None:
-        self.height = height
+    def __init__(self, x: tuple[float, float], y: tuple[float, float], height: float, left: float = _LEFT) -> None:
+        self.height, self.left = height, left
         self._x, self._y = x, y
 
     def x(self, value: float) -> float:
         low, high = self._x
-        return round(_LEFT + (value - low) / (high - low) * (WIDTH - _LEFT - _RIGHT), 1)
+        return round(self.left + (value - low) / (high - low) * (WIDTH - self.left - _RIGHT), 1)
 
     def y(self, value: float) -> float:
         low, high = self._y
@@ -145,14 +146,16 @@ def draw_ratios(report: Report, figures: Figures) -> Markup:
         shares.append(100 * figures.best_before / figures.best_before.sum())
     step, top = _choose_step(max(share.max() for share in shares))
     frame = _Frame((0, 1), (0, top), 300)
-    y_ticks = [(i * step, f"{i * step:g} %") for i in range(round(top / step) + 1)]
+    y_ticks = [(i * step, f"{i * step:g}") for i in range(round(top / step) + 1)]
     bars, n = "", len(figures.best)
     for i, share in enumerate(shares[0]):
         if share:
             left, right = frame.x(i / n) + 0.5, frame.x((i + 1) / n) - 0.5
             bars += f"M{left:g} {frame.y(0):g}H{right:g}V{frame.y(share):g}H{left:g}z"
     parts = [
-        frame.draw_axes([(v / 10, f"{v / 10:g}") for v in range(0, 11, 2)], y_ticks, "best ratio of a box"),
+        frame.draw_axes(
+            [(v / 10, f"{v / 10:g}") for v in range(0, 11, 2)], y_ticks, "best ratio of a box", "% of boxes"
+        ),
         element("path", d=bars, class_="bars after"),
     ]
     if len(shares) > 1:
@@ -161,7 +164,7 @@ def draw_ratios(report: Report, figures: Figures) -> Markup:
             for i, s in enumerate(shares[1])
         )
         parts.append(element("path", d=line, class_="line before"))
-    parts.append(_draw_limit(frame, 1 / report.thr, f"1/thr = {1 / report.thr:.3g}"))
+    parts.append(_draw_limit(frame, 1 / report.thr, f"1/thr = {1 / report.thr:.3g}", least=135))
     return frame.wrap("Histogram of the best ratio of each box", parts)
 
 
@@ -181,10 +184,11 @@ def draw_curve(curve: Curve, report: Optional[Report] = None) -> Markup:
     lowest = min(take(score) for score in scores for _, take, _, _ in CURVE_LINES)
     step, _ = _choose_step(1 - min(lowest, 0.95))
     low = 1 - math.ceil((1 - lowest) / step - 1e-9) * step if lowest < 1 else 1 - step
-    frame = _Frame((min(ks[0], n) - 0.5, max(ks[-1], n) + 0.5), (low, 1), 300)
+    y_ticks = [(low + i * step, f"{low + i * step:.4g}") for i in range(round((1 - low) / step) + 1)]
+    left = max(_LEFT, 10 + _DIGIT * max(len(label) for _, label in y_ticks))
+    frame = _Frame((min(ks[0], n) - 0.5, max(ks[-1], n) + 0.5), (low, 1), 300, left)
     x_step = math.ceil(max(ks[-1], n) / 12)
     x_ticks = [(k, str(k)) for k in range(min(ks[0], n), max(ks[-1], n) + 1) if k % x_step == 0 or k == ks[0] == 1]
-    y_ticks = [(low + i * step, f"{low + i * step:.3g}") for i in range(round((1 - low) / step) + 1)]
     parts = [frame.draw_axes(x_ticks, y_ticks, "k, the number of anchors")]
     if curve.knee is not None:
         parts.append(_draw_limit(frame, curve.knee, f"knee: k = {curve.knee}"))
@@ -207,10 +211,10 @@ def draw_marker(shape: str, x: float, y: float, class_: str, title: str = "", sc
     return element("path", *shown, d=_SHAPES[shape], transform=where, class_=f"mark {shape} {class_}")
 
 
-def _draw_limit(frame: _Frame, x: float, label: str) -> Markup:
-    """Draw a vertical line with a label above it."""
+def _draw_limit(frame: _Frame, x: float, label: str, least: float = _LEFT + 40) -> Markup:
+    """Draw a vertical line with a label above it; `least` is the smallest x of the middle of the label."""
     at = frame.x(x)
-    place = min(max(at, _LEFT + 40), WIDTH - 60)
+    place = min(max(at, least), WIDTH - 60)
     line = element("path", d=f"M{at:g} {_TOP:g}V{frame.height - _BOTTOM:g}", class_="limit")
     return join(line, _draw_text(label, place, _TOP - 8, "middle"))
 

@@ -8,8 +8,9 @@ import tempfile
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 DRIVER = "chromedriver"
 
-#: Collect each visible text with the boxes of its lines and its colours; elements wider than the window; the charts
-#: with what is outside of them; and the colours that must differ.
+#: Collect each visible text with the boxes of its lines, the box of its table cell, chart or card, and its colours;
+#: elements wider than the window; the charts with what is outside of them; how full the bars of shares are; how
+#: long the columns of cards are; and the colours that must differ.
 _MEASURE = """
 const texts = [], walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
 const background = e => {
@@ -25,8 +26,10 @@ for (let node = walker.nextNode(); node; node = walker.nextNode()) {
   const style = getComputedStyle(parent), range = document.createRange();
   range.selectNodeContents(node);
   const boxes = inChart ? [parent.getBoundingClientRect()] : [...range.getClientRects()];
+  const frame = (parent.closest('td, th, pre, svg, .tile, section, main') || document.body).getBoundingClientRect();
   texts.push({text: node.data.trim(), size: boxes.length ? boxes[0].height : 0,
     color: inChart ? style.fill : style.color, background: background(parent),
+    frame: [frame.left, frame.top, frame.right, frame.bottom],
     boxes: boxes.filter(b => b.width && b.height).map(b => [b.left, b.top, b.right, b.bottom])});
 }
 const beyond = (e, box) => {
@@ -46,8 +49,16 @@ const fill = selector => {
   const style = getComputedStyle(e);
   return style.fill === 'none' ? style.stroke : style.fill;
 };
+const shares = [...document.querySelectorAll('.share')].map(e => {
+  return (e.firstElementChild || e).getBoundingClientRect().width / e.getBoundingClientRect().width;
+});
+const cards = [...document.querySelectorAll('.cards > section')].map(e => e.getBoundingClientRect());
+const columns = [...new Set(cards.map(b => b.left))].map(left => {
+  return Math.max(...cards.filter(b => b.left === left).map(b => b.bottom)) - Math.min(...cards.map(b => b.top));
+});
 const section = document.querySelector('section');
-return {texts, charts, wide: [...document.querySelectorAll('body *')].filter(e => beyond(e, page)).map(describe),
+return {texts, charts, shares, columns,
+  wide: [...document.querySelectorAll('body *')].filter(e => beyond(e, page)).map(describe),
   scroll: document.documentElement.scrollWidth, width: innerWidth,
   looks: {card: section && background(section), after: fill('.mark.after'), before: fill('.mark.before'),
     shade1: fill('.shade1')},

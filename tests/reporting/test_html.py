@@ -11,7 +11,7 @@ from anchorlib.reporting.report_data import measure_figures
 from anchorlib.reporting.svg import LEVELS, grade_cells
 
 ORIGIN = Origin(f"anchorlib fit {HOSTILE}", "2026-01-01 00:00 UTC", {"anchorlib": "1.0", "numpy": HOSTILE})
-SECTIONS = ["sizes", "curve", "layers", "ratios", "classes", "unmatched", "problems", "origin"]
+SECTIONS = ["sizes", "layers", "anchors", "ratios", "curve", "classes", "problems", "unmatched", "origin"]
 
 
 class Page(HTMLParser):
@@ -126,7 +126,7 @@ def test_long_lists_are_truncated_and_the_page_says_so():
     assert "34 more, with a recall of " in text
     assert re.search(r"\d+ more, not listed", text)
     assert text.count("folder_" * 30) == 30
-    assert "5 x zero area" in text
+    assert "5 × zero area" in text
     assert text.count("width must be > 0") == 3
 
 
