@@ -89,6 +89,7 @@ def test_a_closed_pipe_is_not_an_error():
         (["fti", BCCD], "fit"),
         (["fit", BCCD, "--metod", "kmeans"], "--method"),
         (["fit", "--method=direkt", "x"], "direct"),
+        (["show", "x", "--stride", "8", "--json2"], "--json"),
     ],
 )
 def test_a_misspelt_word_gets_a_suggestion(arguments, meant, capsys):
@@ -98,10 +99,23 @@ def test_a_misspelt_word_gets_a_suggestion(arguments, meant, capsys):
     assert capsys.readouterr().err.endswith(f"\nDid you mean {meant}?\n")
 
 
-def test_an_unknown_word_gets_no_suggestion(capsys):
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["fit", BCCD, "--qqq"],
+        ["show", "x", "--thr", "3"],
+        ["backends", "--imgsz2"],
+        ["curve", "x", "--differences", "f"],
+    ],
+)
+def test_an_unknown_word_and_an_option_of_another_command_get_no_suggestion(arguments, capsys):
     with pytest.raises(SystemExit):
-        main(["fit", BCCD, "--qqq"])
-    assert "Did you mean" not in capsys.readouterr().err
+        main(arguments)
+    err = capsys.readouterr().err
+    assert "Did you mean" not in err
+    assert (
+        f"anchorlib {arguments[0]}: error: unrecognized arguments: {arguments[2 - (arguments[0] == 'backends')]}" in err
+    )
 
 
 @pytest.mark.parametrize(
@@ -132,26 +146,6 @@ def test_colours_are_for_terminals_that_want_them(environment, coloured):
     os.close(ours)
     assert (b"\x1b[32m9 anchors, a good fit" in out) == coloured
     assert (b"\x1b" in out) == coloured
-
-
-@pytest.mark.parametrize("shell", ["bash", "zsh", "tcsh"])
-def test_a_shell_gets_its_completion_script(shell, capsys):
-    with pytest.raises(SystemExit) as ended:
-        main(["--print-completion", shell])
-    assert ended.value.code == 0
-    assert "anchorlib" in capsys.readouterr().out
-
-
-def test_bash_completes_a_command_and_an_option(tmp_path, capsys):
-    with pytest.raises(SystemExit):
-        main(["--print-completion", "bash"])
-    script = tmp_path / "completion"
-    script.write_text(capsys.readouterr().out)
-    typed = (
-        f"source {script}; COMP_WORDS=(anchorlib fit --meth); COMP_CWORD=2; _shtab_anchorlib; echo ${{COMPREPLY[@]}}"
-    )
-    answer = subprocess.run(["bash", "-c", typed], capture_output=True, text=True)
-    assert answer.stdout.split() == ["--method"]
 
 
 def test_every_command_has_an_example(capsys):

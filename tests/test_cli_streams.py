@@ -29,6 +29,7 @@ COMMANDS = {
     "--version": ("--version", 0, set()),
     "--help": ("--help", 0, set()),
     "help of fit": ("fit --help", 0, set()),
+    "completion": ("--print-completion bash", 0, set()),
     "a missing file": ("fit nowhere", 2, set()),
     "a misspelt option": ("fit data --metod x", 2, set()),
 }

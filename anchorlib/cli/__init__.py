@@ -21,9 +21,10 @@ import numpy as np
 from anchorlib._version import __version__
 from anchorlib.cli import backends, check, check_labels, curve, fit, show, verify
 from anchorlib.cli.common import BAD_INPUT, CLOSED_PIPE, GOOD, INTERNAL_ERROR, POOR
+from anchorlib.cli.parser import SHELLS, Parser, PrintCompletion
 from anchorlib.cli.paths import check_paths
 from anchorlib.cli.streams import HeldOutput, TolerantError, discard
-from anchorlib.cli.terminal import Parser, paint
+from anchorlib.cli.terminal import paint
 from anchorlib.errors import AnchorlibError
 from anchorlib.results import printable
 
@@ -147,23 +148,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"anchorlib {__version__}")
     parser.add_argument(
         "--print-completion",
-        choices=("bash", "zsh", "tcsh"),
-        action=_PrintCompletion,
+        choices=SHELLS,
+        action=PrintCompletion,
         help="print the completion script for a shell, and exit",
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for command in COMMANDS:
         command.add_to(commands)
     return parser
-
-
-class _PrintCompletion(argparse.Action):
-    """Print the completion script that shtab makes from the parser."""
-
-    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: Any = None) -> None:
-        try:
-            import shtab
-        except ImportError:
-            parser.error("--print-completion needs shtab: pip install 'anchorlib[completion]'")
-        print(shtab.complete(parser, values))
-        parser.exit()
