@@ -10,7 +10,7 @@ import pytest
 from helpers.command import run
 from PIL import Image
 
-from anchorlib import fit_curve, read_boxes
+from anchorlib import __version__, fit_curve, read_boxes
 from anchorlib.cli import main
 
 ROOT = Path(__file__).parent.parent
@@ -86,18 +86,21 @@ def test_a_report_that_cannot_be_written_is_refused_before_the_work(tmp_path, co
 
 
 def test_curve_prints_a_row_for_each_number_and_marks_the_knee(capsys):
-    code, out, err = run("curve", BCCD, "--k", "1-4,7", capsys=capsys)
-    curve = fit_curve(read_boxes(BCCD).wh, [1, 2, 3, 4, 7])
+    code, out, err = run("curve", BCCD, "--k", "1-6,9", capsys=capsys)
+    curve = fit_curve(read_boxes(BCCD).wh, [1, 2, 3, 4, 5, 6, 9])
+    lines = out.splitlines()
     assert (code, err) == (0, "")
-    rows = [line.split() for line in out.splitlines() if line.strip()[:1].isdigit()]
+    assert lines[0] == f"{BCCD}: 205 images, 2 805 boxes, at 640 px, letterbox"
+    assert lines[2] == "  anchors  avg IoU  fitness  recall  fitness from 0 to 1"
+    rows = [line.split() for line in lines if line.strip()[:1].isdigit()]
     assert [row[:4] for row in rows] == [
         [str(k), f"{s.avg_iou:.4f}", f"{s.fitness:.4f}", f"{s.bpr:.4f}"]
         for k, s in zip(curve.ks, [fit.score for fit in curve.fits])
     ]
-    assert [row[0] for row in rows if row[-1] == "knee"] == [str(curve.knee)]
-    bars = [row[4].count("#") for row in rows]
-    assert bars == sorted(bars)
-    assert (bars[0], bars[-1]) == (1, 30)
+    assert [row[0] for row in rows if row[-1] == "knee"] == [str(curve.knee)] == ["5"]
+    assert [row[4].count("#") for row in rows] == [round(30 * value) for value in curve.values]
+    assert lines[-1] == "Knee: 5 anchors. One more adds less than 0.01 of fitness."
+    assert run("curve", BCCD, "--k", "6,7", capsys=capsys)[1].splitlines()[-1].startswith("These numbers of anchors do")
 
 
 def test_curve_in_json_is_the_curve_of_the_library(backend, capsys):
@@ -118,7 +121,8 @@ def test_curve_in_json_is_the_curve_of_the_library(backend, capsys):
     found, expected = json.loads(out), fit_curve(read_boxes(BCCD).wh, [2, 3], objective="iou", seed=2).to_dict()
     for fit in (*found["fits"], *expected["fits"]):
         assert fit.pop("seconds") > 0
-    assert found == expected
+    asked = {"anchorlib": __version__, "data": BCCD, "n_images": 205, "imgsz": [640, 640], "resize": "letterbox"}
+    assert found == {**asked, **expected}
 
 
 def test_curve_says_which_numbers_it_could_not_fit(tmp_path, capsys):

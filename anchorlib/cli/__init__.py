@@ -57,6 +57,8 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
                     options.arguments = list(arguments)  # a report shows the command that made it
                     code = _run(options)
                     wrote_files = _has_files(options)
+                    if options.quiet:
+                        output.drop()
                 else:
                     parser.print_help()
         except SystemExit as end:  # of argparse

@@ -17,11 +17,11 @@ from anchorlib.cli.common import (
     on_backend,
     print_report,
     read,
+    take_anchors,
 )
 from anchorlib.cli.paths import check_images
 from anchorlib.cli.report_option import add_curve_option, add_report_option, check_report_file, write_fit_report
 from anchorlib.metrics import SizeTable
-from anchorlib.modelfiles import read_anchors
 
 
 def add_to(commands: Any) -> None:
@@ -36,7 +36,7 @@ def add_to(commands: Any) -> None:
         metavar="FILE",
         required=True,
         help="file with the anchors to measure: best.pt, model .yaml, darknet .cfg, MMDetection .py, "
-        "PaddleDetection .yml or .json",
+        "PaddleDetection .yml or .json; or the numbers, as in 10,13,16,30",
     )
     add_report_option(command)
     add_curve_option(command)
@@ -46,7 +46,7 @@ def run(options: argparse.Namespace) -> int:
     """Read anchors and boxes, score them and print the report; return the exit code."""
     check_report_file(options.report)
     thr = check_thr(options.thr)
-    layers = read_anchors(options.anchors)
+    layers = take_anchors(options.anchors)
     boxes = read(options)
     check_images(options.report, boxes.image_names)
     table = SizeTable(on_backend(boxes.wh, options))

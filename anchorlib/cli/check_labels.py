@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import json
 from typing import Any
 
-from anchorlib.cli.common import GOOD, LOST, add_command, add_data, read
+from anchorlib.cli.common import GOOD, LOST, add_command, add_data, print_json, read
 from anchorlib.reporting.labels import KINDS, LabelReport
 
 
@@ -29,7 +28,7 @@ def run(options: argparse.Namespace) -> int:
     boxes = read(options, allow_empty=True)
     report = LabelReport(options.data, options.split, boxes)
     if options.json:
-        print(json.dumps(report.to_dict(options.show)))
+        print_json(report.to_dict(options.show))
     elif options.show:
         for problem in report.of_kind(options.show):
             print(problem)

@@ -4,22 +4,29 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from anchorlib.arrays import HostArray
+from anchorlib._version import __version__
+from anchorlib.arrays import HostArray, check_sizes
 from anchorlib.backends import FRAMEWORKS, convert
-from anchorlib.cli.terminal import align_columns, paint
+from anchorlib.cli.streams import print_unwrapped
+from anchorlib.cli.terminal import align_columns, find_room, paint
 from anchorlib.datasets import BoxSizes, read_boxes
 from anchorlib.datasets.formats import FORMATS
 from anchorlib.errors import BackendError, BadValueError
+from anchorlib.fitting.order import sort_by_area
 from anchorlib.metrics import OBJECTIVES, AnchorScore, SizeTable
-from anchorlib.modelfiles import read_input_size
+from anchorlib.modelfiles import read_anchors, read_input_size, split_layers
 from anchorlib.reporting.report import Report, measure_layers
 from anchorlib.results import printable
+
+_NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?"
+_NUMBERS = rf"\s*{_NUMBER}(?:[,\s]+{_NUMBER})+[,\s]*"  # at least two: anything else is the name of a file
 
 LABEL_FORMATS = tuple(known.name for known in FORMATS)
 GOOD, POOR, LOST, BAD_INPUT, INTERNAL_ERROR, CLOSED_PIPE = 0, 1, 1, 2, 70, 141
@@ -33,12 +40,16 @@ def choose_exit_code(score: AnchorScore, boxes: BoxSizes) -> int:
 
 
 def add_command(commands: Any, name: str, run: Any, what: str, example: str) -> argparse.ArgumentParser:
-    """Add a command with the option --json and return its parser; `run(options)` must return the exit code."""
+    """Add a command with --json and --quiet, and return its parser; `run(options)` must return the exit code."""
     command: argparse.ArgumentParser = commands.add_parser(
         name, help=what, description=f"{what[0].upper()}{what[1:]}.", epilog=f"example: {example}"
     )
     command.set_defaults(run=run)
-    command.add_argument("--json", action="store_true", help="print one JSON object instead of text")
+    group = command.add_mutually_exclusive_group()
+    group.add_argument("--json", action="store_true", help="print one JSON object instead of text")
+    group.add_argument(
+        "--quiet", action="store_true", help="print only errors and warnings; the exit code has the result"
+    )
     return command
 
 
@@ -213,7 +224,7 @@ def make_report(
         data=options.data,
         boxes=boxes,
         thr=options.thr,
-        imgsz=_describe_size(options),
+        imgsz=describe_size(options),
         backend=f"{options.backend}:{table.device}",
         score=score,
         layers=measure_layers(table, layers, options.thr),
@@ -221,7 +232,7 @@ def make_report(
     )
 
 
-def _describe_size(options: argparse.Namespace) -> str:
+def describe_size(options: argparse.Namespace) -> str:
     """Return the input size for the report, with the file that it was taken from."""
     origin = f" ([net] of {options.imgsz_from}; --imgsz changes it)" if options.imgsz_from else ""
     return f"{'x'.join(map(str, options.imgsz))} px{origin}, {options.resize}"
@@ -234,9 +245,23 @@ def parse_sides(flat: Sequence[float]) -> HostArray:
     return np.asarray(flat, np.float32).reshape(-1, 2)
 
 
+def take_anchors(given: str) -> list[HostArray]:
+    """Return the layers of --anchors: those of a file, or numbers such as 10,13,16,30, sorted by area."""
+    if not re.fullmatch(_NUMBERS, given):
+        return read_anchors(given)
+    anchors = parse_sides([float(number) for number in re.findall(_NUMBER, given)])
+    check_sizes(anchors=anchors)
+    return split_layers(sort_by_area(anchors))
+
+
 def wants_bar(options: argparse.Namespace) -> bool:
     """Return True if a person watches the command: a progress bar is then shown."""
-    return sys.stderr.isatty() and not options.json
+    return sys.stderr.isatty() and not options.json and not options.quiet
+
+
+def print_json(result: dict[str, Any]) -> None:
+    """Print one JSON object, with the version of anchorlib."""
+    print_unwrapped(json.dumps({"anchorlib": __version__, **result}))
 
 
 def say(options: argparse.Namespace, text: str) -> None:
@@ -253,9 +278,11 @@ def say_wrote(options: argparse.Namespace, path: str) -> None:
 def print_report(report: Report, options: argparse.Namespace, **more: Any) -> None:
     """Print the report as text, or as JSON with the keys of `more` added."""
     if options.json:
-        print(json.dumps({**report.to_dict(), **more}))
+        print_json({**report.to_dict(), **more})
         return
     parts = report.parts()
     first = [paint(parts.headline, "bold", sys.stdout), *(f"  {line}" for line in parts.problems)]
     verdict = paint(parts.verdict, "green" if report.score.is_good else "yellow", sys.stdout)
-    print("\n".join(first), align_columns(parts.scores), align_columns(parts.layers, left=(0, 3)), verdict, sep="\n\n")
+    room = find_room(sys.stdout)
+    tables = align_columns(parts.scores, room=room), align_columns(parts.layers, left=(0, 3), room=room)
+    print("\n".join(first), *tables, verdict, sep="\n\n")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 import re
-from typing import Any
+import sys
+from typing import Any, Optional
 
 from anchorlib.cli.common import (
     GOOD,
@@ -13,20 +14,24 @@ from anchorlib.cli.common import (
     add_objective_option,
     add_score_options,
     add_seed_option,
+    describe_size,
     on_backend,
+    print_json,
     read,
     say_wrote,
     wants_bar,
 )
 from anchorlib.cli.paths import check_images
 from anchorlib.cli.report_option import add_report_option, check_report_file, describe_origin, write_report
-from anchorlib.cli.terminal import align_columns
+from anchorlib.cli.terminal import align_columns, find_room
 from anchorlib.fitting.curve import Curve, fit_curve
 from anchorlib.reporting import html, matplotlib_plots
-from anchorlib.reporting.report import describe_left_out
+from anchorlib.reporting.report import describe_knee, describe_left_out
 from anchorlib.results import counted, printable
 
-_BAR = 30  # characters of the longest bar
+_BAR = 30  # characters of the longest bar, for a value of 1
+_SHORTEST_BAR = 15
+_OTHER_COLUMNS = 46  # characters of the other columns and the mark of the knee
 
 
 def add_to(commands: Any) -> None:
@@ -66,12 +71,15 @@ def run(options: argparse.Namespace) -> int:
         progress=wants_bar(options),
     )
     if options.json:
-        print(curve.to_json())
+        imgsz = {"imgsz": boxes.imgsz, "resize": boxes.resize}
+        print_json({"data": options.data, "n_images": len(boxes.image_wh), **imgsz, **curve.to_dict()})
     else:
-        print(f"{printable(options.data)}: {counted(len(boxes.image_wh), 'image')}, {counted(len(boxes.wh), 'box')}\n")
-        print(align_columns(_draw_rows(curve), left=(4,)))
+        counts = f"{counted(len(boxes.image_wh), 'image')}, {counted(len(boxes.wh), 'box')}"
+        heading = f"{printable(options.data)}: {counts}, at {describe_size(options)}"
+        room = find_room(sys.stdout)
+        print(heading, align_columns(_draw_rows(curve, room), left=(4,), room=room), describe_knee(curve), sep="\n\n")
         if curve.left_out:
-            print(f"\n{describe_left_out(curve)}")
+            print(describe_left_out(curve))
     if options.report:
         made = describe_origin(options)
         write_report(
@@ -83,15 +91,16 @@ def run(options: argparse.Namespace) -> int:
     return GOOD
 
 
-def _draw_rows(curve: Curve) -> list[list[str]]:
-    """Return a row for each number of anchors, with a bar for the average IoU and a mark at the knee."""
-    lowest = curve.fits[0].score.avg_iou
-    span = max(curve.fits[-1].score.avg_iou - lowest, 1e-9)
-    table = [["k", "avg IoU", "fitness", "recall", ""]]
-    for k, fit in zip(curve.ks, curve.fits):
+def _draw_rows(curve: Curve, room: Optional[int]) -> list[list[str]]:
+    """Return a row for each number of anchors, with a bar from 0 and a mark at the knee; without bars if room lacks."""
+    longest = _BAR if room is None else min(_BAR, room - _OTHER_COLUMNS)
+    longest = longest if longest >= _SHORTEST_BAR else 0
+    made = "fitness" if curve.objective == "ratio" else "average IoU"
+    table = [["anchors", "avg IoU", "fitness", "recall", f"{made} from 0 to 1" if longest else ""]]
+    for k, value, fit in zip(curve.ks, curve.values, curve.fits):
+        bar = "#" * round(longest * value) + ("  " if longest else "") + ("<- knee" if k == curve.knee else "")
         score = fit.score
-        bar = "#" * max(1, round(_BAR * (score.avg_iou - lowest) / span)) + ("  <- knee" if k == curve.knee else "")
-        table.append([str(k), f"{score.avg_iou:.4f}", f"{score.fitness:.4f}", f"{score.bpr:.4f}", bar])
+        table.append([str(k), f"{score.avg_iou:.4f}", f"{score.fitness:.4f}", f"{score.bpr:.4f}", bar.rstrip()])
     return table
 
 

@@ -23,6 +23,7 @@ from anchorlib.cli.common import (
     read,
     say,
     say_wrote,
+    take_anchors,
     wants_bar,
 )
 from anchorlib.cli.paths import check_images
@@ -32,7 +33,7 @@ from anchorlib.fitting import DISTANCES, INITS, METHODS, UPDATES, AnchorFit, fit
 from anchorlib.fitting.refit import Refit, check_model_file, choose_start, refit
 from anchorlib.fitting.rounding import RoundedAnchors
 from anchorlib.metrics import SizeTable
-from anchorlib.modelfiles import FORMATS, read_anchors, split_layers
+from anchorlib.modelfiles import FORMATS, split_layers
 from anchorlib.results import printable
 
 #: Anchors to compare a fit with: those that YOLOv3 and YOLOv3-tiny published for COCO.
@@ -63,7 +64,8 @@ def add_to(commands: Any) -> None:
     add(
         "--anchors",
         metavar="FILE",
-        help="anchors to compare against; also the starting point if there are exactly N of them",
+        help="file with anchors to compare against, or the numbers, as in 10,13,16,30; also the starting point if "
+        "there are exactly N of them",
     )
     add("--method", choices=METHODS, default=METHODS[0], help=f"how to search for anchors (default: {METHODS[0]})")
     add = command.add_argument_group("options of --method direct").add_argument
@@ -108,7 +110,7 @@ def run(options: argparse.Namespace) -> int:
     boxes = read(options)
     check_images(options.report, boxes.image_names)
     wh = on_backend(boxes.wh, options)
-    before = np.concatenate(read_anchors(options.anchors)) if options.anchors else None
+    before = np.concatenate(take_anchors(options.anchors)) if options.anchors else None
     found: Optional[Refit] = None
     if options.out:
         # The file is written after the report is printed: the anchors are not lost if writing fails.

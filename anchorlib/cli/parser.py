@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator
 from typing import Any, NoReturn
 
+from anchorlib.cli.streams import print_unwrapped
 from anchorlib.results import printable
 
 SHELLS = ("bash", "zsh", "fish", "tcsh")
@@ -21,7 +22,7 @@ class Parser(argparse.ArgumentParser):
         self.color = False  # Python 3.14 has colours of its own, which would be shown as escapes
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """Parse the arguments; refuse an unknown one here, because the parser of all commands does not know whose it is."""
+        """Parse the arguments; refuse an unknown one here: the parser of all commands does not know whose it is."""
         found, unknown = super().parse_known_args(args, namespace)
         if unknown:
             self.error(f"unrecognized arguments: {' '.join(unknown)}")
@@ -58,13 +59,14 @@ class PrintCompletion(argparse.Action):
         except ImportError:
             parser.error("--print-completion needs shtab: pip install 'anchorlib[completion]'")
         for one in _list_parsers(parser):
+            action: Any  # shtab reads an attribute that argparse does not have
             for action in one._actions:
                 if action.metavar in ("FILE", "DATA"):
                     action.complete = shtab.FILE
         script = shtab.complete(parser, values)
         if values == "zsh":  # shtab's rule for DATA completes the first data set only
             script = script.replace('"(*):', '"*:')
-        print(script)
+        print_unwrapped(script)
         parser.exit()
 
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
 from typing import Any
 
-from anchorlib.cli.common import BAD_INPUT, GOOD, add_command
+from anchorlib.cli.common import BAD_INPUT, GOOD, add_command, print_json
 from anchorlib.cli.terminal import paint
 from anchorlib.errors import BadValueError
 from anchorlib.modelfiles import may_be_checkpoint, open_anchors, read_checkpoint
@@ -45,7 +44,7 @@ def run(options: argparse.Namespace) -> int:
     file = open_anchors(options.file)
     if options.json:
         anchors = None if file.layers is None else [layer.tolist() for layer in file.layers]
-        print(json.dumps({"path": options.file, "format": file.format, "anchors": anchors, "counts": file.counts}))
+        print_json({"path": options.file, "format": file.format, "anchors": anchors, "counts": file.counts})
         return GOOD
     print(f"{printable(options.file)}: {file.format}, {counted(len(file.counts), 'layer')}")
     if file.layers is None:
@@ -60,7 +59,7 @@ def run(options: argparse.Namespace) -> int:
 def _show_checkpoint(options: argparse.Namespace) -> int:
     checkpoint = read_checkpoint(options.file, strides=options.strides, calls="report")
     if options.json:
-        print(json.dumps(checkpoint.to_dict()))
+        print_json(checkpoint.to_dict())
     else:
         summary, warning = checkpoint.describe()
         print(printable(summary, keep="\n"))

@@ -6,9 +6,10 @@ import contextlib
 import io
 import os
 import re
+import sys
 from typing import Any, TextIO
 
-from anchorlib.cli.terminal import SEQUENCE
+from anchorlib.cli.terminal import SEQUENCE, find_room, wrap_lines
 from anchorlib.results import printable
 
 
@@ -18,6 +19,11 @@ class HeldOutput(io.StringIO):
     def __init__(self, stream: TextIO) -> None:
         super().__init__()
         self.stream = stream
+        self.is_wrapped = True  # on a terminal; JSON and scripts are not
+
+    def drop(self) -> None:
+        """Forget what was printed until now."""
+        self.truncate(self.seek(0))
 
     def isatty(self) -> bool:
         """Return True if the text will be shown on a terminal."""
@@ -26,6 +32,7 @@ class HeldOutput(io.StringIO):
     def release(self) -> None:
         """Write the text to the stream, with every unusual character escaped; OSError, BrokenPipeError."""
         text, encoding = escape_text(self.getvalue(), colours=self.isatty()), self.stream.encoding or "utf-8"
+        text = wrap_lines(text, find_room(self.stream)) if self.is_wrapped else text
         self.stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
         self.stream.flush()
 
@@ -41,8 +48,9 @@ class TolerantError:
 
     def write(self, text: str) -> int:
         """Write the text if the stream takes it; libraries that warn do not escape the names in it."""
+        shown = escape_text(text, colours=True, keep="\t\r")  # progress bars need the \\r
         with contextlib.suppress(OSError):
-            self.stream.write(escape_text(text, colours=True, keep="\t\r"))  # progress bars need the \\r
+            self.stream.write(shown if "\r" in shown else wrap_lines(shown, find_room(self.stream)))
         return len(text)
 
     def flush(self) -> None:
@@ -51,6 +59,13 @@ class TolerantError:
             self.stream.flush()
         except OSError:
             discard(self.stream)
+
+
+def print_unwrapped(text: str) -> None:
+    """Print a text that programs read: its lines are not wrapped, even on a terminal."""
+    if isinstance(sys.stdout, HeldOutput):
+        sys.stdout.is_wrapped = False
+    print(text)
 
 
 def escape_text(text: str, colours: bool, keep: str = "\t") -> str:

@@ -15,6 +15,9 @@ from anchorlib.fitting.anchor_fit import AnchorFit
 from anchorlib.fitting.fit import fit_anchors
 from anchorlib.results import Result, Row
 
+#: The knee is where one more anchor adds less than this to fitness or average IoU.
+KNEE_GAIN = 0.01
+
 
 @dataclass(frozen=True, repr=False)
 class Curve(Result):
@@ -35,9 +38,17 @@ class Curve(Result):
         return [len(fit.anchors) for fit in self.fits]
 
     @property
+    def values(self) -> list[float]:
+        """Return what each fit maximised: its fitness, or its average IoU."""
+        return [fit.score.fitness if self.objective == "ratio" else fit.score.avg_iou for fit in self.fits]
+
+    @property
     def knee(self) -> Optional[int]:
-        """Return the number of anchors at the knee of the average IoU; see `find_knee`."""
-        return find_knee(self.ks, [fit.score.avg_iou for fit in self.fits])
+        """Return the number of anchors at the knee of `values`; see `find_knee`."""
+        ks, values = self.ks, self.values
+        if self.left_out:  # more anchors than distinct sizes: none of them adds anything
+            ks, values = [*ks, self.left_out[0]], [*values, values[-1]]
+        return find_knee(ks, values)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the knee, and each fit with its number of anchors `k`, for JSON."""
@@ -97,7 +108,7 @@ def fit_curve(
     --------
     >>> curve = fit_curve(np.asarray([[10., 20.], [12., 20.], [100., 90.], [90., 100.]]), range(1, 6))
     >>> curve
-    Curve(k = 1 to 4, objective ratio, knee at 2)
+    Curve(k = 1 to 4, objective ratio, knee at 4)
     >>> [round(fit.score.avg_iou, 2) for fit in curve.fits], curve.left_out
     ([0.47, 0.91, 0.95, 1.0], (5,))
     """
@@ -117,23 +128,24 @@ def fit_curve(
 
 
 def find_knee(ks: Sequence[int], values: Sequence[float]) -> Optional[int]:
-    """Return the k at which a growing curve bends: its point farthest above the line from its first to its last point.
+    """Return the smallest k from which one more anchor adds less than 0.01 to the value of a growing curve.
 
-    The knee does not depend on the units of either axis, but it does depend on the first and the last k. The result is
-    None for fewer than three points, or if no point is above the line.
+    The range of `ks` does not move the knee. The result is None if the range does not show it: there is no such k, the
+    curve begins after it, or a number next to it is missing.
 
-    Source
-    ------
-    Satopää and others, "Finding a 'Kneedle' in a Haystack", 2011, without its smoothing.
+    Parameters
+    ----------
+    ks : numbers of anchors, ascending
+    values : fitness or average IoU of each
 
     Examples
     --------
-    >>> find_knee([1, 2, 3, 4, 5], [0.3, 0.5, 0.8, 0.85, 0.9])
-    3
+    >>> values = [0.5, 0.75, 0.8, 0.805, 0.809]
+    >>> find_knee([1, 2, 3, 4, 5], values), find_knee([2, 3, 4], values[1:4]), find_knee([4, 5], values[3:])
+    (3, 3, None)
     """
-    if len(ks) < 3:
-        return None
-    slope = (values[-1] - values[0]) / (ks[-1] - ks[0])
-    above = [value - values[0] - slope * (k - ks[0]) for k, value in zip(ks, values)]
-    highest = max(above)
-    return ks[above.index(highest)] if highest > 1e-12 else None
+    value_of = dict(zip(ks, values))
+    for k, value in value_of.items():
+        if k + 1 in value_of and value_of[k + 1] - value < KNEE_GAIN:
+            return k if k == 1 or k - 1 in value_of else None
+    return None

@@ -14,7 +14,7 @@ from anchorlib.markup import Markup, element, join
 from anchorlib.modelfiles import format_anchors
 from anchorlib.reporting import svg
 from anchorlib.reporting.labels import ADVICE
-from anchorlib.reporting.report import Report, describe_left_out
+from anchorlib.reporting.report import Report, describe_knee, describe_left_out
 from anchorlib.reporting.report_data import Figures
 from anchorlib.results import counted, grouped
 
@@ -255,9 +255,7 @@ def _curve_section(curve: Optional[Curve], report: Optional[Report]) -> Markup:
     if report:
         entries.append((svg.draw_marker("circle", 0, 0, "ring iou", scale=1.5), "these anchors"))
     made = "fitness" if curve.objective == "ratio" else "average IoU"
-    text = f"A separate fit for each number of anchors, for the best {made}."
-    if curve.knee is not None:
-        text += " The knee is the point where average IoU is highest above the line from the first point to the last."
+    text = f"A separate fit for each number of anchors, for the best {made}. {describe_knee(curve)}"
     if curve.left_out:
         text += f" {describe_left_out(curve)}"
     return _section("Number of anchors", "curve", _quiet(text), _legend(entries), svg.draw_curve(curve, report))

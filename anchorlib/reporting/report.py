@@ -10,7 +10,7 @@ import numpy as np
 
 from anchorlib.arrays import HostArray
 from anchorlib.datasets import BoxSizes
-from anchorlib.fitting.curve import Curve
+from anchorlib.fitting.curve import KNEE_GAIN, Curve
 from anchorlib.fitting.rounding import SAME_SCORE, RoundedAnchors, score_dict
 from anchorlib.metrics import AnchorScore, SizeTable
 from anchorlib.results import counted, grouped, printable
@@ -162,6 +162,14 @@ def measure_layers(table: SizeTable, layers: Sequence[HostArray], thr: float) ->
         first += len(anchors)
         result.append(LayerUse(anchors, table.score(anchors, thr).bpr, sum(use.nearest for use in own)))
     return result
+
+
+def describe_knee(curve: Curve) -> str:
+    """Return the sentence on the knee of a curve, or on why it has none."""
+    made = "fitness" if curve.objective == "ratio" else "average IoU"
+    if curve.knee is not None:
+        return f"Knee: {counted(curve.knee, 'anchor')}. One more adds less than {KNEE_GAIN} of {made}."
+    return f"These numbers of anchors do not show the knee, from which one more adds less than {KNEE_GAIN} of {made}."
 
 
 def describe_left_out(curve: Curve) -> str:

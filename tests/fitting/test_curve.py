@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pytest
 
@@ -53,31 +55,38 @@ def test_what_cannot_be_fitted_is_refused(boxes_wh, ks, error, message):
 @pytest.mark.parametrize(
     ("ks", "values", "knee"),
     [
-        ([1, 2, 3], [0, 0.9, 1], 2),
-        ([1, 2, 3, 4, 5], [0, 0.5, 0.9, 0.95, 1], 3),  # above the line by 0, .25, .4, .2, 0
-        ([1, 2, 10], [0, 0.5, 1], 2),  # k matters, not the position in the list: above by 7/18
-        ([1, 2, 3], [0, 0.5, 1], None),  # a straight line
-        ([1, 2, 3], [0, 0.1, 1], None),  # below it
-        ([1, 2, 3], [1, 1, 1], None),
-        ([1, 2], [0, 1], None),
+        ([1, 2, 3, 4], [0.5, 0.7, 0.71, 0.715], 3),  # 0.01 itself is not less
+        ([1, 2, 3], [0.5, 0.505, 0.6], 1),
+        ([1, 2, 3], [0.5, 0.6, 0.7], None),
+        ([2, 3, 4], [0.7, 0.705, 0.709], None),  # it may be 1
+        ([1, 2, 3, 6], [0.5, 0.6, 0.7, 0.701], None),  # 4 is not there
+        ([1, 3, 4, 5], [0.5, 0.7, 0.705, 0.706], None),  # neither is 2
         ([4], [0.5], None),
-        ([1, 2, 3, 4, 5], [0, 0.5, 0.75, 1, 1], 2),  # three are equally far: the first
     ],
 )
-def test_the_knee_is_the_point_farthest_above_the_chord(ks, values, knee):
+def test_the_knee_is_the_first_number_from_which_one_more_adds_little(ks, values, knee):
     assert find_knee(ks, values) == knee
 
 
-def test_the_knee_does_not_depend_on_units():
-    values = [0.1, 0.45, 0.6, 0.7, 0.74, 0.75]
-    assert find_knee(range(6), values) == find_knee(range(6), [1000 * v - 7 for v in values]) == 2
+def test_the_range_does_not_move_the_knee():
+    curve = fit_curve(30 * sizes(400) ** 0.3, range(1, 14))
+    values = dict(zip(curve.ks, curve.values))
+    assert curve.knee == 6
+    for first, last in itertools.combinations(values, 2):
+        knee = find_knee(range(first, last + 1), [values[k] for k in range(first, last + 1)])
+        assert knee == (6 if first < 6 < last else None), (first, last)
+
+
+def test_more_anchors_than_sizes_add_nothing():
+    curve = fit_curve([[10, 20], [12, 20], [100, 90], [90, 100]], range(1, 6))
+    assert (curve.knee, curve.left_out) == (4, (5,))
 
 
 def test_a_curve_as_dict_table_and_repr():
-    curve = fit_curve(sizes(50), [1, 2, 3, 6])
+    curve = fit_curve([[10, 20], [12, 20], [100, 90], [100, 91]], [1, 2, 3, 4])
     found = curve.to_dict()
-    assert [fit["k"] for fit in found["fits"]] == [1, 2, 3, 6]
-    assert found["knee"] == curve.knee
-    assert len(found["fits"][3]["anchors"]) == 6
-    assert repr(curve) == f"Curve(k = 1 to 6, objective ratio, knee at {curve.knee})"
+    assert [fit["k"] for fit in found["fits"]] == [1, 2, 3, 4]
+    assert found["knee"] == curve.knee == 3
+    assert len(found["fits"][2]["anchors"]) == 3
+    assert repr(curve) == "Curve(k = 1 to 4, objective ratio, knee at 3)"
     assert f"{curve.knee}, the knee" in curve._repr_html_()
