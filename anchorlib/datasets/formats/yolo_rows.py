@@ -11,6 +11,7 @@ import numpy as np
 
 from anchorlib.arrays import HostArray
 from anchorlib.datasets.box_sizes import Problem
+from anchorlib.datasets.formats.decimals import find_fields, parse_decimals
 from anchorlib.datasets.formats.landmarks import LEAST_POINTS, LandmarkSearch, points_in_box
 from anchorlib.datasets.io.files import MEGABYTE, in_order, read_or_error
 from anchorlib.datasets.io.text import UTF16, decode_text
@@ -19,6 +20,7 @@ from anchorlib.datasets.validation import Fault
 BATCH = MEGABYTE  # bytes of text parsed at once: many files, few enough for the processor's cache
 LEAST_FIELDS = 5 + 2 * LEAST_POINTS  # of a row that may be a box and landmarks
 PLAIN = b"0123456789.+-eE \t\n"
+BOM = b"\xef\xbb\xbf"
 MAX_ROWS = 1_000_000  # of one file; it bounds the memory that a damaged file can cost
 
 
@@ -111,39 +113,52 @@ def parse_rows(
 ) -> Rows:
     """Return the rows of files given as bytes; the first file has the number `first`.
 
-    NumPy parses all rows of five plain numbers together. Every other row is parsed on its own. Polygons that may be a
-    box and landmarks are added to `search`, as rows of part `part`.
+    Rows of five plain decimals are parsed together, then other rows of five numbers. Every other row is parsed on its
+    own. Polygons that may be a box and landmarks are added to `search`, as rows of part `part`.
     """
-    contents = [_unix_lines(content) for content in contents]
-    text = b"\n".join(contents)
-    lines = text.split(b"\n") if contents else []
-    n_lines = np.asarray([content.count(b"\n") + 1 for content in contents], np.int64)
+    contents = contents or [b""]
+    text = b"\n".join(contents) + b"\n"
+    if b"\r" in text or BOM in text:
+        contents = [_unix_lines(content) for content in contents]
+        text = b"\n".join(contents) + b"\n"
+    letters = np.frombuffer(text, np.uint8)
+    line_ends = np.flatnonzero(letters == 10)
+    line_starts = np.concatenate([[0], line_ends[:-1] + 1])
+    file_ends = np.cumsum([len(content) + 1 for content in contents], dtype=np.int64)
+    n_lines = np.diff(np.searchsorted(line_ends, file_ends), prepend=0)
     file_index = np.repeat(np.arange(len(contents)), n_lines)  # (all lines,)
-    first_lines = np.cumsum(n_lines) - n_lines
-    line = np.arange(len(lines)) - np.repeat(first_lines, n_lines) + 1
+    line = np.arange(len(line_ends)) - np.repeat(np.cumsum(n_lines) - n_lines, n_lines) + 1
 
-    n_fields = np.fromiter(map(len, map(bytes.split, lines)), np.int64, len(lines))
+    starts, ends = find_fields(letters)
+    n_fields = np.diff(np.searchsorted(ends, line_ends, side="right"), prepend=0)
     kept, five = n_fields > 0, n_fields == 5
-    rows = text if np.array_equal(kept, five) else b"\n".join([lines[row] for row in np.flatnonzero(five)])
-    values = np.full((len(lines), 5), np.nan)
-    parsed = _parse_plain(rows) if five.any() else None
-    if parsed is not None:
-        values[five] = parsed
+    of_five = slice(None) if np.array_equal(kept, five) else np.repeat(five, n_fields)
+    parsed, good = parse_decimals(text, starts[of_five], ends[of_five])
+    values = np.full((len(line_ends), 5), np.nan)
+    values[five] = parsed.reshape(-1, 5)
+    plain = five.copy()
+    plain[five] = good.reshape(-1, 5).all(axis=1)
+    other = np.flatnonzero(five & ~plain)  # with a sign, an exponent, many digits or a word
+    if len(other):
+        rows = _load_rows(b"".join([text[line_starts[row] : line_ends[row] + 1] for row in other]))
+        values[other] = np.nan if rows is None else rows
+        plain[other] = rows is not None
 
     faults: dict[int, Fault] = {}
     position = np.cumsum(kept) - 1  # of a line among those that are not empty
-    for row in np.flatnonzero(kept if parsed is None else kept & ~five):
-        found = parse_row(lines[row], keypoints)
+    for row in np.flatnonzero(kept & ~plain):
+        content = text[line_starts[row] : line_ends[row]]
+        found = parse_row(content, keypoints)
         if isinstance(found, Fault):
             faults[int(position[row])] = found
         else:
             values[row] = found
             if search is not None and search.possible and n_fields[row] >= LEAST_FIELDS:
-                search.add(part, int(position[row]), lines[row].split())
+                search.add(part, int(position[row]), content.split())
     return Rows(file_index[kept] + first, line[kept], values[kept], faults, [], {})
 
 
-def _parse_plain(rows: bytes) -> Optional[HostArray]:
+def _load_rows(rows: bytes) -> Optional[HostArray]:
     """Return the values (R, 5) float64 of rows of five numbers; None if a number has unusual characters."""
     if rows.translate(None, PLAIN):  # NumPy would take some of them for blanks
         return None
@@ -155,7 +170,7 @@ def _parse_plain(rows: bytes) -> Optional[HostArray]:
 
 def _unix_lines(content: bytes) -> bytes:
     """Remove a byte order mark and end each line with a line feed."""
-    if content.startswith(b"\xef\xbb\xbf"):
+    if content.startswith(BOM):
         content = content[3:]
     return content.replace(b"\r\n", b"\n").replace(b"\r", b"\n") if b"\r" in content else content
 
