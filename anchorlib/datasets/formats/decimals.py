@@ -1,4 +1,4 @@
-"""Parse all decimal numbers of a text together, bit-identical to float(): NumPy's reader takes more than twice as long."""
+"""Parse all decimals of a text together, bit-identical to float(). NumPy's reader takes three times as long."""
 
 from __future__ import annotations
 
