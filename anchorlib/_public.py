@@ -8,13 +8,15 @@ from anchorlib.fitting import AnchorFit, evolve, fit_anchors, kmeans
 from anchorlib.fitting.curve import Curve, fit_curve
 from anchorlib.fitting.refit import Refit, refit
 from anchorlib.metrics import AnchorScore, score, size_ratio
-from anchorlib.training import LayerTargets, build_targets, decode
+from anchorlib.training import Crowding, LayerCrowding, LayerTargets, build_targets, crowding, decode
 
 __all__ = [
     "AnchorFit",
     "AnchorScore",
     "BoxSizes",
+    "Crowding",
     "Curve",
+    "LayerCrowding",
     "LayerTargets",
     "Refit",
     "SizeCounts",
@@ -22,6 +24,7 @@ __all__ = [
     "backends",
     "box_iou_pairs",
     "build_targets",
+    "crowding",
     "decode",
     "evolve",
     "fit_anchors",

@@ -21,6 +21,7 @@ HostArray = np.ndarray[Any, Any]
 MIN_SIDE, MAX_SIDE = 1e-15, 1e15  # pixels: areas and their sums stay within float32
 MAX_WEIGHTS = 1e308  # the largest sum of weights: below the largest float64, so that rounding cannot overflow
 COLUMNS_IN_CACHE = 2**14  # rows of a block whose float32 columns, 64 KB each, stay in the cache
+MAX_IMGSZ = 10**6  # pixels; no network takes more, and sizes stay far below the largest float32
 MAX_THR = 65536.0  # a float32 ratio above 2^-17 is an integer multiple of 2^-40: see anchorlib.metrics
 
 
@@ -167,6 +168,16 @@ def check_thr(thr: float) -> float:
         hint = f" A limit below 1 is a reciprocal in older code: pass {1 / thr:g}." if 0 < thr < 1 else ""
         raise BadValueError(f"thr must be greater than 1 and at most {MAX_THR:g}, got {thr:g}.{hint}")
     return thr
+
+
+def check_imgsz(imgsz: Any) -> tuple[int, int]:
+    """Return the network's input as (width, height), from an integer > 0 or a pair of them; BadValueError."""
+    both = tuple(imgsz) if isinstance(imgsz, (tuple, list, np.ndarray)) else (imgsz, imgsz)
+    if len(both) != 2 or not all(is_integer(side, 1) for side in both):
+        raise BadValueError(f"imgsz must be an integer > 0, or a pair (width, height) of integers > 0, got {imgsz!r}.")
+    if max(both) > MAX_IMGSZ:
+        raise BadValueError(f"imgsz must be at most {MAX_IMGSZ} pixels, got {imgsz!r}.")
+    return int(both[0]), int(both[1])
 
 
 def check_weights(weights: Optional[Array], n_boxes: int) -> Optional[HostArray]:

@@ -20,9 +20,10 @@ from typing import Any, Optional, Union
 
 import numpy as np
 
+from anchorlib.arrays import check_imgsz
 from anchorlib.datasets import SizeCounts, read_boxes
 from anchorlib.datasets.io.files import with_bar
-from anchorlib.datasets.resize import ImageSize, check_imgsz
+from anchorlib.datasets.resize import ImageSize
 from anchorlib.errors import AnchorlibError, BackendMissingError, BadValueError, DatasetError
 from anchorlib.fitting import AnchorFit, fit_anchors
 

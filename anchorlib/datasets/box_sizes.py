@@ -9,8 +9,8 @@ from typing import Any, Optional
 
 import numpy as np
 
-from anchorlib.arrays import HostArray, host_floats, host_rows
-from anchorlib.datasets.resize import ImageSize, check_imgsz, scale_sizes
+from anchorlib.arrays import HostArray, check_imgsz, host_floats, host_rows
+from anchorlib.datasets.resize import ImageSize, place_centres, scale_sizes
 from anchorlib.datasets.size_counts import SizeCounts
 from anchorlib.errors import BadValueError, ShapeError
 from anchorlib.results import Result, Row, counted, grouped, printable
@@ -88,6 +88,8 @@ class BoxSizes(Result):
     rows_read : number of rows (annotations, objects) in the files
     rows_refused : number of rows that are not in `wh`; `rows_read == len(wh) + rows_refused`
     imgsz, resize : the network's input as (width, height), pixels, and how images are resized to it
+    centres : (N, 2) float32, pixels of the network's input, which has the resized image in its middle; None unless
+        they were asked for
     """
 
     wh: HostArray
@@ -101,6 +103,7 @@ class BoxSizes(Result):
     rows_refused: int
     imgsz: tuple[int, int]
     resize: str
+    centres: Optional[HostArray] = None
 
     @classmethod
     def from_boxes(
@@ -112,6 +115,7 @@ class BoxSizes(Result):
         class_names: Sequence[str] = (),
         imgsz: ImageSize = 640,
         resize: str = "letterbox",
+        centres: bool = False,
     ) -> BoxSizes:
         """Return the sizes of boxes that another library has loaded, such as supervision, torchvision or `datasets`.
 
@@ -123,7 +127,7 @@ class BoxSizes(Result):
         image_wh : (M, 2), pixels, > 0, width first: the size of each image; or (2,) if all have one size
         classes : for each image (n,) integers; 0 for all boxes if not given
         class_names : names by class number
-        imgsz, resize : as in `read_boxes`
+        imgsz, resize, centres : as in `read_boxes`
 
         Raises
         ------
@@ -178,12 +182,15 @@ class BoxSizes(Result):
             rows_refused=len(problems),
             imgsz=check_imgsz(imgsz),
             resize=resize,
+            centres=place_centres((rows[good, :2] + rows[good, 2:]) / 2, sizes_wh[owners], imgsz, resize)
+            if centres
+            else None,
         )
 
     def compress(self) -> SizeCounts:
         """Return each size once, with its number of boxes. A fit to them gives bit-identical anchors.
 
-        The images and classes of the boxes are not kept. BadValueError for a size that a fit rejects.
+        The images, classes and centres of the boxes are not kept. BadValueError for a size that a fit rejects.
 
         Examples
         --------

@@ -37,6 +37,7 @@ def join(parts: Sequence[BoxSizes]) -> BoxSizes:
             new = np.asarray([joined[part.class_name(number)] for number in map(int, some)], np.int64)
             classes[at] = new[np.searchsorted(some, part.classes)]
     starts = np.cumsum([0, *(len(part.image_wh) for part in parts)])
+    centres = [part.centres for part in parts if part.centres is not None]
     return replace(
         parts[0],
         wh=np.concatenate([part.wh for part in parts]),
@@ -48,6 +49,7 @@ def join(parts: Sequence[BoxSizes]) -> BoxSizes:
         problems=[problem for part in parts for problem in part.problems],
         rows_read=sum(part.rows_read for part in parts),
         rows_refused=sum(part.rows_refused for part in parts),
+        centres=np.concatenate(centres) if len(centres) == len(parts) else None,
     )
 
 
@@ -66,6 +68,7 @@ def select(sizes: BoxSizes, classes: Classes) -> BoxSizes:
         wh=sizes.wh[chosen],
         image_index=sizes.image_index[chosen],
         classes=sizes.classes[chosen],
+        centres=None if sizes.centres is None else sizes.centres[chosen],
         rows_read=sizes.rows_read - int((~chosen).sum()),
     )
 

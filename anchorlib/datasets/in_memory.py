@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from anchorlib.arrays import host_floats, host_rows
+from anchorlib.arrays import check_imgsz, host_floats, host_rows
 from anchorlib.datasets.box_sizes import BoxSizes, Problem
-from anchorlib.datasets.resize import ImageSize, check_imgsz, scale_sizes
+from anchorlib.datasets.resize import ImageSize, place_centres, scale_sizes
 from anchorlib.errors import BadValueError, DatasetError, ShapeError
 
 
-def from_dataset(dataset: Any, *, imgsz: ImageSize = 640, resize: str = "letterbox") -> BoxSizes:
+def from_dataset(dataset: Any, *, imgsz: ImageSize = 640, resize: str = "letterbox", centres: bool = False) -> BoxSizes:
     """Return the box sizes of a data set in memory, such as YOLOv5's LoadImagesAndLabels.
 
     Parameters
@@ -20,6 +20,7 @@ def from_dataset(dataset: Any, *, imgsz: ImageSize = 640, resize: str = "letterb
     dataset : has `shapes` (M, 2), pixels, width first, and `labels`, M arrays (k, 5): class, cx, cy,
         w, h, as fractions of the image. The loader has checked them; only sizes that are negative or not
         finite are left out.
+    imgsz, resize, centres : as in `read_boxes`
 
     Returns
     -------
@@ -60,8 +61,9 @@ def from_dataset(dataset: Any, *, imgsz: ImageSize = 640, resize: str = "letterb
     ]
     rows, image_index = rows[good], image_index[good]
     names = getattr(dataset, "im_files", None) or getattr(dataset, "img_files", None) or []
+    owners_wh = image_wh[image_index]  # (N, 2)
     return BoxSizes(
-        wh=scale_sizes(rows[:, 3:] * image_wh[image_index], image_wh[image_index], imgsz, resize),
+        wh=scale_sizes(rows[:, 3:] * owners_wh, owners_wh, imgsz, resize),
         image_wh=image_wh.astype(np.float32),
         image_index=image_index,
         classes=rows[:, 0].astype(np.int64),
@@ -72,4 +74,5 @@ def from_dataset(dataset: Any, *, imgsz: ImageSize = 640, resize: str = "letterb
         rows_refused=len(problems),
         imgsz=check_imgsz(imgsz),
         resize=resize,
+        centres=place_centres(rows[:, 1:3] * owners_wh, owners_wh, imgsz, resize) if centres else None,
     )

@@ -42,6 +42,7 @@ def read_boxes(
     workers: int = 1,
     format: Optional[str] = None,
     classes: Optional[Classes] = None,
+    centres: bool = False,
 ) -> BoxSizes:
     """Return the sizes of all boxes of a data set, as the network will see them.
 
@@ -69,6 +70,7 @@ def read_boxes(
         'kitti', 'dota' or 'visdrone'; None recognises the format by the names and the content of the files
     classes : names or numbers of classes; the boxes of others are left out, and their rows are not counted. Problems
         are those of all rows.
+    centres : also keep the centre of each box in `BoxSizes.centres`, 8 bytes a box; `crowding` needs them
 
     Returns
     -------
@@ -106,7 +108,7 @@ def read_boxes(
     paths = _list_paths(path)
     caches = [None] * len(paths) if cache is None else _list_caches(cache, len(paths))
     read = [_read_labels(place, format, split, progress, workers, file) for place, file in zip(paths, caches)]
-    parts = [screen(labels, imgsz, resize) for labels in read]
+    parts = [screen(labels, imgsz, resize, centres) for labels in read]
     sizes = join(parts)
     costly = [problem for problem in sizes.problems if problem.costs]
     if problems == "raise" and costly:

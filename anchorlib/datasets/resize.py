@@ -2,27 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, Union
+from typing import Union
 
 import numpy as np
 
-from anchorlib.arrays import HostArray, check_one_of, is_integer
+from anchorlib.arrays import HostArray, check_imgsz, check_one_of
 from anchorlib.errors import BadValueError, ShapeError
 
 ImageSize = Union[int, tuple[int, int]]
 
-MAX_IMGSZ = 10**6  # pixels; no network takes more, and sizes stay far below the largest float32
 RESIZES = ("letterbox", "stretch")
-
-
-def check_imgsz(imgsz: Any) -> tuple[int, int]:
-    """Return the network's input as (width, height), from an integer > 0 or a pair of them; BadValueError."""
-    both = tuple(imgsz) if isinstance(imgsz, (tuple, list, np.ndarray)) else (imgsz, imgsz)
-    if len(both) != 2 or not all(is_integer(side, 1) for side in both):
-        raise BadValueError(f"imgsz must be an integer > 0, or a pair (width, height) of integers > 0, got {imgsz!r}.")
-    if max(both) > MAX_IMGSZ:
-        raise BadValueError(f"imgsz must be at most {MAX_IMGSZ} pixels, got {imgsz!r}.")
-    return int(both[0]), int(both[1])
 
 
 def scale_sizes(
@@ -70,3 +59,30 @@ def scale_sizes(
         scale = scale.min(axis=-1, keepdims=True)
     with np.errstate(over="ignore"):  # a size that float32 cannot hold becomes inf, which the fit reports
         return (boxes_wh * scale).astype(np.float32)
+
+
+def place_centres(
+    centres: HostArray, image_wh: HostArray, imgsz: ImageSize = 640, resize: str = "letterbox"
+) -> HostArray:
+    """Return the centres of boxes in the network's input, in the middle of which the resized image is.
+
+    Parameters
+    ----------
+    centres : (N, 2) float, pixels of the image on disk
+    image_wh, imgsz, resize : as in `scale_sizes`
+
+    Returns
+    -------
+    (N, 2) float32, pixels of the input: computed in float64 and rounded once.
+
+    Examples
+    --------
+    >>> place_centres(np.asarray([[640.0, 0.0]]), np.asarray([1280.0, 720.0]))
+    array([[320., 140.]], dtype=float32)
+    """
+    input_wh, image_wh = np.asarray(check_imgsz(imgsz), np.float64), np.asarray(image_wh, np.float64)
+    scale = input_wh / image_wh
+    if resize == "letterbox":
+        scale = scale.min(axis=-1, keepdims=True)
+    with np.errstate(over="ignore"):
+        return (centres * scale + (input_wh - image_wh * scale) / 2).astype(np.float32)

@@ -14,6 +14,7 @@ from anchorlib.arrays import (
     MAX_SIDE,
     MIN_SIDE,
     HostArray,
+    check_imgsz,
     check_integer,
     check_one_of,
     check_shape,
@@ -21,7 +22,7 @@ from anchorlib.arrays import (
     check_sizes,
 )
 from anchorlib.datasets.io.npz import read_npz, write_npz
-from anchorlib.datasets.resize import RESIZES, ImageSize, check_imgsz
+from anchorlib.datasets.resize import RESIZES, ImageSize
 from anchorlib.errors import AnchorlibError, BadValueError, DatasetError
 from anchorlib.size_histogram import WeightedSizes, as_columns, cell_centre, merge_equal
 

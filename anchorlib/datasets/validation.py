@@ -7,9 +7,9 @@ from typing import Optional
 
 import numpy as np
 
-from anchorlib.arrays import HostArray
+from anchorlib.arrays import HostArray, check_imgsz
 from anchorlib.datasets.box_sizes import BoxSizes, Problem
-from anchorlib.datasets.resize import ImageSize, check_imgsz, scale_sizes
+from anchorlib.datasets.resize import ImageSize, place_centres, scale_sizes
 
 # Share of the image's side. Coordinates written with four decimals may be off by 0.75e-4.
 EDGE_TOLERANCE = 1e-4
@@ -62,8 +62,8 @@ def is_image_size(width: float, height: float) -> bool:
     return 1 <= width < MAX_SIDE and 1 <= height < MAX_SIDE
 
 
-def screen(labels: Labels, imgsz: ImageSize, resize: str) -> BoxSizes:
-    """Return the accepted boxes, scaled, and the problems of all rows."""
+def screen(labels: Labels, imgsz: ImageSize, resize: str, keep_centres: bool = False) -> BoxSizes:
+    """Return the accepted boxes, scaled, with their centres if asked for, and the problems of all rows."""
     image_wh = labels.image_wh[labels.image_index]  # (R, 2)
     centres, sizes, classes = labels.boxes[:, :2], labels.boxes[:, 2:], labels.classes
     overshoot = np.maximum(OVERSHOOT_PIXELS, image_wh * OVERSHOOT_SHARE)
@@ -115,6 +115,7 @@ def screen(labels: Labels, imgsz: ImageSize, resize: str) -> BoxSizes:
         rows_refused=int((~good).sum()) + labels.lost_rows,
         imgsz=check_imgsz(imgsz),
         resize=resize,
+        centres=place_centres(centres[good], image_wh[good], imgsz, resize) if keep_centres else None,
     )
 
 

@@ -1,6 +1,7 @@
 """Assign targets to predictions, and compute the loss of predictions."""
 
 from anchorlib.training.compute_loss import ComputeLoss
+from anchorlib.training.crowding import Crowding, LayerCrowding, crowding
 from anchorlib.training.decode import decode
 from anchorlib.training.losses import (
     BCEBlurWithLogitsLoss,
@@ -17,11 +18,14 @@ __all__ = [
     "BCEBlurWithLogitsLoss",
     "BCEWithLogitsLoss",
     "ComputeLoss",
+    "Crowding",
     "FocalLoss",
+    "LayerCrowding",
     "LayerTargets",
     "QFocalLoss",
     "assign",
     "build_targets",
+    "crowding",
     "decode",
     "mask_loss",
     "smooth_bce",

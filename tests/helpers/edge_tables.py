@@ -114,6 +114,11 @@ ARRAYS = {
         lambda t: anchorlib.build_targets(t, like(t, GRID_ANCHORS), [(8, 8), (4, 4)], validate=True),
         (Part(("T", 6), TARGETS),),
     ),
+    "anchorlib.crowding": Edge(
+        lambda t, anchors: anchorlib.crowding(t, anchors, strides_of(anchors), imgsz=64),
+        (Part(("T", 6), TARGETS), Part(("L", "A", 2))),
+        longest=3,
+    ),
     "anchorlib.yolov2.build_targets": Edge(
         lambda rows, anchors: yolov2.build_targets([rows], anchors, input_size=64), (LABELS, ANCHORS_WH), 1e-3
     ),

@@ -1,0 +1,151 @@
+import importlib
+import json
+
+import numpy as np
+import pytest
+from helpers.text_lines import draw_text_lines
+
+from anchorlib import BoxSizes, build_targets, crowding, fit_anchors
+from anchorlib.errors import BadValueError, ShapeError
+from anchorlib.training.crowding import SIDE_QUANTILES
+
+COCO = np.asarray([10, 13, 16, 30, 33, 23, 30, 61, 62, 45, 59, 119, 116, 90, 156, 198, 373, 326], np.float32).reshape(
+    3, 3, 2
+)
+STRIDES = [8, 16, 32]
+
+
+def count_slowly(backend, targets, layers, strides, size, thr):
+    """Count with a dict from prediction to its last row, from what build_targets gives on the backend."""
+    shapes = [(size // stride, size // stride) for stride in strides]
+    grids = [backend.array(layer / np.float32(stride)) for layer, stride in zip(layers, strides)]
+    counted, seen, surviving = [], set(), set()
+    for rows, (ny, nx) in zip(build_targets(backend.array(targets), grids, shapes, thr=thr), shapes):
+        columns = [backend.host(column).tolist() for column in (rows.image, rows.anchor, rows.gj, rows.gi, rows.target)]
+        last = {}
+        for *prediction, target in zip(*columns):
+            last[tuple(prediction)] = target
+        boxes = sorted(set(columns[-1]))
+        seen.update(boxes)
+        surviving.update(last.values())
+        sides = sorted(min(targets[box, 4] * np.float32(nx), targets[box, 5] * np.float32(ny)) for box in boxes)
+        ranks = [
+            next(i for i in range(len(sides)) if (i + 1) >= share * len(sides)) for share in SIDE_QUANTILES if sides
+        ]
+        n_rows = len(columns[0])
+        counted.append(
+            (n_rows, n_rows - len(last), len(boxes), sum(side < 1 for side in sides), tuple(sides[i] for i in ranks))
+        )
+    return counted, len(targets) - len(seen), len(seen - surviving)
+
+
+def draw_set(rng):
+    """Return targets, layers, strides, size and thr, with many boxes in few cells."""
+    strides = sorted(rng.choice([4, 8, 16, 32, 64], rng.integers(1, 6), replace=False).tolist())
+    size = 64 * int(rng.integers(1, 4))
+    n, n_images = int(rng.integers(0, 120)), int(rng.integers(1, 5))
+    centres = rng.choice([rng.random((n, 2)), rng.integers(0, 9, (n, 2)) / 8]) if n else np.empty((0, 2))
+    wh = np.exp(rng.uniform(np.log(2 / size), 0, (n, 2)))
+    wh[rng.random(n) < 0.05] = 0
+    images = rng.integers(0, n_images, (n, 1)) * rng.integers(1, 1000)  # not sorted, and with gaps
+    targets = np.concatenate([images, rng.integers(0, 3, (n, 1)), centres, wh], axis=1).astype(np.float32)
+    layers = [np.exp(rng.uniform(1, 5, (rng.integers(1, 5), 2))).astype(np.float32) for _ in strides]
+    return targets, layers, strides, size, float(rng.choice([1.5, 2.91, 4.0, 8.0]))
+
+
+def test_crowding_is_a_slow_count_of_the_rows_of_build_targets(backend):
+    rng = np.random.default_rng(0)
+    n_overwritten = n_lost = 0
+    for _ in range(200):
+        targets, layers, strides, size, thr = draw_set(rng)
+        found = crowding(
+            backend.array(targets), [backend.array(layer) for layer in layers], strides, imgsz=size, thr=thr
+        )
+        got = [
+            (layer.rows, layer.overwritten, layer.n_boxes, layer.n_small, layer.short_sides) for layer in found.layers
+        ]
+        assert (got, found.n_without_row, found.n_lost) == count_slowly(backend, targets, layers, strides, size, thr)
+        n_overwritten += sum(layer.overwritten for layer in found.layers)
+        n_lost += found.n_lost
+    assert n_overwritten > 1000
+    assert n_lost > 50
+
+
+def test_nine_anchors_by_area_crowd_the_coarse_layer_on_text_lines():
+    boxes = draw_text_lines(60)
+    by_area = fit_anchors(boxes, 9).anchors.reshape(3, 3, 2)
+    crowded = crowding(boxes, by_area, STRIDES)
+    shares = [layer.share_overwritten for layer in crowded.layers]
+    assert shares[0] < 0.2
+    assert 0.5 < shares[2] < 0.8
+    assert [layer.is_overtaxed for layer in crowded.layers] == [False, True, True]
+    assert crowded.layers[2].share_small == 1  # no line is a stride high
+    kept = crowding(boxes, [fit_anchors(boxes, 3).anchors, *COCO[1:]], STRIDES)
+    assert not any(layer.is_overtaxed for layer in kept.layers)
+    assert max(x.share_overwritten for x in kept.layers) < 0.2
+
+
+def test_blocks_do_not_change_the_counts(monkeypatch):
+    module = importlib.import_module("anchorlib.training.crowding")  # the function has the same name
+    boxes = draw_text_lines(12)
+    whole = crowding(boxes, COCO, STRIDES).to_dict()
+    monkeypatch.setattr(module, "_BOXES_AT_ONCE", 1)
+    assert crowding(boxes, COCO, STRIDES).to_dict() == whole
+    monkeypatch.setattr(module, "_BOXES_AT_ONCE", 2**12)
+    monkeypatch.setattr(module, "_CELLS_AT_ONCE", 1)
+    assert crowding(boxes, COCO, STRIDES).to_dict() == whole
+
+
+def test_box_sizes_with_centres_are_the_targets_of_their_input():
+    corners = [[[10, 20, 30, 60], [12, 22, 30, 60]], [[0, 0, 320, 240]]]
+    boxes = BoxSizes.from_boxes(corners, [[640, 480], [320, 240]], imgsz=640, centres=True)
+    targets = [[0, 0, 20 / 640, 120 / 640, 20 / 640, 40 / 640], [0, 0, 21 / 640, 121 / 640, 18 / 640, 38 / 640]]
+    targets.append([1, 0, 0.5, 0.5, 1, 0.75])
+    assert crowding(boxes, COCO, STRIDES).to_dict() == crowding(targets, COCO, STRIDES, imgsz=640).to_dict()
+
+
+def test_an_input_that_the_strides_do_not_divide_is_rounded_up():
+    boxes = BoxSizes.from_boxes([[[10, 20, 30, 60]]], [[500, 500]], imgsz=500, centres=True)
+    targets = [[0, 0, 20 / 512, 40 / 512, 20 / 512, 40 / 512]]
+    expected = crowding(targets, COCO, STRIDES, imgsz=512).to_dict()
+    assert crowding(boxes, COCO, STRIDES).to_dict() == expected == crowding(targets, COCO, STRIDES, imgsz=500).to_dict()
+
+
+def test_results_are_shown_and_written():
+    found = crowding([[0, 0, 0.505, 0.505, 0.02, 0.02]] * 3, COCO, STRIDES)
+    assert repr(found).startswith("Crowding(67% / 0% / 0% of rows overwritten on strides 8 / 16 / 32; ")
+    shown = json.loads(found.to_json())
+    assert shown["n_lost"] == 2
+    assert shown["layers"][0]["share_overwritten"] == pytest.approx(2 / 3)
+    assert "1.6 / 1.6 / 1.6" in found._repr_html_()
+    assert "<td>-</td>" in found._repr_html_()
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "text"),
+    [
+        ({"boxes": [[0, 0, 0.5, 0.5, 0.1]]}, ShapeError, "boxes must have shape"),
+        ({"boxes": [[0, 0, np.nan, 0.5, 0.1, 0.1]]}, BadValueError, "row 0"),
+        ({"boxes": [[0, 0, 0.5, 0.5, -0.1, 0.1]]}, BadValueError, "sides >= 0"),
+        ({"boxes": BoxSizes.from_boxes([[[1, 2, 3, 4]]], [[9, 9]])}, BadValueError, "centres=True"),
+        (
+            {"boxes": BoxSizes.from_boxes([[[1, 2, 3, 4]]], [[9, 9]], centres=True), "imgsz": 320},
+            BadValueError,
+            "640 x 640",
+        ),
+        ({"boxes": np.zeros((3, 2))}, ShapeError, "boxes must have shape"),
+        ({"strides": [8, 16]}, ShapeError, "2 strides"),
+        ({"strides": [8, 16, 0]}, BadValueError, "strides"),
+        ({"strides": []}, BadValueError, "strides"),
+        ({"anchors": COCO.reshape(9, 2)}, ShapeError, r"\(L, A, 2\)"),
+        ({"anchors": [*COCO[:2], COCO[2, 0]]}, ShapeError, r"anchors\[2\]"),
+        ({"anchors": [*COCO[:2], COCO[2, :0]]}, BadValueError, "at least one anchor"),
+        ({"anchors": -COCO}, BadValueError, r"anchors\[0\]"),
+        ({"imgsz": 0}, BadValueError, "imgsz"),
+        ({"thr": 1.0}, BadValueError, "thr"),
+    ],
+)
+def test_wrong_arguments(change, error, text):
+    given = {"boxes": [[0, 0, 0.5, 0.5, 0.1, 0.1]], "anchors": COCO, "strides": STRIDES, **change}
+    with pytest.raises(error, match=text):
+        crowding(given.pop("boxes"), given.pop("anchors"), given.pop("strides"), **given)
