@@ -42,7 +42,7 @@ class LayerCrowding:
     """Hold what one layer trains on.
 
     stride : pixels per grid cell
-    anchors : (A, 2) float32, pixels
+    anchors : (w, h) of each of its anchors, pixels
     rows : number of rows that `build_targets` makes for this layer
     overwritten : how many of them are overwritten by a later row of the same image, anchor and cell
     n_boxes : number of boxes with a row in this layer
@@ -52,7 +52,7 @@ class LayerCrowding:
     """
 
     stride: float
-    anchors: HostArray
+    anchors: tuple[tuple[float, float], ...]
     rows: int
     overwritten: int
     n_boxes: int
@@ -81,7 +81,7 @@ class LayerCrowding:
         """Return the counts and shares in the types of JSON."""
         return {
             "stride": self.stride,
-            "anchors": self.anchors.tolist(),
+            "anchors": [list(sides) for sides in self.anchors],
             "rows": self.rows,
             "overwritten": self.overwritten,
             "share_overwritten": self.share_overwritten,
@@ -179,7 +179,7 @@ def crowding(
     --------
     >>> targets = [[0, 0, 0.50, 0.5, 0.02, 0.02], [0, 0, 0.52, 0.5, 0.02, 0.02]]  # two boxes of 13 px, 13 px apart
     >>> crowding(targets, [[[13, 13]], [[13, 13]]], [8, 32])
-    Crowding(0% / 50% of rows overwritten on strides 8 / 32; 0 of 2 boxes without a row, 1 with all rows overwritten)
+    Crowding(33% / 67% of rows overwritten on strides 8 / 32; 0 of 2 boxes without a row, 0 with all rows overwritten)
     """
     steps = _take_strides(strides)
     layers = _take_layers(anchors, len(steps))
@@ -247,7 +247,8 @@ class _Counts:
             ranks = [max(0, math.ceil(share * len(sides)) - 1) for share in SIDE_QUANTILES] if len(sides) else []
             quantiles = tuple(np.partition(sides, ranks)[ranks].tolist()) if ranks else ()
             n_small = int(np.count_nonzero(sides < 1))
-            found.append(LayerCrowding(stride, layer, rows, overwritten, len(sides), n_small, quantiles))
+            anchors = tuple((w, h) for w, h in layer.tolist())
+            found.append(LayerCrowding(stride, anchors, rows, overwritten, len(sides), n_small, quantiles))
         return Crowding(
             layers=tuple(found),
             n_boxes=len(self._has_row),

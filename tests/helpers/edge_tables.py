@@ -115,9 +115,7 @@ ARRAYS = {
         (Part(("T", 6), TARGETS),),
     ),
     "anchorlib.crowding": Edge(
-        lambda t, anchors: anchorlib.crowding(t, anchors, strides_of(anchors), imgsz=64),
-        (Part(("T", 6), TARGETS), Part(("L", "A", 2))),
-        longest=3,
+        lambda t: anchorlib.crowding(t, like(t, GRID_ANCHORS * 8), [8, 16], imgsz=64), (Part(("T", 6), TARGETS),)
     ),
     "anchorlib.yolov2.build_targets": Edge(
         lambda rows, anchors: yolov2.build_targets([rows], anchors, input_size=64), (LABELS, ANCHORS_WH), 1e-3
