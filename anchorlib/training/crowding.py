@@ -2,7 +2,7 @@
 
 In training, several boxes of an image may be assigned to the same prediction: same layer, anchor and cell. The last row
 is the one that the objectness is trained on (see `losses`); a box of which no row is the last one is hard to learn. The
-box sizes alone do not show this, so a set of anchors may fit them well and train badly.
+box sizes do not show this, so a set of anchors may fit them well and train badly.
 """
 
 from __future__ import annotations
