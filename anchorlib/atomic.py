@@ -9,7 +9,7 @@ import secrets
 import stat
 from typing import Optional, Union
 
-from anchorlib.files import RefusedFileError, read_regular
+from anchorlib.files import RefusedFileError, read_regular, status_of
 
 _Path = Union[str, "os.PathLike[str]"]
 
@@ -38,7 +38,8 @@ def write_atomically(path: _Path, data: bytes, *, old: Optional[bytes] = None, n
     Raises
     ------
     FileChangedError : the file does not have the content `old`, or with `new` it exists already
-    PermissionError : the existing file is read-only; OSError, with the name of the file
+    PermissionError : the existing file is read-only
+    OSError : the path is a folder, pipe or device, or writing failed; with the name of the file
     """
     target = os.path.realpath(path)
     try:
@@ -52,7 +53,9 @@ def write_atomically(path: _Path, data: bytes, *, old: Optional[bytes] = None, n
 
 
 def _write(target: str, data: bytes, old: Optional[bytes], new: bool) -> None:
-    before = None if new else _status(target)
+    before = None if new else status_of(target)
+    if before is not None and not stat.S_ISREG(before.st_mode):  # root would replace /dev/null for everybody
+        raise OSError(errno.EINVAL, "it is a folder, pipe or device, not a regular file")
     if before is not None and not os.access(target, os.W_OK):  # a rename would not check this
         raise PermissionError(errno.EACCES, "the file is read-only")
     folder = os.path.dirname(target)
@@ -77,13 +80,6 @@ def _write(target: str, data: bytes, old: Optional[bytes], new: bool) -> None:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(temporary)
     _sync_folder(folder)
-
-
-def _status(path: str) -> Optional[os.stat_result]:
-    try:
-        return os.stat(path)
-    except FileNotFoundError:
-        return None
 
 
 def _write_all(descriptor: int, data: bytes) -> None:

@@ -5,18 +5,45 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable
-from typing import Optional
+from typing import Optional, Union
 
 # Without O_NONBLOCK, opening a pipe blocks until another process writes to it.
 _FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+
+
+_Path = Union[str, "os.PathLike[str]"]
 
 
 class RefusedFileError(OSError):
     """Say why a path that exists was not read: it is a folder, pipe or device, or the file is too large."""
 
 
+def status_of(path: _Path) -> Optional[os.stat_result]:
+    """Return the status of a path, or None if nothing has that name; OSError if the system does not tell.
+
+    os.path.exists, isfile and isdir return False after every error: a file in a folder that the system does not let us
+    read would look absent.
+    """
+    try:
+        return os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def is_regular(path: _Path) -> bool:
+    """Return True for a regular file; OSError if the system does not tell."""
+    info = status_of(path)
+    return info is not None and stat.S_ISREG(info.st_mode)
+
+
+def is_folder(path: _Path) -> bool:
+    """Return True for a folder; OSError if the system does not tell."""
+    info = status_of(path)
+    return info is not None and stat.S_ISDIR(info.st_mode)
+
+
 def open_regular(
-    path: str, limit: Optional[int] = None, on_open: Optional[Callable[[os.stat_result], None]] = None
+    path: _Path, limit: Optional[int] = None, on_open: Optional[Callable[[os.stat_result], None]] = None
 ) -> tuple[int, int]:
     """Open a regular file for reading and return its descriptor and its size in bytes. The caller closes it.
 
@@ -42,7 +69,7 @@ def open_regular(
     raise RefusedFileError(f"{info.st_size} bytes, more than the limit of {limit} for such a file")
 
 
-def read_regular(path: str, limit: int, on_open: Optional[Callable[[os.stat_result], None]] = None) -> bytes:
+def read_regular(path: _Path, limit: int, on_open: Optional[Callable[[os.stat_result], None]] = None) -> bytes:
     """Read a regular file of at most `limit` bytes. Parameters and errors are those of `open_regular`.
 
     A file that is truncated while it is read is an OSError.

@@ -6,9 +6,21 @@ from typing import Any, Union
 
 import yaml
 
+_MAX_LEVELS = 100  # of brackets; a model file has four
 
-class _Loader(yaml.SafeLoader):
-    """Load safely and without merge keys: nested merges let a file of a kilobyte fill the memory."""
+
+class BoundedLoader(yaml.SafeLoader):
+    """Load safely, and refuse deep brackets at once: PyYAML takes seconds for a kilobyte of them."""
+
+    def fetch_flow_collection_start(self, token_class: Any) -> None:
+        """Scan an opening bracket; ValueError if too many are open."""
+        if self.flow_level >= _MAX_LEVELS:
+            raise ValueError(f"line {self.line + 1} is nested too deeply: more than {_MAX_LEVELS} brackets are open")
+        super().fetch_flow_collection_start(token_class)
+
+
+class _Loader(BoundedLoader):
+    """Load without merge keys: nested merges let a file of a kilobyte fill the memory."""
 
     def flatten_mapping(self, node: Any) -> None:
         """Do nothing instead of merging keys."""

@@ -4,6 +4,7 @@ import contextlib
 import errno
 import multiprocessing
 import os
+import stat
 import subprocess
 import sys
 
@@ -146,6 +147,27 @@ def test_a_file_system_without_links_gets_new_files(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="broken"):
         write_atomically(tmp_path / "n", b"new", new=True)
     assert os.listdir(tmp_path) == ["m"]
+
+
+@pytest.mark.parametrize("thing", ["folder", "pipe", "link to a device"])
+def test_only_regular_files_are_replaced(tmp_path, thing):
+    """Root could replace /dev/null."""
+    path = tmp_path / "a"
+    if thing == "folder":
+        path.mkdir()
+    elif thing == "pipe":
+        os.mkfifo(path)
+    else:
+        try:
+            os.mknod(tmp_path / "null", 0o666 | stat.S_IFCHR, os.makedev(1, 3))
+        except OSError:
+            pytest.skip("only root makes devices, and not everywhere")
+        path.symlink_to("null")
+    before = os.stat(path)
+    with pytest.raises(OSError, match=r"not a regular file.*/a'"):
+        write_atomically(path, b"new")
+    assert os.path.samestat(before, os.stat(path))
+    assert len(os.listdir(tmp_path)) == 1 + (thing == "link to a device")
 
 
 def make_one(path, number, start, results):

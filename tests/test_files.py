@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from anchorlib.files import RefusedFileError, open_regular, read_regular
+from anchorlib.files import RefusedFileError, is_folder, is_regular, open_regular, read_regular, status_of
 
 
 def test_the_bytes_of_a_regular_file_are_read(tmp_path):
@@ -23,6 +23,23 @@ def make_pipe(path):
     if not hasattr(os, "mkfifo"):
         pytest.skip("this system has no pipes in its file system")
     os.mkfifo(path)
+
+
+def test_a_path_is_absent_only_if_the_system_says_so(tmp_path):
+    """os.path.exists says so after any error."""
+    (tmp_path / "a").write_bytes(b"")
+    (tmp_path / "loop").symlink_to("loop")
+    assert [is_regular(tmp_path / "a"), is_folder(tmp_path), is_regular(tmp_path), is_folder(tmp_path / "a")] == [
+        *(True, True, False, False)
+    ]
+    for missing in (tmp_path / "none", tmp_path / "a" / "none"):
+        assert status_of(missing) is None
+        assert not is_regular(missing)
+        assert not is_folder(missing)
+    for unknown in (tmp_path / "loop", tmp_path / ("x" * 300)):
+        for function in (status_of, is_regular, is_folder):
+            with pytest.raises(OSError, match="levels of symbolic links|name too long"):
+                function(unknown)
 
 
 @pytest.mark.parametrize(

@@ -53,4 +53,4 @@ def run(options: argparse.Namespace) -> int:
     report = make_report(options, boxes, table, layers, table.score(np.concatenate(layers), thr))
     print_report(report, options)
     write_fit_report(report, options)
-    return choose_exit_code(report.score, boxes)
+    return choose_exit_code(boxes, report.score)

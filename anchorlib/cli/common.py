@@ -7,7 +7,7 @@ import json
 import re
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Optional
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from anchorlib.cli.streams import print_unwrapped
 from anchorlib.cli.terminal import align_columns, find_room, paint
 from anchorlib.datasets import BoxSizes, read_boxes
 from anchorlib.datasets.formats import FORMATS
-from anchorlib.errors import BackendError, BadValueError
+from anchorlib.errors import BadValueError
 from anchorlib.fitting.order import sort_by_area
 from anchorlib.metrics import OBJECTIVES, AnchorScore, SizeTable
 from anchorlib.modelfiles import read_anchors, read_input_size, split_layers
@@ -32,11 +32,11 @@ LABEL_FORMATS = tuple(known.name for known in FORMATS)
 GOOD, POOR, LOST, BAD_INPUT, INTERNAL_ERROR, CLOSED_PIPE = 0, 1, 1, 2, 70, 141
 
 
-def choose_exit_code(score: AnchorScore, boxes: BoxSizes) -> int:
-    """Return POOR for poor anchors, LOST if the system did not let us read a part of the data set, otherwise GOOD."""
+def choose_exit_code(boxes: BoxSizes, score: Optional[AnchorScore] = None) -> int:
+    """Return LOST if the system did not let us read a part of the data set, POOR for poor anchors, otherwise GOOD."""
     if any(problem.kind == "unreadable path" for problem in boxes.problems):
         return LOST
-    return GOOD if score.is_good else POOR
+    return GOOD if score is None or score.is_good else POOR
 
 
 def add_command(commands: Any, name: str, run: Any, what: str, example: str) -> argparse.ArgumentParser:
@@ -202,13 +202,7 @@ def read(options: argparse.Namespace, **more: Any) -> BoxSizes:
 
 def on_backend(wh: HostArray, options: argparse.Namespace) -> Any:
     """Convert sizes to an array of --backend on --device."""
-    try:
-        return convert(wh, backend=options.backend, device=options.device)
-    except BackendError:
-        raise
-    # The frameworks raise these errors for a device that does not exist.
-    except (RuntimeError, ValueError, AssertionError) as error:
-        raise BackendError(f"{options.backend} has no device {options.device!r}: {error}") from error
+    return convert(wh, backend=options.backend, device=options.device)
 
 
 def make_report(

@@ -8,12 +8,12 @@ import sys
 from typing import Any, Optional
 
 from anchorlib.cli.common import (
-    GOOD,
     add_command,
     add_data_options,
     add_objective_option,
     add_score_options,
     add_seed_option,
+    choose_exit_code,
     describe_size,
     on_backend,
     print_json,
@@ -26,7 +26,7 @@ from anchorlib.cli.report_option import add_report_option, check_report_file, de
 from anchorlib.cli.terminal import align_columns, find_room
 from anchorlib.fitting.curve import Curve, fit_curve
 from anchorlib.reporting import html, matplotlib_plots
-from anchorlib.reporting.report import describe_knee, describe_left_out
+from anchorlib.reporting.report import describe_knee, describe_left_out, list_problems
 from anchorlib.results import counted, printable
 
 _BAR = 30  # characters of the longest bar, for a value of 1
@@ -71,11 +71,12 @@ def run(options: argparse.Namespace) -> int:
         progress=wants_bar(options),
     )
     if options.json:
-        imgsz = {"imgsz": boxes.imgsz, "resize": boxes.resize}
-        print_json({"data": options.data, "n_images": len(boxes.image_wh), **imgsz, **curve.to_dict()})
+        more = {"imgsz": boxes.imgsz, "resize": boxes.resize, "problems": boxes.count_problems()}
+        print_json({"data": options.data, "n_images": len(boxes.image_wh), **more, **curve.to_dict()})
     else:
         counts = f"{counted(len(boxes.image_wh), 'image')}, {counted(len(boxes.wh), 'box')}"
         heading = f"{printable(options.data)}: {counts}, at {describe_size(options)}"
+        heading = "\n".join([heading, *(f"  {line}" for line in list_problems(boxes))])
         room = find_room(sys.stdout)
         print(heading, align_columns(_draw_rows(curve, room), left=(4,), room=room), describe_knee(curve), sep="\n\n")
         if curve.left_out:
@@ -88,7 +89,7 @@ def run(options: argparse.Namespace) -> int:
             png=lambda: matplotlib_plots.curve_png(curve, options.data),
         )
         say_wrote(options, options.report)
-    return GOOD
+    return choose_exit_code(boxes)
 
 
 def _draw_rows(curve: Curve, room: Optional[int]) -> list[list[str]]:

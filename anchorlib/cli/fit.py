@@ -146,7 +146,7 @@ def run(options: argparse.Namespace) -> int:
         else:
             say(options, f"{printable(options.out)} already contains these anchors.")
     write_fit_report(report, options)
-    return choose_exit_code(fit.score, boxes)
+    return choose_exit_code(boxes, fit.score)
 
 
 def _fit_options(options: argparse.Namespace) -> dict[str, Any]:

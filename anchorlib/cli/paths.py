@@ -8,8 +8,9 @@ from collections.abc import Iterable, Iterator
 from itertools import combinations
 
 from anchorlib.errors import BadValueError
+from anchorlib.files import status_of
 
-_OUTPUTS = ("out", "report", "cache")
+_OUTPUTS = ("out", "report", "cache", "differences")
 _INPUTS = ("anchors", "file")
 
 
@@ -33,7 +34,7 @@ def check_paths(options: argparse.Namespace) -> None:
 
 def check_images(report: str | None, image_names: Iterable[str]) -> None:
     """Refuse a report that would overwrite an image of the data set; BadValueError."""
-    if report is None or not os.path.exists(report):
+    if report is None or status_of(report) is None:
         return
     name = os.path.basename(os.path.realpath(report))
     for image in image_names:  # the names are compared first: asking the disk about each image takes long
@@ -50,10 +51,8 @@ def _named(options: argparse.Namespace, names: tuple[str, ...]) -> Iterator[tupl
 
 
 def is_same_file(path: str, other: str) -> bool:
-    """Return True if two paths name one file, also by a link or by another spelling."""
+    """Return True if two paths name one file, also by a link or by another spelling; OSError."""
     if os.path.realpath(path) == os.path.realpath(other):
         return True
-    try:
-        return os.path.samefile(path, other)
-    except OSError:  # one of them does not exist yet
-        return False
+    first, second = status_of(path), status_of(other)
+    return first is not None and second is not None and os.path.samestat(first, second)

@@ -16,6 +16,7 @@ from anchorlib.atomic import write_atomically
 from anchorlib.backends import load
 from anchorlib.cli.common import say_wrote, wants_bar
 from anchorlib.errors import BadValueError
+from anchorlib.files import is_folder
 from anchorlib.fitting.curve import fit_curve
 from anchorlib.modelfiles import SUFFIXES
 from anchorlib.reporting import html, matplotlib_plots
@@ -44,7 +45,7 @@ def check_report_file(path: Optional[str]) -> None:
     suffix = Path(path).suffix.lower()
     if suffix not in (".html", ".htm", ".png"):
         raise BadValueError(f"--report writes .html or .png, got {path}.")
-    if Path(path).is_dir() or not Path(path).parent.is_dir():
+    if is_folder(path) or not is_folder(Path(path).parent):
         raise BadValueError(f"--report {path}: name a file in a folder that exists.")
     if suffix == ".png":
         matplotlib_plots.check_installed()

@@ -16,9 +16,11 @@ from typing import Any, Optional
 from tqdm import tqdm
 
 from anchorlib._version import __version__
+from anchorlib.atomic import write_atomically
 from anchorlib.cli import github
-from anchorlib.cli.common import GOOD, add_command, say, wants_bar
+from anchorlib.cli.common import BAD_INPUT, GOOD, add_command, say, wants_bar
 from anchorlib.errors import BadValueError
+from anchorlib.files import is_folder
 from anchorlib.verify import Outcome, find_targets, select, verify
 from anchorlib.verify.training import LOSS_RTOL
 
@@ -69,6 +71,9 @@ def add_to(commands: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     """Run the cases, print the differences and a summary table; return the exit code."""
     started = time.perf_counter()
+    folder = os.path.dirname(options.differences or "") or os.curdir
+    if options.differences and (is_folder(options.differences) or not is_folder(folder)):
+        raise BadValueError(f"--differences {options.differences}: name a file in a folder that exists.")
     with contextlib.redirect_stdout(sys.stderr):  # a candidate may print
         where = find_targets(options.backends, options.devices, own=not options.candidate)
         cases = select(options.seed, subject=options.subject, number=options.case, candidates=options.candidate)
@@ -92,11 +97,15 @@ def run(options: argparse.Namespace) -> int:
         print(json.dumps(_to_dict(options, outcomes, seconds)))
     told = [line for outcome in different[:_SHOWN] for line in _few_lines(outcome, options)]
     table = list(_table(outcomes))
-    path = _write_list(different, options)
     if len(different) > _SHOWN:
         told.append(f"and {len(different) - _SHOWN} more cases.")
-    if path:
-        told.append(f"All differences: {path}")
+    try:
+        path = _write_list(different, options)
+    except OSError as error:  # the results are more important than the list
+        told.append(f"The list of all differences was not written: {error.strerror or error}.")
+        code = BAD_INPUT
+    else:
+        told += [f"All differences: {path}"] * (path is not None)
     say(options, "\n".join([*told, *table, total]))
     github.annotate([(_name(outcome), outcome.differences[0]) for outcome in different])
     github.summarise("\n".join([*table, "", *told]), total)
@@ -124,8 +133,7 @@ def _write_list(different: list[Outcome], options: argparse.Namespace) -> Option
     if path is None:
         handle, path = tempfile.mkstemp(prefix="anchorlib-verify-", suffix=".txt")
         os.close(handle)
-    with open(path, "w", encoding="utf-8", errors="backslashreplace") as file:
-        file.write("\n".join(lines) + "\n")
+    write_atomically(path, ("\n".join(lines) + "\n").encode("utf-8", "backslashreplace"))
     return str(path)
 
 

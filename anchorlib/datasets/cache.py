@@ -18,7 +18,7 @@ from anchorlib.datasets.io.files import in_order, walk
 from anchorlib.datasets.io.npz import read_npz, write_npz
 from anchorlib.datasets.validation import BOX_UNITS, Fault, Labels
 from anchorlib.errors import BadValueError, DatasetError
-from anchorlib.files import open_regular
+from anchorlib.files import is_folder, open_regular
 
 _KIND, _VERSION = "labels as they were read", 2
 _FORMS = {
@@ -36,7 +36,7 @@ _START = b'meta.json{"kind": "' + _KIND.encode() + b'"'  # of our files, after t
 def check_cache(path: str) -> None:
     """Check, before hours of reading, that the cache can be written; BadValueError."""
     folder = os.path.dirname(path) or os.curdir
-    if not os.path.isdir(folder) or os.path.isdir(path):
+    if not is_folder(folder) or is_folder(path):
         raise BadValueError(f"cache must be the path of a file in an existing folder, got {path}.")
 
 

@@ -44,8 +44,12 @@ def find_format(path: str, name: Optional[str] = None) -> tuple[Format, str]:
     `name` is the name of a format; with None the format is recognised. A file of a named format is taken with any
     suffix. DatasetError if the path does not exist or has no known format.
     """
-    if not os.path.lexists(path):
-        raise DatasetError(f"{path}: there is no such file or folder.")
+    try:
+        os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError, ValueError) as error:
+        raise DatasetError(f"{path}: there is no such file or folder.") from error
+    except OSError as error:
+        raise DatasetError(f"{path}: cannot be read: {error.strerror}.") from error
     formats = [known for known in FORMATS if name in (None, known.name)]
     for known in formats:
         found = known.find(path)

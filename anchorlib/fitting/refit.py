@@ -12,6 +12,7 @@ import numpy as np
 from anchorlib.arrays import Array, HostArray, take_sizes
 from anchorlib.backends import namespace_of
 from anchorlib.errors import BadValueError
+from anchorlib.files import status_of
 from anchorlib.fitting import AnchorFit, fit_anchors
 from anchorlib.fitting.fit_arguments import check_anchors, check_counts
 from anchorlib.fitting.order import sort_by_area
@@ -237,7 +238,7 @@ def _open_file(
 ) -> tuple[Optional[AnchorFile], list[int]]:
     """Return what the file contains, None for a new file, and how many anchors each layer gets."""
     given = None if n is None else list(check_counts(n))
-    if not os.path.exists(model_file):
+    if status_of(model_file) is None:
         format_of_new_file(model_file, format)
         return None, [_NEW_FILE] if given is None else given
     file = open_anchors(model_file, format)

@@ -15,6 +15,7 @@ import numpy as np
 from anchorlib.arrays import HostArray, check_one_of, check_shape_wh
 from anchorlib.atomic import FileChangedError, write_atomically
 from anchorlib.errors import BadValueError, ModelError
+from anchorlib.files import is_folder, is_regular, status_of
 from anchorlib.layers import are_largest_first, describe_reversal, sort_in_layers
 from anchorlib.modelfiles.checkpoint.reader import may_be_checkpoint, read_checkpoint
 from anchorlib.modelfiles.formats.darknet import DarknetDocument
@@ -173,9 +174,9 @@ def format_of_new_file(path: _PathLike, format: Optional[str] = None) -> str:
     """Return the format that `write_anchors` would write, or raise its errors, before anchors are fitted."""
     path = Path(path)
     format = choose_format(path, format)
-    if path.exists():
+    if status_of(path) is not None:
         raise ModelError(f"{path} exists already and is not changed. Name a new file, or use edit_anchors.")
-    if not path.parent.is_dir():
+    if not is_folder(path.parent):
         raise ModelError(f"{path}: there is no folder {path.parent}. Make it first.")
     return format
 
@@ -331,7 +332,7 @@ def read_input_size(path: _PathLike, format: Optional[str] = None) -> Optional[t
     ModelError : a .cfg that cannot be read, or has no anchors
     """
     path = Path(path)
-    if (format or SUFFIXES.get(path.suffix.lower())) != DarknetDocument.format or not path.is_file():
+    if (format or SUFFIXES.get(path.suffix.lower())) != DarknetDocument.format or not is_regular(path):
         return None
     document = parse_file(path, DarknetDocument.format)
     return document.input_size if isinstance(document, DarknetDocument) else None

@@ -159,7 +159,7 @@ def test_each_kind_is_told_and_the_sums_add_up(tmp_path, kind, capsys):
     assert out.rstrip().rpartition("\n")[2].startswith(verdict)
 
 
-@pytest.mark.parametrize("command", [["fit", "--n", "1"], ["check"]])
+@pytest.mark.parametrize("command", [["fit", "--n", "1"], ["check"], ["curve", "--k", "1"]])
 def test_a_good_fit_to_a_data_set_that_could_not_be_read_ends_with_1(tmp_path, command, capsys):
     anchors = tmp_path / "anchors.json"
     anchors.write_text('{"anchors": [[128, 256]]}')

@@ -43,6 +43,22 @@ def test_a_damaged_file_is_read_or_refused_with_a_documented_error(reader, folde
     assert min(outcomes.count("read"), outcomes.count("refused")) >= EACH // 20  # it is damage, and not ruin
 
 
+LONG = {  # a reader, what stands before a run, the run, what follows it
+    "numbers in the list of a class": ("VOC list", b"a", b" 1", b" b"),
+    "images in a list of pairs": ("VOC list", b"a", b".jpg ", b"a"),
+    "folders of a path": ("data.yaml", b"train: '", b"a/", b"'\n"),
+    "folders of the root": ("data.yaml", b"train: images/train\npath: '", b"a/", b"'\n"),
+    "brackets": ("data.yaml", b"train: a\nnames: ", b"[", b"\n"),
+}
+
+
+@pytest.mark.parametrize("kind", LONG)
+def test_a_long_run_does_not_take_a_number_of_steps_that_grows_with_its_square(folder, kind):
+    name, before, run_of, after = LONG[kind]
+    outcome = run(READERS[name], folder, before + run_of * (100_000 // len(run_of)) + after)
+    assert outcome in ("read", "refused"), outcome
+
+
 def test_sound_files_are_read(reader, folder):
     for data in reader.seeds:
         reader.place(folder).write_bytes(data)

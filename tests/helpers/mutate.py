@@ -34,6 +34,14 @@ TOKENS = (
     *(b"../", b"/", b"~", b"=", b"#", b";", b",", b"{}", b"'", b'"', b"? ", b"!!set ", b"\\u0000", b"\\ud800"),
     *(b"\0\0\0\0", b"\xff\xff\xff\xff", b"\x7f\xff\xff\xff", b"\x80\0\0\0", b"IDAT", b"Exif\0\0", b"\xff\xe1"),
 )
+STRETCHED = 20  # every 20th mutant has a run
+RUN = 30_000  # bytes
+RUNS = (
+    *(b" ", b"\t", b"\n", b"\r", b"1", b"a", b'"', b"'", b"\\", b"[", b"{", b"(", b"<", b"-", b".", b",", b":", b"#"),
+    *(b"&", b"\0", b"\xc3\xa9", b"\xff", b"1 ", b" 1", b" 1\n", b"1,", b'" ', b"a=", b"- ", b"<a>", b"<a/>", b"/"),
+    *(b"../", b"a/", b"[]", b"{},", b"]", b"; ", b".jpg ", b"a: ", b"a:\n", b"&a ", b"*a ", b"!", b"|", b"? ", b"%"),
+    *(b"<!--", b'"a":1,', b'"a\\', b'\\"', b"0x", b"1_", b"1e", b"K\x01", b"]q\0", b"\x80\x02", b"N"),
+)
 NUMBER = re.compile(rb"-?\d+\.?\d*")
 
 
@@ -60,6 +68,8 @@ class Reader:
         """The bytes of a damaged file."""
         rng = np.random.default_rng([seed, number])
         data, other = (self.seeds[rng.integers(len(self.seeds))] for _ in range(2))
+        if number % STRETCHED == STRETCHED - 1:
+            return stretch_packed(data, rng) if self.packed and rng.random() < 0.7 else stretch(data, rng)
         return (damage_packed if self.packed and rng.random() < 0.7 else damage)(data, other, rng)
 
 
@@ -84,6 +94,21 @@ def damage_packed(data: bytes, other: bytes, rng: np.random.Generator) -> bytes:
     chosen = names[rng.integers(len(names))] if rng.random() < 0.5 else max(names, key=lambda name: len(members[name]))
     members[chosen] = damage(members[chosen], other, rng)
     return pack(members)
+
+
+def stretch(data: bytes, rng: np.random.Generator) -> bytes:
+    """A long run of one token is put in: what takes N * N steps for N characters is then too slow."""
+    at, to = (int(rng.integers(len(data) + 1)) for _ in range(2))
+    piece = RUNS[rng.integers(len(RUNS))]
+    return data[:at] + piece * (RUN // len(piece)) + data[at if to < at else to :]
+
+
+def stretch_packed(data: bytes, rng: np.random.Generator) -> bytes:
+    """The same in one member of a zip."""
+    members = unpack(data)
+    names = list(members)
+    chosen = names[rng.integers(len(names))]
+    return pack({**members, chosen: stretch(members[chosen], rng)})
 
 
 def unpack(data: bytes) -> dict[str, bytes]:

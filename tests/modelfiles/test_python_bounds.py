@@ -6,6 +6,7 @@ import sys
 
 import pytest
 from helpers.model_file_layouts import example
+from helpers.mutate import limit
 
 from anchorlib.errors import ModelError
 from anchorlib.modelfiles import format_anchors, read_anchors
@@ -72,7 +73,7 @@ def test_long_and_ordinary_texts_are_taken(tmp_path, text):
     assert [layer.shape for layer in read_anchors(path)] == [(3, 2)] * 3
 
 
-@pytest.mark.parametrize("text", ["a = (", "a = '''", "  a\n b", "a = $", ")" * 3, "\0"])
+@pytest.mark.parametrize("text", ["a = (", "a = '''", "  a\n b", "a = $", ")" * 3, "\0", "a = 'b\0c'\n"])
 def test_text_that_is_not_python_is_a_syntax_error_or_is_left_to_the_parser(tmp_path, text):
     with contextlib.suppress(SyntaxError):
         check_python(text)
@@ -90,12 +91,28 @@ def test_a_model_file_of_another_size_is_refused_before_it_is_parsed(tmp_path, s
         read_anchors(path)
 
 
+def test_a_run_of_spaces_before_a_wrong_character_is_refused_in_time(tmp_path):
+    """Before Python 3.12 the tokenizer begins again at each space."""
+    path = tmp_path / "config.py"
+    path.write_text(f"{GOOD}a = 1{' ' * N}$\n")
+    with limit(5), pytest.raises(ModelError, match=r"config\.py is not a mmdet file"):
+        read_anchors(path)
+
+
 @pytest.mark.parametrize("suffix", [".yaml", ".json"])
 @pytest.mark.parametrize(
-    "text", ["[" * 100_000, '{"a":' * 100_000, "[" * 100_000 + "]" * 100_000, "- " * 100_000, "? " * 9000]
+    "text",
+    [
+        pytest.param("[" * 100_000, id="lists"),
+        pytest.param("{" * 2000, id="dicts"),
+        pytest.param('{"a":' * 100_000, id="dicts with keys"),
+        pytest.param("[" * 100_000 + "]" * 100_000, id="lists that end"),
+        pytest.param("- " * 100_000, id="lists in block style"),
+        pytest.param("? " * 9000, id="keys"),
+    ],
 )
 def test_deep_yaml_and_json_are_refused(tmp_path, suffix, text):
     path = tmp_path / f"a{suffix}"
     path.write_text(text)
-    with pytest.raises(ModelError, match="is not a (yolo|json) file"):
+    with limit(2), pytest.raises(ModelError, match="is not a (yolo|json) file"):
         read_anchors(path)

@@ -240,6 +240,23 @@ def test_a_difference_takes_a_few_lines_and_the_long_list_goes_to_a_file(backend
     assert sum("24 of 24 values differ, by up to 0.25" in line for line in listed) == n_different
 
 
+def test_a_list_that_cannot_be_written_does_not_hide_the_results(monkeypatch, capsys):
+    wrong_iou(monkeypatch)
+    monkeypatch.setattr("tempfile.mkstemp", lambda **_: (_ for _ in ()).throw(FileNotFoundError(2, "No folder")))
+    code, out, _ = run("--backends", "numpy", "--subject", "box IoU", capsys=capsys)
+    assert code == 2
+    assert "The list of all differences was not written: No folder." in out
+    assert "DIFFERENT" in out
+
+
+@pytest.mark.parametrize("path", ["", "nowhere/list.txt", "."])
+def test_the_file_of_differences_is_checked_before_the_work(path, capsys, monkeypatch):
+    monkeypatch.setattr(verify_command, "verify", lambda *_: pytest.fail("the work was done"))
+    code, _, err = run("--backends", "numpy", "--differences", path, capsys=capsys)
+    assert code == 2
+    assert "--differences" in err
+
+
 def test_the_list_goes_to_the_folder_for_temporary_files_where_no_file_is_named(backend, monkeypatch, capsys, tmp_path):
     wrong_iou(monkeypatch)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))

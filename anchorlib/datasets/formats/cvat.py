@@ -23,7 +23,7 @@ from anchorlib.datasets.formats.collect import (
     number_from,
     split_names,
 )
-from anchorlib.datasets.io.file_log import is_folder
+from anchorlib.datasets.io.file_log import FILE, is_folder, look
 from anchorlib.datasets.io.files import read_logged, shorten
 from anchorlib.datasets.validation import Fault, Labels
 from anchorlib.errors import DatasetError
@@ -35,7 +35,7 @@ _BOX = ("xtl", "ytl", "xbr", "ybr")
 def find_cvat(path: str) -> Optional[str]:
     """Return an .xml file with annotations of many images, or the file annotations.xml of a folder."""
     file = os.path.join(path, "annotations.xml") if is_folder(path) else path
-    if not file.lower().endswith(".xml") or not os.path.isfile(file):
+    if not file.lower().endswith(".xml") or look(file) != FILE:
         return None
     return file if "<annotations" in head_of(file) else None
 

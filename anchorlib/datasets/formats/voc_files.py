@@ -22,7 +22,6 @@ SPLIT_WORDS = {
 }
 HEAD = 4096  # bytes of an .xml, enough for its first element
 MOST_PEEKED = 20  # files opened to recognise the format
-_COLUMNS = re.compile(r"(\s+-?\d+)+$")  # -1, 0 or 1 in the list of a class; several numbers in other lists
 _PAIR = re.compile(rf"(.+(?:{'|'.join(map(re.escape, sorted(IMAGE_SUFFIXES)))}))[\s,;]+(.+\.xml)", re.IGNORECASE)
 
 
@@ -164,10 +163,11 @@ def _listed(layout: Layout, list_file: str) -> list[str]:
 
 def _file_of(line: str, layout: Layout, here: str, by_name: dict[str, str]) -> str:
     """Return the .xml file that a line names: a stem, an image, an .xml, or an image and its .xml."""
-    pair = _PAIR.fullmatch(line)
+    # If a line ends with .xml, the first try of the pattern succeeds; other lines would take N**2 steps.
+    pair = _PAIR.fullmatch(line) if line.lower().endswith(".xml") else None
     name = (pair[2] if pair else line).replace("\\", "/")
     if not pair and name not in by_name:
-        name = _COLUMNS.sub("", name)
+        name = _drop_columns(name)
     stem, suffix = os.path.splitext(name)
     if suffix.lower() == ".xml":
         found = first_existing(os.path.join(root, name) for root in dict.fromkeys([here, layout.root, os.curdir]))
@@ -177,3 +177,16 @@ def _file_of(line: str, layout: Layout, here: str, by_name: dict[str, str]) -> s
         stem = name
     stem = os.path.normpath(stem)
     return by_name.get(stem) or by_name.get(os.path.basename(stem)) or os.path.join(layout.folder, f"{stem}.xml")
+
+
+def _drop_columns(line: str) -> str:
+    """Return a line without the numbers at its end: -1, 0 or 1 in the list of a class, several in other lists.
+
+    >>> _drop_columns("plates of 2007  -1")
+    'plates of 2007'
+    """
+    words = line.split()
+    kept = len(words)
+    while kept > 1 and re.fullmatch(r"-?\d+", words[kept - 1]):
+        kept -= 1
+    return line.rsplit(None, len(words) - kept)[0] if words else line

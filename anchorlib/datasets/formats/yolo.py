@@ -22,7 +22,7 @@ from anchorlib.datasets.formats.yolo_config import (
 )
 from anchorlib.datasets.formats.yolo_folder import is_yolo_folder, read_yolo_folder
 from anchorlib.datasets.formats.yolo_images import read_images
-from anchorlib.datasets.io.file_log import FOLDER, is_folder, look
+from anchorlib.datasets.io.file_log import FILE, FOLDER, is_folder, is_named, look
 from anchorlib.datasets.io.files import (
     IMAGE_SUFFIXES,
     LIST_LIMIT,
@@ -43,14 +43,14 @@ def find_yolo(path: str) -> Optional[str]:
     """Return a .yaml file; of a folder, its data.yaml or the only .yaml with splits, or the folder if it has labels."""
     if not is_folder(path):
         return path if path.lower().endswith(YAML_SUFFIXES) else None
-    if os.path.lexists(os.path.join(path, "data.yaml")):
+    if is_named(os.path.join(path, "data.yaml")):
         return os.path.join(path, "data.yaml")
     if is_folder(os.path.join(path, "Annotations")):  # Pascal VOC, perhaps with a .yaml file of another name
         return None
     names = [entry.name for entry in list_folder(path) if entry.name[0] != "."]
     names = [name for name in names if name.lower().endswith(YAML_SUFFIXES)]
     configs = [name for name in names if is_data_config(os.path.join(path, name))]
-    configs = configs or [name for name in _below(path, "data.yaml") if os.path.isfile(os.path.join(path, name))]
+    configs = configs or [name for name in _below(path, "data.yaml") if look(os.path.join(path, name)) == FILE]
     if len(configs) > 1:
         raise DatasetError(f"{path}: has several data sets, {', '.join(configs)}. Pass the .yaml file you mean.")
     if configs:

@@ -17,6 +17,7 @@ YAML_SUFFIXES = (".yaml", ".yml")
 SPLITS = ("train", "val", "test")
 #: Names of the validation split that YOLOv5 does not know.
 VAL_NAMES = ("valid", "validation", "validate")
+_LONGEST_PATH = 4096  # characters; PATH_MAX of Linux
 _BACKSLASH = "a backslash in double quotes starts an escape; use / in paths, or single quotes"
 _NOT_YAML = re.compile("[\x80-\x84\x86-\x9f\ufffe\uffff]")  # letters of Latin-1 that YAML does not allow
 
@@ -78,15 +79,23 @@ def check_entry(path: str, split: str, entry: object) -> str:
     """Return the path of a split; DatasetError if it is not a path."""
     if not isinstance(entry, str) or not entry:
         raise DatasetError(f"{path}: {split} must be a path or a list of paths, got {shorten(entry)}.")
+    _check_length(path, split, entry)
     if any(mark < " " and mark != "\0" for mark in entry):
         raise DatasetError(f"{path}: {split} is {shorten(entry)}: {_BACKSLASH}.")
     return entry
+
+
+def _check_length(path: str, key: str, entry: str) -> None:
+    if len(entry) > _LONGEST_PATH:
+        raise DatasetError(f"{path}: {key} has {len(entry)} characters; a path has at most {_LONGEST_PATH}.")
 
 
 def roots_of(path: str, config: dict[str, Any]) -> list[str]:
     """Return the folders that entries may be relative to: `path` from the yaml, `path` from here, the yaml's, here."""
     here = os.path.dirname(path) or os.curdir
     root = config.get("path")
+    if isinstance(root, str):
+        _check_length(path, "path", root)
     roots = [os.path.join(here, root), os.path.join(os.curdir, root)] if isinstance(root, str) and root else []
     return list(dict.fromkeys([*roots, here, os.curdir]))
 

@@ -114,6 +114,17 @@ def is_folder(path: str) -> bool:
     return look(path) == FOLDER
 
 
+def is_named(path: str) -> bool:
+    """Return True if something has that name, also a link to nothing, and record it."""
+    if look(path) != ABSENT:
+        return True
+    try:
+        os.lstat(path)
+        return True
+    except (OSError, ValueError):  # `look` has noted an error of the disk
+        return False
+
+
 def note_walk(folder: str, suffixes: Iterable[str], found: list[str]) -> None:
     """Record the files that were found below a folder."""
     seen = _NOTED_IN.get()

@@ -56,6 +56,8 @@ def find_ignoring_case(path: str) -> Optional[str]:
     """Return the path as the disk has it if only the case of its letters differs, or None."""
     if look(path) != ABSENT:
         return path
+    if path.count(os.sep) > _MOST_PARTS:
+        return None
     parent, name = os.path.split(path)
     if not name or parent == path:
         return None

@@ -9,7 +9,6 @@ from __future__ import annotations
 import io
 import os
 import re
-import stat
 import struct
 import zipfile
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Callable, Optional
 
 from anchorlib.arrays import HostArray
-from anchorlib.files import read_fully
+from anchorlib.files import RefusedFileError, is_folder, is_regular, open_regular, read_fully
 from anchorlib.modelfiles.checkpoint.pickle_policy import Made, Name
 from anchorlib.modelfiles.checkpoint.pickle_reader import Damaged, Pickle, make_printable
 from anchorlib.modelfiles.checkpoint.tensors import (
@@ -62,11 +61,9 @@ def open_contents(path: Path, refused: dict[str, None]) -> Contents:
     ------
     Damaged : not a checkpoint, or a damaged one; OSError
     """
-    if path.is_dir():
+    if is_folder(path):
         return _open_folder(path, refused)
-    if not stat.S_ISREG(path.stat().st_mode):
-        raise Damaged("it is a pipe or device, neither a file nor a folder")
-    with open(path, "rb") as file:
+    with _open(path) as file:
         head = file.read(512)
         file.seek(0)
         if head.startswith(b"PK\x03\x04"):
@@ -84,6 +81,13 @@ def open_contents(path: Path, refused: dict[str, None]) -> Contents:
     if isinstance(first, dict) and "data" in first and first.get("protocol_version") is not None:
         return Contents("OneFlow file", first["data"], read_oneflow_array)
     return Contents("pickle", first, read_oneflow_array)
+
+
+def _open(path: Path) -> BinaryIO:
+    try:
+        return os.fdopen(open_regular(path)[0], "rb")
+    except RefusedFileError as error:
+        raise Damaged(f"{path.name} is {error}") from error
 
 
 # PyTorch
@@ -176,14 +180,12 @@ def _open_folder(path: Path, refused: dict[str, None]) -> Contents:
     array = OneFlowTensors(path).array
     pickled = path / "pickled_data"
     if os.path.lexists(pickled):
-        if not pickled.is_file():
-            raise Damaged("its pickled_data is a folder, pipe or device, or a link without a target")
-        with open(pickled, "rb") as file:
+        with _open(pickled) as file:
             content = Pickle(file, refused).read()
         return Contents("OneFlow folder", content.get("data") if isinstance(content, dict) else None, array)
     tensors = {}
     for entry in path.iterdir():
-        if (entry / "out").is_file() and (entry / "meta").is_file():
+        if is_regular(entry / "out") and is_regular(entry / "meta"):
             tensors[entry.name] = tensor = Made(Name("oneflow", "Tensor"), ())
             tensor.state = {"path": entry.name}
     if not tensors:

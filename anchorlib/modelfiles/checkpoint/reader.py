@@ -12,6 +12,7 @@ import numpy as np
 
 from anchorlib.arrays import HostArray, check_one_of
 from anchorlib.errors import ModelError, UnsafeCheckpointError
+from anchorlib.files import is_regular
 from anchorlib.layers import layers_disagree, mean_areas
 from anchorlib.modelfiles.checkpoint.containers import Contents, open_contents
 from anchorlib.modelfiles.checkpoint.pickle_policy import Made, get_attributes, get_entries
@@ -149,12 +150,12 @@ def read_checkpoint(
 def may_be_checkpoint(path: Path) -> bool:
     """Return True for a OneFlow folder, a file that starts as a zip file or pickle, and the suffixes .pt and .pth."""
     if (
-        (path / "pickled_data").is_file()
-        or (path / "snapshot_done").is_file()
-        or path.suffix.lower() in (".pt", ".pth")
+        path.suffix.lower() in (".pt", ".pth")
+        or is_regular(path / "pickled_data")
+        or is_regular(path / "snapshot_done")
     ):
         return True
-    if not path.is_file():
+    if not is_regular(path):
         return False
     with open(path, "rb") as file:
         return file.read(4).startswith((b"PK\x03\x04", b"\x80"))

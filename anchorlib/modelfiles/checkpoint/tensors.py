@@ -14,6 +14,7 @@ from typing import Any, BinaryIO, Optional
 import numpy as np
 
 from anchorlib.arrays import HostArray
+from anchorlib.files import is_regular, read_regular
 from anchorlib.modelfiles.checkpoint.pickle_policy import Made, Name, Persistent, get_attributes, get_function_name
 from anchorlib.modelfiles.checkpoint.pickle_reader import Damaged, make_printable
 
@@ -155,21 +156,19 @@ class OneFlowTensors:
 
 def _read_tensor_folder(folder: Path) -> Optional[HostArray]:
     """Read a tensor: `meta` has its shape and type as protobuf text, `out` its values."""
-    if not ((folder / "out").is_file() and (folder / "meta").is_file()):
+    if not (is_regular(folder / "out") and is_regular(folder / "meta")):
         raise Damaged(f"{make_printable(folder.name)} must have the files meta and out, not a folder, pipe or device")
-    if (folder / "meta").stat().st_size > _MAX_META:
-        raise Damaged(f"{make_printable(folder.name)}/meta is damaged")
-    meta = (folder / "meta").read_bytes().decode("latin-1")
+    meta = read_regular(folder / "meta", _MAX_META).decode("latin-1")
     shape = tuple(map(int, re.findall(r"\bdim:\s*(\d{1,18})\b", meta)))
     letter = _ONEFLOW_TYPES.get("".join(re.findall(r"\bdata_type:\s*(\w+)", meta)))
     if not _is_small(shape) or letter is None:
         return None
-    size = (folder / "out").stat().st_size
-    if size != _count(shape) * get_itemsize(letter):
+    data = read_regular(folder / "out", _MAX_STORAGE)
+    if len(data) != _count(shape) * get_itemsize(letter):
         raise Damaged(
-            f"{make_printable(folder.name)}/out has {size} bytes, but its meta has shape {shape} and type {letter}"
+            f"{make_printable(folder.name)}/out has {len(data)} bytes, but its meta has shape {shape} and type {letter}"
         )
-    return _decoded((folder / "out").read_bytes(), letter, "<").reshape(shape)
+    return _decoded(data, letter, "<").reshape(shape)
 
 
 def _is_oneflow(value: Any) -> bool:

@@ -24,10 +24,14 @@ def check_python(text: str) -> None:
     """
     if len(text) > _MAX_CHARACTERS:
         raise ValueError(f"it has {len(text)} characters, more than the limit of {_MAX_CHARACTERS} for Python")
+    if "\0" in text:  # a SystemError in the tokenizer of Python 3.13.0
+        raise SyntaxError("it has a null byte")
     levels, always = [0], 0  # of each open bracket since its last comma; of all that no comma ends
     try:
-        for token in tokenize.generate_tokens(io.StringIO(text).readline):
+        for token in tokenize.generate_tokens(io.StringIO(text, newline=None).readline):
             word = token.string
+            if token.type == tokenize.ERRORTOKEN:  # before Python 3.12, a run of N spaces before it takes N**2 steps
+                raise SyntaxError(f"line {token.start[0]} has {word!r}")
             if token.type == tokenize.NEWLINE or word == ";":
                 levels = [0]
             elif word == ",":

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, Optional
 import yaml
 
 from anchorlib.modelfiles.formats.text_edit import Node
+from anchorlib.safe_yaml import BoundedLoader
 
 _MOST_NUMBERS = 10_000  # a kilobyte of YAML aliases can stand for an endless list of lists
 _SEQUENCE = yaml.resolver.BaseResolver.DEFAULT_SEQUENCE_TAG
@@ -22,7 +23,7 @@ class Tree(NamedTuple):
     names: list[yaml.Token]
 
 
-class _Loader(yaml.SafeLoader):
+class _Loader(BoundedLoader):
     """Compose nodes and keep the tokens for names, which nodes do not show."""
 
     def __init__(self, text: str) -> None:
