@@ -7,14 +7,23 @@ import errno
 import os
 import secrets
 import stat
+from collections.abc import Iterator
 from typing import Optional, Union
 
-from anchorlib.files import RefusedFileError, read_regular, status_of
+from anchorlib.files import RefusedFileError, open_regular, read_regular, status_of
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
 _Path = Union[str, "os.PathLike[str]"]
 
 # O_EXCL: never a file that exists already. O_NOFOLLOW: never the target of a link that another user made.
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+
+
+_CHANGED = "the file changed since it was read"
 
 
 class FileChangedError(OSError):
@@ -70,10 +79,10 @@ def _write(target: str, data: bytes, old: Optional[bytes], new: bool) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-        if old is not None and not _has_content(target, old):
-            raise FileChangedError("the file changed since it was read")
         if new:
             _name_new(temporary, target)
+        elif old is not None:
+            _replace_if_same(temporary, target, old)
         else:
             os.replace(temporary, target)
     finally:
@@ -88,11 +97,36 @@ def _write_all(descriptor: int, data: bytes) -> None:
         rest = rest[os.write(descriptor, rest) :]
 
 
-def _has_content(path: str, content: bytes) -> bool:
+def _replace_if_same(temporary: str, target: str, old: bytes) -> None:
+    """Replace a file if it still has the content `old`."""
     try:
-        return read_regular(path, len(content)) == content
+        with _locked(target):
+            if read_regular(target, len(old)) != old:
+                raise FileChangedError(_CHANGED)
+            os.replace(temporary, target)
     except (FileNotFoundError, RefusedFileError):  # it was deleted, is longer, or is not a regular file any more
-        return False
+        raise FileChangedError(_CHANGED) from None
+
+
+@contextlib.contextmanager
+def _locked(path: str) -> Iterator[None]:
+    """Lock a file, so that one process at a time compares and replaces it; some systems have no such locks."""
+    if fcntl is None:
+        yield
+        return
+    descriptor, _ = open_regular(path)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise FileChangedError("another program has locked the file") from None
+        except OSError:  # a file system without locks
+            pass
+        if not os.path.samestat(os.fstat(descriptor), os.stat(path)):  # it was replaced before it was locked
+            raise FileChangedError(_CHANGED)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _keep_attributes(source: str, temporary: str, before: os.stat_result) -> None:

@@ -170,30 +170,46 @@ def test_only_regular_files_are_replaced(tmp_path, thing):
     assert len(os.listdir(tmp_path)) == 1 + (thing == "link to a device")
 
 
-def make_one(path, number, start, results):
+@pytest.mark.skipif(sys.platform == "win32", reason="fork")
+@pytest.mark.parametrize("old", [None, b"old"], ids=["made", "edited"])
+def test_of_two_processes_that_write_one_file_one_wins_and_the_other_is_told(tmp_path, old):
+    context = multiprocessing.get_context("fork")
+    rounds = int(os.environ.get("ANCHORLIB_ROUNDS", "20"))
+    for trial in range(rounds):
+        path, start, results = tmp_path / str(trial), context.Barrier(2), context.SimpleQueue()
+        if old is not None:
+            path.write_bytes(old)
+        both = [context.Process(target=write_one, args=(path, number, start, results, old)) for number in (1, 2)]
+        for process in both:
+            process.start()
+        outcomes = {results.get(), results.get()}
+        for process in both:
+            process.join()
+        assert None in outcomes
+        (winner,) = outcomes - {None}
+        assert path.read_bytes() == b"%d" % winner * 5000
+    assert len(os.listdir(tmp_path)) == rounds
+
+
+def write_one(path, number, start, results, old):
     start.wait()
     try:
-        write_atomically(path, b"%d" % number * 5000, new=True)
+        write_atomically(path, b"%d" % number * 5000, old=old, new=old is None)
         results.put(number)
     except FileChangedError:
         results.put(None)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="fork")
-def test_of_two_processes_that_make_one_file_one_wins_and_the_other_is_told(tmp_path):
-    context = multiprocessing.get_context("fork")
-    for trial in range(20):
-        path, start, results = tmp_path / str(trial), context.Barrier(2), context.SimpleQueue()
-        both = [context.Process(target=make_one, args=(path, number, start, results)) for number in (1, 2)]
-        for process in both:
-            process.start()
-        outcomes = {results.get(), results.get()}
-        for process in both:
-            process.join()
-        (winner,) = outcomes - {None}
-        assert None in outcomes
-        assert path.read_bytes() == b"%d" % winner * 5000
-    assert len(os.listdir(tmp_path)) == 20
+def test_a_file_that_another_program_has_locked_is_not_replaced(tmp_path):
+    fcntl = pytest.importorskip("fcntl")
+    (tmp_path / "a").write_bytes(b"old")
+    with open(tmp_path / "a", "rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        with pytest.raises(FileChangedError, match="another program has locked the file"):
+            write_atomically(tmp_path / "a", b"new", old=b"old")
+    write_atomically(tmp_path / "a", b"new", old=b"old")
+    assert (tmp_path / "a").read_bytes() == b"new"
 
 
 def test_the_command_ends_with_2_when_another_program_changed_the_file(tmp_path):
