@@ -179,7 +179,10 @@ def _sync_folder(folder: str) -> None:
     """Sync a folder: a name is on the disk only after that."""
     if os.name != "posix":
         return
-    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except PermissionError:  # a folder that may be written and not listed
+        return
     try:
         os.fsync(descriptor)
     finally:
