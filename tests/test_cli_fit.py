@@ -134,9 +134,10 @@ def test_fit_writes_as_many_anchors_as_the_model_file_has(tmp_path, monkeypatch,
     assert Path("m.yaml").read_text() == MODEL
     assert "before  fitted  written" in dry
     assert "\n-  - [10,13, 16,30]  # P4\n" in dry
-    assert dry.endswith("Nothing was written: --dry-run.\n")
+    assert dry.endswith("Nothing was written: --dry-run.\nNext: run the command again without --dry-run.\n")
     code, out, _ = run("fit", BCCD, "--out", "m.yaml", capsys=capsys)
-    assert (code, out.splitlines()[-1]) == (0, "Wrote m.yaml.")
+    assert (code, out.splitlines()[-2]) == (0, "Wrote m.yaml.")
+    assert out.endswith("Next: train with it, for example python train.py --data DATA.yaml --cfg m.yaml\n")
     now = Path("m.yaml").read_text()
     added = [line[1:] for line in dry.splitlines() if line.startswith("+ ")]
     assert len(added) == 2
@@ -204,7 +205,7 @@ def test_a_second_fit_without_a_gain_changes_nothing(tmp_path, capsys):
     assert out.endswith("a.yaml already contains these anchors.\n")
     assert path.read_text() == first
     _, out, _ = run("fit", BCCD, "--out", str(path), "--objective", "iou", capsys=capsys)  # that asks for others
-    assert out.endswith(f"Wrote {path}.\n")
+    assert f"\nWrote {path}.\n" in out
     assert path.read_text() != first
 
 

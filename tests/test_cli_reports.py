@@ -28,7 +28,7 @@ def test_fit_writes_a_page_with_what_it_printed(tmp_path, capsys):
     assert (code, err) == (0, "")
     assert f"Wrote {path}." in out
     text = text_of(path)
-    for expected in ("364 images", "COCO's: 0.8109", "0.9144", "knee: k = 5", "BloodImage_00338.jpg", "2 x zero area"):
+    for expected in ("364 images", "COCO's: 0.8109", "0.9144", "knee: k = 5", "BloodImage_00338.jpg", "2 × zero area"):
         assert expected in text, expected
     assert f"anchorlib fit {BCCD} --split all --report {path}" in text
     anchors = re.findall(r"\d+\.\d,\d+\.\d", out)

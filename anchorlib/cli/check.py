@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from anchorlib.arrays import check_thr
+from anchorlib.cli.advice import advise_check
 from anchorlib.cli.common import (
     add_command,
     add_data_options,
@@ -21,6 +22,7 @@ from anchorlib.cli.common import (
 )
 from anchorlib.cli.paths import check_images
 from anchorlib.cli.report_option import add_curve_option, add_report_option, check_report_file, write_fit_report
+from anchorlib.fitting.rounding import score_dict
 from anchorlib.metrics import SizeTable
 
 
@@ -49,8 +51,10 @@ def run(options: argparse.Namespace) -> int:
     layers = take_anchors(options.anchors)
     boxes = read(options)
     check_images(options.report, boxes.image_names)
-    table = SizeTable(on_backend(boxes.wh, options))
-    report = make_report(options, boxes, table, layers, table.score(np.concatenate(layers), thr))
-    print_report(report, options)
+    wh = on_backend(boxes.wh, options)
+    table = SizeTable(wh)
+    advice, fitted = advise_check(table, wh, layers, options, boxes.imgsz)
+    report = make_report(options, boxes, table, layers, table.score(np.concatenate(layers), thr), advice=advice)
+    print_report(report, options, same_number_fitted=None if fitted is None else score_dict(fitted))
     write_fit_report(report, options)
     return choose_exit_code(boxes, report.score)

@@ -279,4 +279,4 @@ def print_report(report: Report, options: argparse.Namespace, **more: Any) -> No
     verdict = paint(parts.verdict, "green" if report.score.is_good else "yellow", sys.stdout)
     room = find_room(sys.stdout)
     tables = align_columns(parts.scores, room=room), align_columns(parts.layers, left=(0, 3), room=room)
-    print("\n".join(first), *tables, verdict, sep="\n\n")
+    print("\n".join(first), *tables, "\n".join([verdict, *map(printable, parts.advice)]), sep="\n\n")

@@ -7,8 +7,8 @@ from typing import Any, Optional
 
 import numpy as np
 
-from anchorlib.arrays import HostArray
 from anchorlib.backends import namespace_of
+from anchorlib.cli.advice import advise_fit, choose_compared, next_step
 from anchorlib.cli.common import (
     add_command,
     add_data_options,
@@ -33,14 +33,9 @@ from anchorlib.fitting import DISTANCES, INITS, METHODS, UPDATES, AnchorFit, fit
 from anchorlib.fitting.refit import Refit, check_model_file, choose_start, refit
 from anchorlib.fitting.rounding import RoundedAnchors
 from anchorlib.metrics import SizeTable
-from anchorlib.modelfiles import FORMATS, split_layers
+from anchorlib.modelfiles import FORMATS, open_anchors, split_layers
 from anchorlib.results import printable
 
-#: Anchors to compare a fit with: those that YOLOv3 and YOLOv3-tiny published for COCO.
-KNOWN_ANCHORS = {
-    9: [10, 13, 16, 30, 33, 23, 30, 61, 62, 45, 59, 119, 116, 90, 156, 198, 373, 326],
-    6: [10, 14, 23, 27, 37, 58, 81, 82, 135, 169, 344, 319],
-}
 _GENERATIONS = 1000
 
 
@@ -110,31 +105,37 @@ def run(options: argparse.Namespace) -> int:
     boxes = read(options)
     check_images(options.report, boxes.image_names)
     wh = on_backend(boxes.wh, options)
-    before = np.concatenate(take_anchors(options.anchors)) if options.anchors else None
+    layers = take_anchors(options.anchors) if options.anchors else None
+    before = np.concatenate(layers) if layers else None
     found: Optional[Refit] = None
     if options.out:
         # The file is written after the report is printed: the anchors are not lost if writing fails.
         found = refit(options.out, wh, n, format=options.format, before=before, dry_run=True, **_fit_options(options))
-        fit, before = found.fit, found.before
+        fit = found.fit
+        if layers is None and found.before is not None:
+            layers = open_anchors(options.out, options.format).layers
     else:
         start = choose_start(before, sum(n), method=options.method, fixed=options.fixed)
         fit = fit_anchors(wh, n, start=start, **_fit_options(options))
     anchors = namespace_of(fit.anchors).to_numpy(fit.anchors)
     in_file = found is not None and not found.is_new
     table = SizeTable(wh)
+    compared = choose_compared(layers, sum(fit.counts), options.anchors or options.out)
     report = make_report(
         options,
         boxes,
         table,
         split_layers(anchors, n if in_file or len(n) > 1 else None),
         fit.score,
-        **_compare_with(table, before, sum(fit.counts), options.thr),
+        before=table.score(compared.anchors, options.thr),
+        before_name=compared.name,
+        before_anchors=compared.anchors,
+        advice=advise_fit(table, compared, fit.score, options.thr, boxes.imgsz),
         fitted=_describe_fit(fit, found),
         written=None if found is None else RoundedAnchors(found.anchors, found.digits, found.score),
     )
     if found is None:
         print_report(report, options)
-        say(options, "To keep these anchors, add --out model.yaml (or .cfg, .py, .json).")
     elif options.dry_run:
         print_report(report, options, diff=found.diff)
         say(options, f"\n{found.diff}Nothing was written: --dry-run.")
@@ -145,6 +146,8 @@ def run(options: argparse.Namespace) -> int:
             say_wrote(options, options.out)
         else:
             say(options, f"{printable(options.out)} already contains these anchors.")
+    if step := next_step(options, report, found):
+        say(options, step)
     write_fit_report(report, options)
     return choose_exit_code(boxes, fit.score)
 
@@ -177,14 +180,3 @@ def _describe_fit(fit: AnchorFit, found: Optional[Refit]) -> dict[str, Any]:
         "kept_start": fit.kept_start,
         "kept_file": found is not None and found.kept and not fit.kept_start,
     }
-
-
-def _compare_with(table: SizeTable, before: Optional[HostArray], n: int, thr: float) -> dict[str, Any]:
-    """Return what a report shows of the anchors that the new ones are compared with, if there are any."""
-    if before is not None:
-        anchors, name = before, "before"
-    elif n in KNOWN_ANCHORS:
-        anchors, name = parse_sides(KNOWN_ANCHORS[n]), "COCO's"
-    else:
-        return {}
-    return {"before": table.score(anchors, thr), "before_name": name, "before_anchors": anchors}

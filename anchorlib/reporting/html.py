@@ -70,6 +70,7 @@ def report_page(
         f"Anchors for {report.data}",
         _unbroken(report.headline()),
         verdict,
+        *(element("p", _unbroken(line)) for line in report.advice),
         _tiles(report),
         element(
             "div",

@@ -37,6 +37,7 @@ class ReportParts(NamedTuple):
     problems : a line for each kind of problem in the labels
     scores, layers : tables, as rows of cells; the first row has the heads of the columns
     verdict : whether the fit is good, and how it was found
+    advice : sentences on what other anchors gain, and on what looks wrong
     """
 
     headline: str
@@ -44,6 +45,7 @@ class ReportParts(NamedTuple):
     scores: list[list[str]]
     layers: list[list[str]]
     verdict: str
+    advice: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,7 @@ class Report:
     before, before_anchors, before_name : score, (K, 2) pixels and name of the anchors to compare with, if any
     fitted : method, seed, seconds and so on if the anchors were fitted, else empty
     written : the anchors as they are written to a file, if they are
+    advice : sentences on what other anchors gain, and on what looks wrong
     """
 
     data: str
@@ -70,6 +73,7 @@ class Report:
     before_anchors: Optional[HostArray] = None
     fitted: dict[str, Any] = field(default_factory=dict)
     written: Optional[RoundedAnchors] = None
+    advice: Sequence[str] = ()
 
     @property
     def name(self) -> str:
@@ -82,12 +86,26 @@ class Report:
             "anchors": [[float(w), float(h)] for layer in self.layers for w, h in layer.anchors],
             **score_dict(self.score),
             "n_boxes": self.score.n_boxes,
+            "layers": [
+                {"anchors": layer.anchors.tolist(), "bpr": layer.bpr, "nearest": layer.nearest} for layer in self.layers
+            ],
             **self.fitted,
             **({"written": self.written.to_dict()} if self.written else {}),
+            "compared_with": self._compared(),
+            "advice": list(self.advice),
+            "imgsz": list(self.boxes.imgsz),
+            "resize": self.boxes.resize,
             "thr": self.thr,
             "backend": self.backend,
             "problems": self.boxes.count_problems(),
         }
+
+    def _compared(self) -> Optional[dict[str, Any]]:
+        """Return the name, anchors and score of the anchors that these are compared with; None if there are none."""
+        if self.before is None:
+            return None
+        anchors = [] if self.before_anchors is None else self.before_anchors.tolist()
+        return {"name": self.before_name, "anchors": anchors, **score_dict(self.before)}
 
     def parts(self) -> ReportParts:
         """Return the parts of the report as text that is not yet aligned, joined or coloured."""
@@ -101,6 +119,7 @@ class Report:
             scores=[["", *(head for head, _ in self.scores())], *self.score_rows()],
             layers=layers,
             verdict=self.verdict(),
+            advice=self.advice,
         )
 
     def headline(self) -> str:
@@ -138,7 +157,8 @@ class Report:
             outcome = "a good fit"
         else:
             missed = round((1 - self.score.bpr) * self.score.n_boxes)
-            outcome = f"a poor fit: {grouped(missed)} boxes match no anchor; more anchors help (fit --n)"
+            outcome = f"a poor fit: {grouped(missed)} boxes match no anchor"
+            outcome += "; more anchors help (--n)" if self.fitted else ""
         text = f"{counted(sum(len(layer.anchors) for layer in self.layers), 'anchor')}, {outcome}."
         if self.fitted:
             text += " {method}, seed {seed}, {seconds:.2f} s".format(**self.fitted) + f" on {self.backend}."

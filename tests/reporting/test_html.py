@@ -66,7 +66,7 @@ def page_of(report, curve=None):
 
 def test_the_page_shows_all_that_was_measured():
     report = small_report()
-    page = Page(page_of(report, fit_curve(report.boxes.wh, range(1, 5))))
+    page = Page(page_of(report, fit_curve(report.boxes.wh, range(1, 6))))
     assert page.sections == SECTIONS
     for expected in (
         "2 images, 4 boxes",

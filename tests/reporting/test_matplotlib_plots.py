@@ -51,7 +51,8 @@ def test_the_picture_of_sizes_has_the_anchors_where_they_are():
 
 
 def test_the_picture_of_a_curve_has_its_points_and_its_knee():
-    curve = fit_curve(sizes(100), range(1, 9))
+    curve = fit_curve(30 * sizes(100) ** 0.2, range(1, 9))
+    assert curve.knee
     axes = matplotlib_plots._new_figure(5, 5).add_subplot()
     matplotlib_plots.draw_curve(axes, curve)
     lines = {line.get_label(): line for line in axes.lines}
