@@ -66,14 +66,15 @@ def screen(labels: Labels, imgsz: ImageSize, resize: str, keep_centres: bool = F
     """Return the accepted boxes, scaled, with their centres if asked for, and the problems of all rows."""
     image_wh = labels.image_wh[labels.image_index]  # (R, 2)
     centres, sizes, classes = labels.boxes[:, :2], labels.boxes[:, 2:], labels.classes
-    overshoot = np.maximum(OVERSHOOT_PIXELS, image_wh * OVERSHOOT_SHARE)
     with np.errstate(invalid="ignore", over="ignore"):
         # In order: the first check that a row fails gives its kind. Comparisons with NaN are False.
         refusals = {
             "not a number": ~(np.isfinite(labels.boxes).all(axis=1) & np.isfinite(classes)),
             "not a class": (classes != np.floor(classes)) | (abs(classes) >= MAX_CLASS),
             "negative size": (sizes < 0).any(axis=1),
-            "out of [0, 1]": _is_outside(centres, sizes, image_wh, overshoot).any(axis=1),
+            "out of [0, 1]": _is_outside(
+                centres, sizes, image_wh, np.maximum(OVERSHOOT_PIXELS, image_wh * OVERSHOOT_SHARE)
+            ).any(axis=1),
         }
         good = ~np.logical_or.reduce(list(refusals.values()))
         refusals["duplicate row"] = _duplicates(labels, good)

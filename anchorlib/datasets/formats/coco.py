@@ -43,12 +43,12 @@ def read_coco_file(path: str, progress: bool, workers: int) -> Labels:
     ids = _category_ids(category_items)
 
     owner_codes = np.asarray(annotations.owners, np.int64)
-    entries = [images.index_of.get(_key(image_id), -1) for image_id in annotations.image_ids]
+    keys = list(map(_key, annotations.image_ids))
+    entries = np.asarray([images.index_of.get(key, -1) for key in keys], np.int64)
     unknown: dict[str, int] = {}  # rows by image id
-    for image_id, count in zip(annotations.image_ids, np.bincount(owner_codes, minlength=len(entries))):
-        key = _key(image_id)
-        if key not in images.index_of:
-            unknown[key] = unknown.get(key, 0) + int(count)
+    counts = np.bincount(owner_codes, minlength=len(keys))
+    for code in np.flatnonzero(entries < 0):
+        unknown[keys[code]] = unknown.get(keys[code], 0) + int(counts[code])
     without_zeros = {key.lstrip("0"): key for key in images.index_of} if unknown else {}
     for image_id, count in unknown.items():
         message = f"annotations belong to image_id {image_id}, which is not among the images"
@@ -56,7 +56,7 @@ def read_coco_file(path: str, progress: bool, workers: int) -> Labels:
         if meant is not None:
             message += f"; image {meant} is: write the ids in both lists with the same number of zeros"
         problems.append(Problem("missing image", path, None, f"{count} rows", "rows refused", message))
-    owners = row_of_image[np.asarray(entries, np.int64)][owner_codes]
+    owners = row_of_image[entries][owner_codes]
 
     # A category that is not among the categories gets a number after theirs, so that it can be named.
     words = list(ids)

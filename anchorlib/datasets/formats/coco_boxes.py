@@ -34,12 +34,12 @@ def annotation_box(annotation: dict[str, Any]) -> Union[Box, Fault]:
             return _of_segmentation(annotation)
         if not isinstance(box, list) or len(box) != 4:
             return Fault("wrong number of fields", "expected bbox [x, y, w, h]", shorten(annotation["bbox"]))
-    numbers = box
-    if set(map(type, box)) != {float} or not math.isfinite(sum(box)):  # all but the usual four finite floats
-        numbers = list(map(to_number, box))
-    left, top, width, height = numbers
-    if math.isnan(left + top + width + height):
-        return Fault("not a number", "expected four finite numbers", shorten(annotation["bbox"]))
+    left, top, width, height = box
+    usual = type(left) is type(top) is type(width) is type(height) is float
+    if not (usual and math.isfinite(left + top + width + height)):
+        left, top, width, height = map(to_number, box)
+        if math.isnan(left + top + width + height):
+            return Fault("not a number", "expected four finite numbers", shorten(annotation["bbox"]))
     return left + width / 2, top + height / 2, width, height
 
 

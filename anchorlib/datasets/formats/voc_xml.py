@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import math
 import re
 from collections.abc import Iterable, Sequence
 from itertools import chain
@@ -101,8 +102,8 @@ def to_number(text: str | None) -> float:
     try:
         number = float(text or "nan")
     except ValueError:
-        return np.nan
-    return number if np.isfinite(number) else np.nan
+        return math.nan
+    return number if math.isfinite(number) else math.nan
 
 
 def object_box(item: Any) -> Union[Box, Turned, Fault]:
@@ -124,7 +125,7 @@ def object_box(item: Any) -> Union[Box, Turned, Fault]:
     for place in places[:-1]:  # without the object itself
         xs, ys = _points(place)
         if len(xs) == len(ys) >= 2:
-            bad = np.isnan(sum(xs) + sum(ys))
+            bad = math.isnan(sum(xs) + sum(ys))
             return Fault("not a number", "expected finite numbers", _name(item)) if bad else _around(xs, ys)
     found = ", ".join(dict.fromkeys(child.tag for child in item))
     message = f"expected <bndbox> with {', '.join(CORNERS)}"
@@ -137,7 +138,7 @@ def _name(item: Any) -> str:
 
 def _numbers(place: Any, tags: Sequence[str]) -> Union[list[float], Fault]:
     numbers = [to_number(place.findtext(tag)) for tag in tags]
-    if np.isnan(sum(numbers)):
+    if math.isnan(sum(numbers)):
         return Fault("not a number", "expected finite numbers", " ".join(str(place.findtext(t)) for t in tags)[:60])
     return numbers
 
