@@ -32,7 +32,7 @@ ADVICE = {
     "path": "Correct the path, or move the files, if training has to find them as well.",
     "tiny boxes": "If they are fractions of the image, multiply them by its width and height.",
     "no boxes": "Pass the folder or file that has the boxes.",
-    "rotated box": "Do nothing if the angles are as it says: YOLO trains on upright boxes.",
+    "rotated box": "Do nothing: YOLO trains on upright boxes. If the line names the unit of the angles, check it.",
     "landmarks": "Write kpt_shape into the .yaml, or if these are polygons, nothing: check a few of their boxes.",
     "encoding": "Save these files as UTF-8; the boxes were read, but names may be wrong.",
 }

@@ -28,6 +28,7 @@ from anchorlib.datasets.recognition import find_format
 GUIDE = (Path(__file__).parents[2] / "docs" / "guide-data.md").read_text(encoding="utf-8")
 TABLE = GUIDE.partition("| tool and export | pass | format |\n|---|---|---|\n")[2].partition("\n\n")[0].splitlines()
 ROWS = [tuple(cell.strip() for cell in line.strip("|").split("|")) for line in TABLE]
+ROW = "0 0.5 0.5 0.5 0.5\n"
 BOX = "a.jpg,640,480,cat,10,20,60,90\n"
 IMAGES = {"a.jpg": (640, 480), "b.jpg": (640, 480)}
 MIN = {
@@ -45,6 +46,24 @@ VIA_ROW = 'a.jpg,1,{},1,0,"{""name"":""rect"",""x"":1,""y"":2,""width"":30,""hei
 #: tool and export -> the files (or what makes them), and the paths that the second column means
 FILES = {
     "Ultralytics, YOLOv5, Roboflow: YOLO": (lambda d: make_yolo(d, ["0 0.5 0.5 0.5 0.5\n"]), ["data.yaml", "."]),
+    "LabelImg, make-sense: YOLO, labels next to the images": (
+        {"a.jpg": (640, 480), "a.txt": ROW, "classes.txt": "cat\n"},
+        ["."],
+    ),
+    "Label Studio: YOLO": (
+        {"images/1-a.jpg": (640, 480), "labels/1-a.txt": ROW, "classes.txt": "cat\n", "notes.json": "{}"},
+        ["."],
+    ),
+    "CVAT: Ultralytics YOLO": (
+        {
+            "data.yaml": "names:\n  0: cat\npath: .\ntrain: train.txt\n",
+            "train.txt": "data/images/train/a.jpg\n",
+            "images/train/a.jpg": (640, 480),
+            "labels/train/a.txt": ROW,
+        },
+        ["data.yaml", "."],
+    ),
+    "Ultralytics: YOLO OBB": (lambda d: make_yolo(d, ["0 0.1 0.1 0.5 0.1 0.5 0.4 0.1 0.4\n"]), ["data.yaml", "."]),
     "LabelImg, Pascal VOC: XML": (lambda d: make_voc(d, voc_object(1, 1, 9, 9)), ["."]),
     "COCO, Roboflow, CVAT: COCO JSON": (
         lambda d: make_coco(d / "a.json", [{"image_id": 1, "category_id": 1, "bbox": [1, 2, 3, 4]}]),
@@ -57,6 +76,16 @@ FILES = {
             write_file(d / "set.data", "train = list.txt\n"),
         ],
         ["set.data", "list.txt"],
+    ),
+    "CVAT: YOLO 1.1": (
+        {
+            "obj.data": "classes = 1\ntrain = data/train.txt\nnames = data/obj.names\nbackup = backup/\n",
+            "obj.names": "cat\n",
+            "train.txt": "data/obj_train_data/a.jpg\n",
+            "obj_train_data/a.jpg": (640, 480),
+            "obj_train_data/a.txt": ROW,
+        },
+        ["obj.data", "."],
     ),
     "LabelMe, AnyLabeling, X-AnyLabeling: JSON": ({"a.json": labelme([shape([[1, 2], [30, 40]])])}, [".", "a.json"]),
     "CVAT for images 1.1: XML": ({"annotations.xml": cvat(cvat_image(("box", CVAT_BOX)))}, [".", "annotations.xml"]),

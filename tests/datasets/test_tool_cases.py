@@ -45,10 +45,12 @@ def test_the_boxes_are_read(tmp_path, path, images, sizes):
     np.testing.assert_allclose(read_boxes(tmp_path / path).wh, sizes, rtol=1e-6)
 
 
-@pytest.mark.parametrize("path", ["json_createml/instances.json", "json_via/instances.json"])
-def test_boxes_in_images_that_are_not_there_are_refused_with_the_images_name(tmp_path, path):
+@pytest.mark.parametrize(
+    ("path", "tool"), [("json_createml/instances.json", "CreateML"), ("json_via/instances.json", "VIA")]
+)
+def test_boxes_in_images_that_are_not_there_are_refused_with_the_names_of_image_and_tool(tmp_path, path, tool):
     copy(path.partition("/")[0], tmp_path)
-    with pytest.raises(DatasetError, match="the size of 'im1.jpg' is not known"):
+    with pytest.raises(DatasetError, match=f"the size of 'im1.jpg' is not known: {tool} files do not have it"):
         read_boxes(tmp_path / path)
 
 

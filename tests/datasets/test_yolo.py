@@ -197,13 +197,35 @@ def test_the_path_of_a_yaml_is_relative_to_it_or_to_here(tmp_path, monkeypatch):
         ("val: images/train\n", "looked for the split 'train', found val"),
         ("train: {a: 1}\n", "must be a path or a list"),
         ("train: gone\n", "train does not exist; looked for"),
-        ("train: images/train\nnames: {3: cat}\n", "names must be numbered"),
+        ("train: images/train\nnames: {-1: cat}\n", "names must be numbered"),
+        ("train: images/train\nnames: {100000: cat}\n", "names must be numbered from 0 to at most 99999"),
+        ("train: images/train\nnames: {cat: 0}\n", "names must be numbered"),
         ("train: images/train\nkpt_shape: seven\n", "kpt_shape must be"),
     ],
 )
 def test_a_yaml_that_does_not_do_is_refused_with_its_reason(tmp_path, yaml, message):
     with pytest.raises(DatasetError, match=message):
         read_boxes(make_yolo(tmp_path, [GOOD], yaml=yaml))
+
+
+def test_a_class_number_without_a_name_is_its_own_name(tmp_path):
+    rows = "1 0.5 0.5 0.2 0.2\n2 0.5 0.5 0.1 0.1\n"
+    sizes = read_boxes(make_yolo(tmp_path, [rows], yaml="train: images/train\nnames: {1: cat, 2: dog}\n"))
+    assert sizes.class_names == ("0", "cat", "dog")
+    assert not sizes.problems
+
+
+@pytest.mark.parametrize(
+    ("rows", "count"),
+    [
+        ("0 0.1 0.1 0.5 0.1 0.5 0.4 0.1 0.4\n1 0.2 0.1 0.4 0.2 0.3 0.4 0.1 0.3\n0 0.5 0.5 0.2 0.2\n", 1),
+        ("0 0.1 0.1 0.5 0.1 0.5 0.4 0.1 0.4\n0 0.1 0.1 0.5 0.1 0.5 0.3\n", 0),  # polygons
+    ],
+)
+def test_rows_of_four_corners_are_named(tmp_path, rows, count):
+    sizes = read_boxes(make_yolo(tmp_path, ["", rows]))
+    assert [problem.kind for problem in sizes.problems] == ["rotated box"] * count
+    assert all("b.txt:1: 2 rows of 9 numbers are four corners" in str(problem) for problem in sizes.problems)
 
 
 def test_nothing_usable_is_an_error_that_says_what_was_found(tmp_path):
@@ -314,7 +336,9 @@ def test_the_parser_of_many_files_equals_one_line_at_a_time(contents):
             assert np.isnan(rows.values[row]).all()
         else:
             assert row not in rows.faults
-            assert rows.values[row].tobytes() == np.asarray(parsed, np.float64).tobytes() or np.isnan(parsed).any()
+            # + 0.0: the sides of a polygon with 0 and -0 may be either zero
+            both = rows.values[row] + 0.0, np.asarray(parsed, np.float64) + 0.0
+            assert both[0].tobytes() == both[1].tobytes() or np.isnan(parsed).any()
 
 
 @given(st.lists(st.decimals(0, 10**6, allow_nan=False, places=9).map("{:f}".format), min_size=5, max_size=5))

@@ -41,10 +41,12 @@ class Row(NamedTuple):
 class Collector:
     """Collect images with their rows, and return them as `Labels`.
 
-    `folder` is where images of unknown size are looked for; `row_word` is as in `Labels`.
+    `folder` is where images of unknown size are looked for; `row_word` is as in `Labels`. `tool` is the name of the
+    format, for messages, if its files do not have the sizes of images.
     """
 
-    def __init__(self, folder: str, row_word: str):
+    def __init__(self, folder: str, row_word: str, tool: str = ""):
+        self._tool = tool
         self.problems: list[Problem] = []
         self._index = ImageIndex([*image_folders(folder), os.path.join(folder, os.pardir, "image_2")])  # KITTI's
         self._row_word = row_word
@@ -100,7 +102,8 @@ class Collector:
         image = self._index.find(name, file)
         rows = f"{n_rows} row" + "s" * (n_rows != 1)
         if image is None:
-            message = f"the size of {shorten(name)} is not known: the image must be in or next to the labels' folder"
+            why = f"{self._tool} files do not have it, so the image" if self._tool else "the image"
+            message = f"the size of {shorten(name)} is not known: {why} must be in or next to the labels' folder"
             self.problems.append(Problem("image without size", file, None, rows, "image refused", message))
             return None
         try:

@@ -43,7 +43,7 @@ def read_createml(path: str, split: str, progress: bool, workers: int) -> Labels
     """Read the labels of a file, or of all files of a folder or of its subfolder of the split; DatasetError."""
     folder = split_folder(path, split) if is_folder(path) else os.path.dirname(path) or os.curdir
     files = walk(folder, [".json"]) if is_folder(path) else [path]
-    collector = Collector(folder, "annotation")
+    collector = Collector(folder, "annotation", "CreateML")
     for file in files:
         content = read_json(file)
         if not isinstance(content, list):

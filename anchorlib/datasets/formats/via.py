@@ -40,7 +40,7 @@ def read_via(path: str, split: str, progress: bool, workers: int) -> Labels:
     images = content.get("_via_img_metadata", content) if isinstance(content, dict) else None
     if not isinstance(images, dict):
         raise DatasetError(f"{path}: expected an object of images as in VIA, got {shorten(content)}.")
-    collector = Collector(os.path.dirname(path) or os.curdir, "region")
+    collector = Collector(os.path.dirname(path) or os.curdir, "region", "VIA")
     for key, image in images.items():
         if isinstance(image, dict) and "regions" in image:
             regions = image["regions"]

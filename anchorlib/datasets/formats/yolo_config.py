@@ -13,6 +13,7 @@ from anchorlib.errors import DatasetError
 from anchorlib.safe_yaml import load_yaml
 
 YAML_LIMIT = 4 * MEGABYTE
+MAX_NAMES = 100_000  # classes that a mapping of names may number
 YAML_SUFFIXES = (".yaml", ".yml")
 SPLITS = ("train", "val", "test")
 #: Names of the validation split that YOLOv5 does not know.
@@ -101,13 +102,17 @@ def roots_of(path: str, config: dict[str, Any]) -> list[str]:
 
 
 def class_names_of(path: str, config: dict[str, Any]) -> tuple[str, ...]:
-    """Return the class names; DatasetError if they are not a list or a mapping from 0 on."""
+    """Return the class names; DatasetError if they are not a list or a mapping from class numbers.
+
+    A number that a mapping leaves out is its own name: {1: cat, 2: dog} has the names 0, cat and dog.
+    """
     names = config.get("names") or []
     if isinstance(names, dict):
         names = {int(key) if str(key).isdecimal() and len(str(key)) < 10 else key: name for key, name in names.items()}
-        if sorted(names, key=str) != sorted(range(len(names)), key=str):
-            raise DatasetError(f"{path}: names must be numbered 0 to {len(names) - 1}, got {shorten(names)}.")
-        names = [names[number] for number in range(len(names))]
+        if not all(type(key) is int and 0 <= key < MAX_NAMES for key in names):
+            message = f"names must be numbered from 0 to at most {MAX_NAMES - 1}, got {shorten(names)}"
+            raise DatasetError(f"{path}: {message}.")
+        names = [names.get(number, str(number)) for number in range(max(names) + 1)]
     if not isinstance(names, list) or any(isinstance(name, (list, dict, tuple, set)) for name in names):
         raise DatasetError(f"{path}: names must be a list, or a mapping of numbers to names, got {shorten(names)}.")
     return tuple(map(str, names))

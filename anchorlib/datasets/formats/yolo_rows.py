@@ -35,6 +35,8 @@ class Rows:
     missing: list[int]  # files that do not exist
     unreadable: dict[int, str]  # files that exist and cannot be read, with the reason
     remarks: list[Problem] = field(default_factory=list)  # on how rows were read
+    corners: list[int] = field(default_factory=list)  # rows that were read as four corners
+    n_polygons: int = 0  # rows that were read as polygons, also of four corners
 
 
 def read_rows(
@@ -79,6 +81,7 @@ def read_rows(
     parts.append(parse_rows(contents, first, keypoints, search, len(parts)))
     if search is not None and search.found:
         remarks.append(_take_boxes(search, parts, paths))
+    remarks += _name_corners(parts, paths)
     starts = np.cumsum([0] + [len(part.line) for part in parts])
     return Rows(
         np.concatenate([part.file_index for part in parts]),
@@ -102,6 +105,17 @@ def _take_boxes(search: LandmarkSearch, parts: Sequence[Rows], paths: Sequence[s
         f"because the points are inside the box; write kpt_shape: {shape} in the .yaml to say so"
     )
     return Problem("landmarks", file, line, "", "read", message)
+
+
+def _name_corners(parts: Sequence[Rows], paths: Sequence[str]) -> list[Problem]:
+    """Return a remark if all polygons have four corners, as the rotated boxes of YOLO OBB."""
+    n_corners = sum(len(part.corners) for part in parts)
+    if not n_corners or n_corners < sum(part.n_polygons for part in parts):
+        return []
+    first = next(part for part in parts if part.corners)
+    file = paths[int(first.file_index[first.corners[0]])]
+    message = f"{n_corners} rows of 9 numbers are four corners, as in YOLO OBB; they count as their bounding boxes"
+    return [Problem("rotated box", file, int(first.line[first.corners[0]]), "", "read", message)]
 
 
 def parse_rows(
@@ -145,6 +159,8 @@ def parse_rows(
         plain[other] = rows is not None
 
     faults: dict[int, Fault] = {}
+    corners: list[int] = []
+    n_polygons = 0
     position = np.cumsum(kept) - 1  # of a line among those that are not empty
     for row in np.flatnonzero(kept & ~plain):
         content = text[line_starts[row] : line_ends[row]]
@@ -153,9 +169,13 @@ def parse_rows(
             faults[int(position[row])] = found
         else:
             values[row] = found
+            if n_fields[row] > 5 and keypoints is None:
+                n_polygons += 1
+                if n_fields[row] == 9:
+                    corners.append(int(position[row]))
             if search is not None and search.possible and n_fields[row] >= LEAST_FIELDS:
                 search.add(part, int(position[row]), content.split())
-    return Rows(file_index[kept] + first, line[kept], values[kept], faults, [], {})
+    return Rows(file_index[kept] + first, line[kept], values[kept], faults, [], {}, [], corners, n_polygons)
 
 
 def _load_rows(rows: bytes) -> Optional[HostArray]:
