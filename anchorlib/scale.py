@@ -5,7 +5,7 @@ result of the last merge is sent to this process, which fits the anchors. A merg
 grouping (`SizeCounts.merge`), so the number of workers, a worker that dies, and the order of the shards change nothing.
 docs/scale.md has the costs.
 
-Only a cluster needs Dask (pip install 'anchorlib[dask]'); it is imported when a cluster is used.
+Only a cluster needs Dask (the extra `dask`); it is imported when a cluster is used.
 """
 
 from __future__ import annotations
@@ -192,8 +192,8 @@ def _connected(client: Any) -> Iterator[Any]:
             from distributed import Client
         except ImportError as error:
             raise BackendMissingError(
-                f"a cluster needs Dask, which did not import: {error}. Run pip install 'anchorlib[dask]', or omit "
-                "client to read in this process."
+                f"a cluster needs Dask, which did not import: {error}. Run pip install 'dask>=2024.8' "
+                "'distributed>=2024.8', or omit client to read in this process."
             ) from error
         with Client(client) as ours:
             yield ours

@@ -43,14 +43,16 @@ class Framework(NamedTuple):
     has_gradient: bool = True
 
 
+# The commands name the packages of the extra, so that they work wherever anchorlib itself was installed from.
 #: backend name -> its framework; the only place that registers a backend
 FRAMEWORKS = {
     "numpy": Framework("numpy", "ndarray", "pip install numpy", {"cpu": "yes", "cuda": "no"}, has_gradient=False),
-    "torch": Framework("torch", "Tensor", "pip install 'anchorlib[torch]'", {"cpu": "yes", "cuda": "yes"}),
+    "torch": Framework("torch", "Tensor", "pip install 'torch>=1.13'", {"cpu": "yes", "cuda": "yes"}),
     "oneflow": Framework(
         "oneflow",
         "Tensor",
-        "pip install 'anchorlib[oneflow]' (CPython 3.9 or 3.10 on Linux x86-64)",
+        "pip install oneflow==0.9.0 'numpy<2' 'nvidia-cudnn-cu11>=8.5,<9' 'nvidia-cublas-cu11<12' "
+        "(CPython 3.9 or 3.10 on Linux x86-64)",
         {"cpu": "yes", "cuda": "compute capability 6.0 to 8.9: the wheel has no code for newer cards"},
         {"pow": (("int32", "int64"), "OneFlow gives float32")},
     ),

@@ -55,7 +55,7 @@ def test_a_missing_backend_ends_with_2_and_says_how_to_install_it():
     )
     assert result.returncode == 2
     assert "backend 'torch' did not import" in result.stderr
-    assert "pip install 'anchorlib[torch]'" in result.stderr
+    assert "pip install 'torch>=1.13'" in result.stderr
     assert "Traceback" not in result.stderr
 
 

@@ -36,7 +36,7 @@ def test_the_detector_with_masks_from_scratch_gives_the_masks(timed_main):
 
 
 def test_every_example_is_run_and_is_on_a_page():
-    page = (EXAMPLES.parent / "guide-torch.md").read_text(encoding="utf-8")
+    page = (EXAMPLES.parent / "guide-scratch.md").read_text(encoding="utf-8")
     names = sorted(path.stem for path in EXAMPLES.glob("*.py"))
     assert names == ["from_scratch", "from_scratch_masks"]
     for name in names:

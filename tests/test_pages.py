@@ -1,8 +1,12 @@
-"""Run every block of code in README.md and docs/, except those that a rule below leaves out with a reason."""
+"""Run README.md and the pages of docs/ as a reader does: all blocks in order in a fresh folder, and once more there."""
 
 import re
+import runpy
 import shlex
+import subprocess
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -12,11 +16,18 @@ from anchorlib.cli import main
 
 ROOT = Path(__file__).parent.parent
 PAGES = ["README.md", *sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs").glob("*.md"))]
-NEEDED = ("torch", "oneflow", "distributed")  # a block that imports one, or a line that names one, needs it
-EXTRA_OF = {"distributed": "dask"}
+#: page -> the frameworks and extras that it needs: it runs where all of them are
+NEEDS = {
+    "docs/guide-torch.md": ("torch",),
+    "docs/guide-yolov7.md": ("torch",),
+    "docs/guide-scratch.md": ("torch",),
+    "docs/guide-oneflow.md": ("oneflow",),
+    "docs/guide-ci.md": ("oneflow", "torch"),
+    "docs/scale.md": ("dask",),
+}
 #: start of a line in a bash block -> why such a line is not run
 NOT_RUN = {
-    "pip install": "needs an index of packages; ci/test runs the README's first",
+    "pip install": "needs a package index; ci/test runs the README's first, and makes its environments with the others",
     "git clone": "needs a network",
     "ci/test": "runs this test",
     "pytest -p anchorlib.verify": "runs in tests/verify",
@@ -33,68 +44,73 @@ def blocks(page):
     return found
 
 
-def needs(words):
-    return pytest.mark.needs(*(EXTRA_OF.get(name, name) for name in NEEDED if name in words))
-
-
-def python_blocks():
-    for page in PAGES:
-        for i, text in enumerate(text for language, text in blocks(page) if language == "python"):
-            imported = re.findall(r"^\s*(?:import|from) (\w+)", text, re.MULTILINE)
-            named = re.findall(r'"(\w+)"', text)  # as backends.load("torch") has it
-            yield pytest.param(text, marks=needs(imported + named), id=f"{page}-{i}")
-
-
-def commands(page):
-    """Yield the arguments and the expected exit code of each line in a bash block that runs anchorlib."""
-    for language, text in blocks(page):
-        for line in text.replace("\\\n", " ").splitlines() if language == "bash" else ():
-            found = re.fullmatch(r"anchorlib (.*?)(?: +# *(?:exit (\d+))?.*)?", line)
-            if found:
-                yield found[1], int(found[2] or 0)
-            elif not line.startswith(tuple(NOT_RUN)):
-                raise ValueError(f"{page}: {line!r} neither begins with anchorlib nor with a key of NOT_RUN")
-
-
-def command_lines():
-    """Yield the command lines of each page in order; lines that name a framework are separate cases."""
-    for page in PAGES:
-        plain = []
-        for i, (line, code) in enumerate(commands(page)):
-            named = re.findall(r"\w+", line) if "--backend" in line else ()
-            if set(named) & set(NEEDED):
-                yield pytest.param([(line, code)], marks=needs(named), id=f"{page}-{i}")
-            else:
-                plain.append((line, code))
-        if plain:
-            yield pytest.param(plain, id=page)
+def commands(text):
+    """Yield the lines of a bash block; a here-document is one, and so is a line that goes on after a backslash."""
+    yield from (
+        found[0].strip()
+        for found in re.finditer(r".*<<'(\w+)'\n(?s:.*?)^\1$|.*(?:\\\n.*)*", text, re.MULTILINE)
+        if found[0].strip()
+    )
 
 
 @pytest.fixture
-def scratch(tmp_path, monkeypatch):
-    """Change to an empty folder that has tests/data and docs, as a clone has."""
-    (tmp_path / "tests").symlink_to(ROOT / "tests")
-    (tmp_path / "docs").symlink_to(ROOT / "docs")
+def fresh(tmp_path, monkeypatch):
+    """Change to an empty folder that has tests/data and docs, as a clone has; forget the modules imported from it."""
+    for name in ("tests", "docs"):
+        (tmp_path / name).symlink_to(ROOT / name)
     monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))  # as for `python file.py`
+    forget(tmp_path)
+    yield tmp_path
+    forget(tmp_path)
 
 
-@pytest.mark.parametrize("block", list(python_blocks()))
-def test_the_python_blocks_of_the_pages_run(block, scratch):
-    if "def test_" in block:
-        Path("test_block.py").write_text(block, encoding="utf-8")
+def forget(folder):
+    for name, module in list(sys.modules.items()):
+        if str(getattr(module, "__file__", "") or "").startswith(str(folder)) or name.partition(".")[0] == "utils":
+            del sys.modules[name]
+
+
+def run_python(text):
+    if "def test_" in text:
+        Path("test_block.py").write_text(text, encoding="utf-8")
         assert pytest.main(["-q", "-p", "no:cacheprovider", "--rootdir", ".", "test_block.py"]) == 0
     else:
-        exec(compile(block, "page", "exec"), {})  # our own pages
+        exec(compile(text, "page", "exec"), {"__name__": "__main__"})  # our own pages
 
 
-@pytest.mark.parametrize("lines", list(command_lines()))
-def test_the_command_lines_of_the_pages_end_with_the_code_they_say(lines, scratch):
-    for line, code in lines:
-        try:
-            ended = main(shlex.split(line))
-        except SystemExit as error:  # of argparse
-            ended = error.code
-        assert ended == code, line
+def run_command(line):
+    """Run a line of a bash block: anchorlib in this process, the rest in a shell."""
+    if line.startswith(tuple(NOT_RUN)):
+        return
+    found = re.fullmatch(r"anchorlib (.*?)(?: +# *(?:exit (\d+))?.*)?", line.replace("\\\n", " "))
+    if found is None:
+        subprocess.run(["bash", "-e", "-c", line], check=True)
+        return
+    try:
+        ended = main(shlex.split(found[1]))
+    except SystemExit as error:  # of argparse
+        ended = error.code
+    assert ended == int(found[2] or 0), line
+
+
+@pytest.mark.parametrize("page", [pytest.param(page, marks=pytest.mark.needs(*NEEDS.get(page, ()))) for page in PAGES])
+def test_a_page_runs_from_top_to_bottom_and_once_more_in_the_same_folder(page, fresh):
+    for _ in range(2):
+        for language, text in blocks(page):
+            if language == "python":
+                run_python(text)
+            for line in commands(text) if language == "bash" else ():
+                run_command(line)
+        forget(fresh)
+
+
+def test_a_page_that_names_a_framework_is_run_where_the_framework_is():
+    for page in PAGES:
+        code = "\n".join(text for language, text in blocks(page) if language in ("python", "bash"))
+        named = re.findall(r"^\s*(?:import|from) (torch|oneflow|distributed)", code, re.MULTILINE)
+        named += re.findall(r"(?:torch|oneflow)", " ".join(re.findall(r"--backends? \S+|--device \S+", code)))
+        assert {{"distributed": "dask"}.get(name, name) for name in named} <= set(NEEDS.get(page, ())), page
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -103,6 +119,40 @@ def test_a_page_has_no_block_that_nobody_runs(page):
         assert language in ("python", "bash", "yaml", *NO_CODE), text
         if language == "yaml":
             assert yaml.safe_load(text)
+
+
+def test_an_install_command_in_the_code_names_packages_of_an_extra():
+    """anchorlib itself is on no package index yet, so `pip install 'anchorlib[torch]'` would not work."""
+    extras = (ROOT / "pyproject.toml").read_text(encoding="utf-8").split("[project.optional-dependencies]")[1]
+    named = {
+        re.sub(r";.*", "", requirement) for requirement in re.findall(r'"(.+?)"', extras.split("[project.scripts]")[0])
+    }
+    found = []
+    for folder in ("anchorlib", "backends"):
+        for path in (ROOT / folder).rglob("*.py"):
+            text = re.sub(r'"\s*\n\s*f?"', "", path.read_text(encoding="utf-8"))  # a text may go over several lines
+            for command in re.findall(r"pip install ((?:'[^']+' ?|[\w.=]+ ?)+)", text):
+                found += [
+                    (path.name, requirement.strip("'")) for requirement in re.findall(r"'[^']+'|\S+==\S+", command)
+                ]
+    assert len(found) > 8
+    assert [one for one in found if one[1] not in named] == []
+
+
+def test_the_description_of_the_package_has_no_link_that_only_works_in_the_repository(monkeypatch):
+    """A package index shows the README on its own, so a relative link or picture would be broken there."""
+    given = {}
+    monkeypatch.setitem(sys.modules, "setuptools", SimpleNamespace(setup=given.update))
+    runpy.run_path(str(ROOT / "setup.py"))
+    readme, text = (ROOT / "README.md").read_text(encoding="utf-8"), given["long_description"]
+    links = re.findall(r"\]\(([^)]*)\)", text)
+    headings = {
+        re.sub(r"[^a-z -]", "", line.lower()).replace(" ", "-") for line in re.findall(r"^## (.*)", text, re.MULTILINE)
+    }
+    assert [link for link in links if not link.startswith("https://") and link.removeprefix("#") not in headings] == []
+    assert "docs/images/report.png" in readme
+    assert "docs/images/report.png" not in text
+    assert "from labels to anchors in your model" in text
 
 
 def test_the_fast_tests_that_contributing_names_exist_in_every_room():
@@ -123,5 +173,6 @@ def test_the_architecture_page_names_every_room():
 
 def test_the_readme_shows_both_ways_to_use_it():
     """Guard the tests above, which would pass on pages without blocks."""
-    assert list(commands("README.md"))
-    assert "python" in dict(blocks("README.md"))
+    found = blocks("README.md")
+    assert any(language == "bash" and "\nanchorlib " in text for language, text in found)
+    assert any(language == "python" for language, _ in found)

@@ -34,8 +34,8 @@ def check_installed() -> None:
         import matplotlib  # noqa: F401
     except Exception as error:  # a matplotlibrc that cannot be read raises anything
         raise MissingPackageError(
-            f"pictures need matplotlib: {type(error).__name__}: {error}. pip install 'anchorlib[plots]', or name a "
-            ".html file."
+            f"pictures need matplotlib: {type(error).__name__}: {error}. pip install 'matplotlib>=3.5', or name "
+            "a .html file."
         ) from error
 
 

@@ -175,4 +175,4 @@ def test_available_lists_every_backend_with_a_version_or_a_problem():
         assert info.usable == (importlib.util.find_spec(name) is not None)
         if not info.usable:
             assert f"backend '{name}' did not import" in info.problem
-            assert f"pip install 'anchorlib[{name}]'" in info.problem
+            assert backends.FRAMEWORKS[name].install in info.problem

@@ -78,7 +78,7 @@ def missing():
     try:
         import selenium  # noqa: F401
     except ImportError:
-        lacks.append("selenium (pip install 'anchorlib[browser]')")
+        lacks.append("selenium (pip install 'selenium>=4.11')")
     return ", ".join(lacks)
 
 

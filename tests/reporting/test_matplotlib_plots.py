@@ -100,7 +100,7 @@ def test_without_matplotlib_a_picture_says_how_to_install_it_before_any_work():
     result = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True)
     assert result.returncode == 2
     assert "pictures need matplotlib" in result.stderr
-    assert "pip install 'anchorlib[plots]'" in result.stderr
+    assert "pip install 'matplotlib>=3.5'" in result.stderr
     assert "Traceback" not in result.stderr
 
 
