@@ -57,7 +57,7 @@ class PrintCompletion(argparse.Action):
         try:
             import shtab
         except ImportError:
-            parser.error("--print-completion needs shtab: pip install 'anchorlib[completion]'")
+            parser.error("--print-completion needs shtab: pip install 'shtab>=1.13'")
         for one in _list_parsers(parser):
             action: Any  # shtab reads an attribute that argparse does not have
             for action in one._actions:
