@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import reprlib
+from collections.abc import Sequence
 from typing import Any, Optional
 
 import numpy as np
@@ -101,24 +102,51 @@ def to_framework(result: HostArray, like: Array) -> Array:
     return array if array.dtype == like.dtype else xp.astype(array, like.dtype)
 
 
-def check_sizes(*, zero: bool = False, **named: Array) -> None:
-    """Refuse sides that are not finite and > 0 (>= 0 with `zero`), or whose areas overflow float32.
+def blocks(length: int, size: int) -> list[slice]:
+    """Return slices of at most `size` rows for so many rows; the standard does not promise a slice beyond the end.
 
-    The message shows the first bad row.
+    >>> blocks(5, 2)
+    [slice(0, 2, None), slice(2, 4, None), slice(4, 5, None)]
     """
-    for name, array in named.items():
-        xp = namespace_of(array)
-        if array.shape[0] == 0:
-            continue
-        array = as_float(array, xp.float32)  # sizes are measured in float32: there a float64 may become 0 or infinite
-        # Two reductions suffice if all rows are good: min and max return NaN if there is one, and NaN compares false.
-        low, high = float(xp.min(array)), float(xp.max(array))
-        if (low >= 0 if zero else low >= MIN_SIDE) and high <= MAX_SIDE:
+    return [slice(first, min(first + size, length)) for first in range(0, length, size)]
+
+
+def unstack(layers: Any) -> list[Array]:
+    """Return the layers of an array (L, ...) or of a list; the standard does not promise that an array is iterable."""
+    return list(layers) if isinstance(layers, (list, tuple)) else [layers[i, ...] for i in range(layers.shape[0])]
+
+
+def read_numbers(xp: Namespace, values: Sequence[Array]) -> list[Any]:
+    """Return arrays () of one dtype and device as Python numbers; from a device they come in one copy."""
+    if len(values) > 1 and not xp.in_host_memory(values[0]):
+        numbers: list[Any] = xp.to_numpy(xp.stack(list(values))).tolist()
+        return numbers
+    return [xp.to_numpy(value).item() for value in values]
+
+
+def check_sizes(*, zero: Sequence[str] = (), **named: Array) -> None:
+    """Refuse sides that are not finite and > 0, or whose areas overflow float32; the message shows the first bad row.
+
+    zero : the arguments whose sides may be 0
+    named : arrays (N, 2), all of one framework and device, so that a device is read once
+    """
+    arrays = {name: as_float(array, namespace_of(array).float32) for name, array in named.items() if array.shape[0]}
+    if not arrays:
+        return
+    xp = namespace_of(*arrays.values())
+    # Sizes are measured in float32: there a float64 may become 0 or infinite. Two reductions suffice if all rows are
+    # good: min and max return NaN if there is one, and NaN compares false.
+    limits = iter(read_numbers(xp, [find(array) for array in arrays.values() for find in (xp.min, xp.max)]))
+    for name, array in arrays.items():
+        low, high, may_be_zero = next(limits), next(limits), name in zero
+        if (low >= 0 if may_be_zero else low >= MIN_SIDE) and high <= MAX_SIDE:
             continue
         rows = np.asarray(xp.to_numpy(array))
         _complain_of_rows(name, rows, ~np.isfinite(rows), "a side that is not a finite number")
-        _complain_of_rows(name, rows, rows < 0 if zero else rows <= 0, f"a side {'<' if zero else '<='} 0")
-        odd = (rows > MAX_SIDE) | ((rows < MIN_SIDE) & (rows > 0 if zero else rows >= 0))
+        _complain_of_rows(
+            name, rows, rows < 0 if may_be_zero else rows <= 0, f"a side {'<' if may_be_zero else '<='} 0"
+        )
+        odd = (rows > MAX_SIDE) | ((rows < MIN_SIDE) & (rows > 0 if may_be_zero else rows >= 0))
         _complain_of_rows(name, rows, odd, f"a side outside [{MIN_SIDE:g}, {MAX_SIDE:g}] pixels")
 
 

@@ -21,10 +21,12 @@ from anchorlib.arrays import (
     HostArray,
     Namespace,
     as_float,
+    blocks,
     check_shape_wh,
     check_sizes,
     check_thr,
     check_weights,
+    read_numbers,
     take_array,
     take_sizes,
 )
@@ -40,6 +42,7 @@ _UNITS = 2.0**40  # units in a ratio of 1
 _LOW = (
     2**20
 )  # units are split here into a high and a low part, so that products with weights up to 2^36 stay below 2^63
+_Part = tuple[Array, int]  # an int64 array (), and what it is multiplied by
 _BLOCK_ON_DEVICE = 2**20  # rows of a block: large enough that the time of a kernel launch does not matter
 
 
@@ -170,8 +173,7 @@ def score(boxes_wh: Any, anchors: Any, thr: float = 4.0, *, weights: Optional[An
     """
     boxes_wh, weights = take_sizes(boxes_wh, weights)
     anchors = take_anchors(anchors, boxes_wh)
-    check_sizes(zero=True, boxes_wh=boxes_wh)
-    check_sizes(anchors=anchors)
+    check_sizes(zero=("boxes_wh",), boxes_wh=boxes_wh, anchors=anchors)
     return SizeTable(boxes_wh, weights).score(anchors, check_thr(thr))
 
 
@@ -223,8 +225,8 @@ class SizeTable:
         self.n_boxes = self._total if weights is None else round(math.fsum(namespace_of(weights).to_numpy(weights)))
         size = COLUMNS_IN_CACHE if xp.in_host_memory(boxes_wh) else _BLOCK_ON_DEVICE
         self._blocks = [
-            (*(column[first : first + size] for column in columns), *([None] if counts is None else []))
-            for first in range(0, boxes_wh.shape[0], size)
+            (*(column[rows] for column in columns), *([None] if counts is None else []))
+            for rows in blocks(boxes_wh.shape[0], size)
         ]
 
     def fitness(self, anchors: Array, thr: float, objective: str = "ratio") -> float:
@@ -232,7 +234,7 @@ class SizeTable:
         xp, limit = self._xp, ratio_limit(thr)
         closeness = side_ratio if objective == "ratio" else size_iou
         anchors = self._convert(anchors)
-        total = 0
+        total: list[_Part] = []
         with np.errstate(divide="ignore", over="ignore"):
             for w, h, weight in self._blocks:
                 best: Array = None
@@ -242,13 +244,14 @@ class SizeTable:
                 if objective == "ratio":
                     best = best * xp.astype(best > limit, xp.float32)
                 total += _sum_units(xp, best, weight)
-        return self._mean(total)
+        (units,) = _add_up(xp, total)
+        return self._mean(units)
 
     def score(self, anchors: Array, thr: float) -> AnchorScore:
         """Return all figures of AnchorScore for a set of anchors."""
         xp, limit = self._xp, ratio_limit(thr)
         anchors = self._convert(anchors)
-        recalled = above = kept = best_sum = iou_sum = 0
+        parts: tuple[list[_Part], ...] = ([], [], [], [], [])
         with np.errstate(divide="ignore", over="ignore"):
             for w, h, weight in self._blocks:
                 best: Array = None
@@ -262,11 +265,16 @@ class SizeTable:
                     best_iou = iou if best_iou is None else xp.maximum(best_iou, iou)
                     matches = match if matches is None else matches + match
                 is_recalled = best > limit
-                recalled += _sum_counts(xp, xp.astype(is_recalled, xp.int64), weight)
-                above += _sum_counts(xp, matches, weight)
-                kept += _sum_units(xp, best * xp.astype(is_recalled, xp.float32), weight)
-                best_sum += _sum_units(xp, best, weight)
-                iou_sum += _sum_units(xp, best_iou, weight)
+                sums = (
+                    _sum_counts(xp, xp.astype(is_recalled, xp.int64), weight),
+                    _sum_counts(xp, matches, weight),
+                    _sum_units(xp, best * xp.astype(is_recalled, xp.float32), weight),
+                    _sum_units(xp, best, weight),
+                    _sum_units(xp, best_iou, weight),
+                )
+                for figure, of_block in zip(parts, sums):
+                    figure.extend(of_block)
+        recalled, above, kept, best_sum, iou_sum = _add_up(xp, *parts)
         return AnchorScore(
             bpr=recalled / self._total,
             aat=above / self._total,
@@ -280,7 +288,8 @@ class SizeTable:
         """Return for each anchor the share of boxes that match it, and the share that it fits best."""
         xp, limit = self._xp, ratio_limit(thr)
         anchors = self._convert(anchors)
-        matched, nearest = [0] * anchors.shape[0], [0] * anchors.shape[0]
+        n = anchors.shape[0]
+        parts: list[list[_Part]] = [[] for _ in range(2 * n)]  # of each anchor: matched, then nearest
         with np.errstate(divide="ignore", over="ignore"):
             for w, h, weight in self._blocks:
                 best = xp.zeros_like(w) + limit  # an anchor below the limit is not the nearest of any box
@@ -289,10 +298,11 @@ class SizeTable:
                     ratio = side_ratio(xp, w, h, anchor_w, anchor_h)
                     assigned = xp.where(ratio > best, xp.full_like(assigned, float(j)), assigned)
                     best = xp.maximum(best, ratio)
-                    matched[j] += _sum_counts(xp, xp.astype(ratio > limit, xp.int64), weight)
-                for j in range(len(nearest)):
-                    nearest[j] += _sum_counts(xp, xp.astype(assigned == float(j), xp.int64), weight)
-        return [AnchorUse(m / self._total, n / self._total) for m, n in zip(matched, nearest)]
+                    parts[j] += _sum_counts(xp, xp.astype(ratio > limit, xp.int64), weight)
+                for j in range(n):
+                    parts[n + j] += _sum_counts(xp, xp.astype(assigned == float(j), xp.int64), weight)
+        shares = [count / self._total for count in _add_up(xp, *parts)]
+        return [AnchorUse(matched, nearest) for matched, nearest in zip(shares[:n], shares[n:])]
 
     def _convert(self, anchors: Array) -> Array:
         """Return the anchors as float32, in the framework and on the device of the columns."""
@@ -327,15 +337,21 @@ def _rows(anchors: Array) -> Iterator[tuple[Array, Array]]:
         yield anchors[j : j + 1, 0], anchors[j : j + 1, 1]
 
 
-def _sum_units(xp: Namespace, values: Array, weight: Optional[Array]) -> int:
+def _sum_units(xp: Namespace, values: Array, weight: Optional[Array]) -> list[_Part]:
     """Return the sum of float32 values in [0, 1], in units of 2^-40: the product is exact, and the cast truncates."""
     units = xp.astype(values * _UNITS, xp.int64)
     if weight is None:
-        return int(xp.sum(units))
+        return [(xp.sum(units), 1)]
     high = xp.floor_divide(units, xp.full_like(units, _LOW))
     low = units - high * _LOW
-    return int(xp.sum(high * weight)) * _LOW + int(xp.sum(low * weight))
+    return [(xp.sum(high * weight), _LOW), (xp.sum(low * weight), 1)]
 
 
-def _sum_counts(xp: Namespace, values: Array, weight: Optional[Array]) -> int:
-    return int(xp.sum(values if weight is None else values * weight))
+def _sum_counts(xp: Namespace, values: Array, weight: Optional[Array]) -> list[_Part]:
+    return [(xp.sum(values if weight is None else values * weight), 1)]
+
+
+def _add_up(xp: Namespace, *figures: list[_Part]) -> list[int]:
+    """Return the total of each figure. Python's integers cannot overflow; a device is read once, for all parts."""
+    values = iter(read_numbers(xp, [value for parts in figures for value, _ in parts]))
+    return [sum(next(values) * factor for _, factor in parts) for parts in figures]

@@ -1,6 +1,7 @@
 """The adaptor for PyTorch, through array-api-compat; it hides what changed since torch 1.13."""
 
 import builtins
+import sys
 
 import array_api_compat
 import array_api_compat.torch as _compat
@@ -9,6 +10,7 @@ import torch
 
 from . import _torch_old
 from ._errors import DeviceError
+from ._info import STANDARD_VERSION, NamespaceInfo
 from ._limits import float_limits, integer_limits
 from ._spec import STANDARD
 
@@ -19,10 +21,16 @@ if tuple(map(int, array_api_compat.__version__.split(".")[:2])) < (1, 16):
     globals().update({old_name: getattr(_torch_old, old_name) for old_name in _torch_old.__all__})
 
 name = "torch"
+__array_api_version__ = STANDARD_VERSION
 version = torch.__version__
 Module = torch.nn.Module
 
 sigmoid = torch.sigmoid
+
+
+def __array_namespace_info__():
+    """torch keeps at most 64 axes."""
+    return NamespaceInfo(sys.modules[__name__], 64)
 
 
 def finfo(dtype, /):
@@ -202,8 +210,11 @@ def to_device(x, device, /):
 
 
 def devices():
-    """Return the CPU and every CUDA device."""
-    return ["cpu", *(f"cuda:{i}" for i in builtins.range(torch.cuda.device_count()))]
+    """Return the CPU, every CUDA device, and those of a package that has added its own kind of device to torch."""
+    added = getattr(torch._C, "_get_privateuse1_backend_name", builtins.str)()
+    count_added = getattr(getattr(torch, added, None) if added else None, "device_count", builtins.int)
+    counts = {"cuda": torch.cuda.device_count(), added: count_added()}
+    return ["cpu", *(f"{kind}:{i}" for kind, count in counts.items() for i in builtins.range(count))]
 
 
 def ranks():

@@ -36,6 +36,7 @@ class Environment:
     unlocked: tuple[str, ...] = ()  # packages that have several builds of one version, not locked
     where: str = "all"  # which tests ci/test runs here: a word of tests/helpers/where.py
     in_test: bool = True  # part of ci/test; the others are only in ci/matrix
+    venv_of: str = ""  # another environment, whose packages it uses; it is no part of ci/matrix
     unsupported: str = ""  # why the last backend does not load; ci/matrix checks that it fails
 
 
@@ -82,6 +83,16 @@ ENVIRONMENTS = {
         pytest=("python", "-m", "pytest"),
         where="versions",
         licences=True,
+    ),
+    "stand-ins": Environment(  # a device that is not the host, and the strictest arrays of the standard; made for tests
+        pythons=("3.11", "3.12", "3.13"),
+        requirements=(),
+        extras="dev",
+        install="editable",
+        backends=("torch:pretend", "strict"),
+        pytest=("pytest",),
+        where="stand-ins",
+        venv_of="current",
     ),
     "torch-1.13": Environment(
         pythons=("3.10",),
@@ -135,6 +146,8 @@ ENVIRONMENTS = {
 def make(name: str, locked: bool = True) -> str:
     """Make the environment with the current code; return its Python. `locked=False`: the versions of today."""
     environment = ENVIRONMENTS[name]
+    if environment.venv_of:
+        return make(environment.venv_of, locked)
     extras = f".[{environment.extras}]"
     installs = [("-e", extras, *environment.requirements)] if environment.install == "editable" else [
         (extras, *environment.requirements)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import time
 from pathlib import Path
@@ -12,12 +13,20 @@ from environments import ENVIRONMENTS, ENVS, ROOT, clean_env, output, title
 
 ASK = "import json, platform; from anchorlib.backends import available; print(json.dumps([platform.python_version(), {\
 b.name: {'version': b.version, 'devices': b.devices, 'problem': b.problem} for b in available()}]))"
+ASK_VERSIONS = "import importlib.metadata as m, json, sys; print(json.dumps([m.version(one) for one in sys.argv[1:]]))"
+#: A backend that tests/helpers make -> the package that it needs.
+STAND_INS = {"torch:pretend": "torch", "strict": "array-api-strict"}
 
 
 def look(name: str, python: str) -> dict:
     """Return the environment's Python, its backends, and the backends to test: name or name:device."""
     version, found = json.loads(output([python, "-c", ASK]))
     backends = ENVIRONMENTS[name].backends
+    if set(backends) <= set(STAND_INS):
+        packages = [STAND_INS[backend] for backend in backends]
+        versions = json.loads(output([python, "-c", ASK_VERSIONS, *packages]))
+        found = {backend: {"version": has, "devices": [], "problem": None} for backend, has in zip(backends, versions)}
+        return {"python": version, "found": found, "asked": list(backends)}
     with_cuda = [b for b in backends if any(device.startswith("cuda") for device in found[b]["devices"])]
     return {"python": version, "found": found, "asked": [*backends, *(f"{backend}:cuda" for backend in with_cuda)]}
 
@@ -57,7 +66,8 @@ def run_tests(
     code = subprocess.call([*runner, *what, *for_pytest], cwd=ROOT, env=env)
     if code:
         failures.append(f"{name}: pytest ended with {code}")
-    return {**read_counts(report), "seconds": time.monotonic() - started}
+    by_backend = {backend: read_counts(report, backend) for backend in environment.backends if backend in STAND_INS}
+    return {**read_counts(report), "by_backend": by_backend, "seconds": time.monotonic() - started}
 
 
 def coverage_file(name: str) -> Path:
@@ -65,11 +75,16 @@ def coverage_file(name: str) -> Path:
     return ENVS / f"{name}.coverage"
 
 
-def read_counts(report: Path) -> dict:
-    """Read the counts of pytest's report; a missing report counts as a failure."""
+def read_counts(report: Path, backend: str = "") -> dict:
+    """Read the counts of pytest's report, of all tests or of a backend's; a missing report counts as a failure."""
     if not report.exists():
         return {"passed": 0, "failed": 1, "skipped": 0}
     suite = ElementTree.parse(report).getroot().find("testsuite")
+    if backend:
+        cases = [case for case in suite.iter("testcase") if backend in re.split(r"[\[\]-]", case.get("name"))]
+        failed = sum(case.find("failure") is not None or case.find("error") is not None for case in cases)
+        skipped = sum(case.find("skipped") is not None for case in cases)
+        return {"passed": len(cases) - failed - skipped, "failed": failed, "skipped": skipped}
     total, failed, errors, skipped = (int(suite.get(k)) for k in ("tests", "failures", "errors", "skipped"))
     return {"passed": total - failed - errors - skipped, "failed": failed + errors, "skipped": skipped}
 
@@ -81,7 +96,7 @@ def print_grid(names: list[str], results: dict[str, dict]) -> None:
         "torch" or "torch:cuda" to the text to print instead of "run"
     """
     title("backend x device x version")
-    line = "{:14} {:7} {:8} {:14} {:5} {}"
+    line = "{:14} {:7} {:13} {:14} {:5} {}"
     print(line.format("environment", "python", "backend", "version", "on", ""))
     for name in names:
         result = results.get(name)
@@ -90,6 +105,11 @@ def print_grid(names: list[str], results: dict[str, dict]) -> None:
                 print(line.format(name, "", backend, "", "", "DID NOT RUN"))
                 continue
             info, told = result["found"][backend], result.get("said", {})
+            if backend in STAND_INS:
+                counts = result.get("by_backend", {}).get(backend, {})
+                said = ", ".join([f"{n} {what}" for what, n in counts.items()] or ["DID NOT RUN"])
+                print(line.format(name, result["python"], backend, info["version"], "cpu", said))
+                continue
             for device in ("cpu", "cuda"):
                 place = backend if device == "cpu" else f"{backend}:cuda"
                 if place in told:

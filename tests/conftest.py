@@ -3,6 +3,8 @@
     pytest -m fast                           some tests of every room, in under a minute
     pytest                                   every framework that is installed, on the CPU, and what CUDA there is
     pytest --backends numpy,torch,torch:cuda these, and a failure if one of them is not there
+    pytest --backends torch:pretend          the pretend device of helpers/pretend_device.py: a GPU's rules on the CPU
+    pytest --backends strict                 array-api-strict: what the array API standard promises, no more
     pytest --extras dask,browser             the extras of pyproject.toml to test; without it, those installed
     pytest --where frameworks                the tests that an environment of ci/test runs; see helpers/where.py
 
@@ -17,13 +19,15 @@ from pathlib import Path
 import pytest
 from helpers import chromium
 from helpers.fast_tests import FAST
-from helpers.where import WHERE, runs_here
+from helpers.where import STAND_INS, WHERE, runs_here
+from hypothesis import settings
 
 from anchorlib import backends
 from anchorlib.backends import FRAMEWORKS, host_views
 from anchorlib.verify import Target
 
 ROOT = Path(__file__).parent.parent
+PRETEND, STRICT = STAND_INS
 #: An extra that tests need -> whether it is installed, with what it needs besides Python packages.
 EXTRAS = {
     "dask": lambda: importlib.util.find_spec("distributed") is not None,
@@ -58,6 +62,12 @@ def _extras_asked_for(config):
 
 
 def pytest_configure(config):
+    if PRETEND in _asked_for(config):
+        from helpers import pretend_device  # noqa: F401  # its import adds the device to torch
+    if STRICT in _asked_for(config):
+        from helpers import strict_backend
+
+        strict_backend.register()
     config.addinivalue_line("markers", "needs(*names): run only if all these backends and extras are requested")
 
 
@@ -68,10 +78,32 @@ def pytest_collection_modifyitems(config, items):
         file, function = item.path.relative_to(ROOT).as_posix(), getattr(item, "originalname", item.name)
         if file in FAST or f"{file}::{function}" in FAST:
             item.add_marker("fast")
-        (kept if runs_here(item, file, where) else left_out).append(item)
+        (kept if runs_here(item, file, where) and not _repeats_a_path(item) else left_out).append(item)
     if left_out:
         config.hook.pytest_deselected(items=left_out)  # pytest says how many
         items[:] = kept
+
+
+def _repeats_a_path(item):
+    """Return True for a test of host views on a stand-in, whose arrays have none: the other path is the same."""
+    return _is_on_stand_in(item) and item.callspec.params.get("path") == "host views"
+
+
+def _is_on_stand_in(item):
+    params = item.callspec.params if hasattr(item, "callspec") else {}
+    return any(params.get(name) in STAND_INS for name in ("backend", "grad_backend"))
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_call(item):
+    """Let hypothesis try fewer examples on a stand-in, where an operation takes ten times as long."""
+    attribute = "_hypothesis_internal_use_settings"
+    usual = getattr(item.obj, attribute, None) if _is_on_stand_in(item) else None
+    if usual is not None:
+        setattr(item.obj, attribute, settings(usual, max_examples=5))
+    yield
+    if usual is not None:
+        setattr(item.obj, attribute, usual)
 
 
 def pytest_runtest_setup(item):
@@ -94,6 +126,19 @@ def pytest_generate_tests(metafunc):
     if "grad_backend" in metafunc.fixturenames:
         grad = [entry for entry in asked if FRAMEWORKS[entry.partition(":")[0]].has_gradient]
         metafunc.parametrize("grad_backend", grad, scope="session", indirect=True)
+
+
+@pytest.fixture(autouse=True)
+def _pretend_device(request):
+    """Let functions that make tensors make them on the pretend device, in the tests that run on it."""
+    parameters = request.node.callspec.params if hasattr(request.node, "callspec") else {}
+    if PRETEND not in (parameters.get("backend"), parameters.get("grad_backend")):
+        yield
+        return
+    from helpers.pretend_device import PretendDevice
+
+    with PretendDevice():
+        yield
 
 
 @pytest.fixture(scope="session")

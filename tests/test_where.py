@@ -4,7 +4,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from helpers.where import OF_FRAMEWORKS, ONCE, runs_here
+from helpers.where import OF_FRAMEWORKS, ONCE, STAND_INS_RUN, runs_here
 
 ROOT = Path(__file__).parent.parent
 
@@ -35,5 +35,24 @@ def test_a_test_runs_where_it_could_fail_for_a_reason_of_its_own(one, file, fram
     assert runs_here(one, file, "versions") is versions
 
 
+@pytest.mark.parametrize(
+    ("one", "file", "runs"),
+    [
+        (item(backend="strict", size=3), "tests/test_metrics.py", True),
+        (item(grad_backend="torch:pretend"), "tests/test_metrics.py", True),
+        (item(needs=("torch:pretend",)), "tests/test_crossings.py", True),
+        (item(backend="torch"), "tests/test_metrics.py", False),
+        (item(), "tests/test_metrics.py", False),
+        (item(backend="strict"), "tests/test_cli.py", False),
+    ],
+)
+def test_the_stand_ins_run_what_is_listed_for_them(one, file, runs):
+    assert runs_here(one, file, "stand-ins") is runs
+
+
 def test_the_lists_name_what_there_is():
-    assert [name for name in ONCE + OF_FRAMEWORKS if not (ROOT / name).exists()] == []
+    assert [
+        name
+        for name in ONCE + OF_FRAMEWORKS + tuple(name.partition("::")[0] for name in STAND_INS_RUN)
+        if not (ROOT / name).exists()
+    ] == []

@@ -88,7 +88,7 @@ class SizeCounts:
         """
         boxes_wh = np.asarray(boxes_wh)
         check_shape_wh(boxes_wh=boxes_wh)
-        check_sizes(zero=True, boxes_wh=boxes_wh)
+        check_sizes(zero=("boxes_wh",), boxes_wh=boxes_wh)
         once = as_columns(boxes_wh.astype(np.float32) + np.float32(0), None)  # + 0: -0.0 is 0.0
         if counts is not None:
             once = WeightedSizes(once.w, once.h, _whole_counts(counts, len(boxes_wh)))

@@ -48,7 +48,7 @@ class FitBoxes:
     def __init__(self, boxes_wh: Any, weights: Optional[Any]) -> None:
         boxes_wh, self._weights = take_sizes(boxes_wh, weights)
         check_shape_wh(boxes_wh=boxes_wh)
-        check_sizes(zero=True, boxes_wh=boxes_wh)
+        check_sizes(zero=("boxes_wh",), boxes_wh=boxes_wh)
         self.like = as_float(boxes_wh)
         self._all_counts = check_weights(self._weights, boxes_wh.shape[0])
         (self._all,) = on_host(self.like)

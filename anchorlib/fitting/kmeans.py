@@ -18,11 +18,13 @@ from anchorlib.arrays import (
     HostArray,
     Namespace,
     as_float,
+    blocks,
     check_integer,
     check_one_of,
     check_shape_wh,
     check_sizes,
     check_weights,
+    read_numbers,
     take_sizes,
     to_framework,
 )
@@ -172,17 +174,17 @@ class _Space:
     def distances(self, centre: HostArray) -> HostArray:
         """Return the distance of all sizes to one centre, (U,) float32: squared if Euclidean, 1 - ratio for "ratio"."""
         here = self._centres(centre[None])
-        return np.concatenate([self.xp.to_numpy(self._far(w, h, here[:1])) for w, h in self._blocks(self._columns)])
+        return np.concatenate([self.xp.to_numpy(self._far(w, h, here[:1, :])) for w, h in self._blocks(self._columns)])
 
     def assign(self, centres: HostArray) -> tuple[Array, Array]:
         """Return the nearest centre of every size, (U,) int64, the first of equally near ones, and its distance."""
         xp, here = self.xp, self._centres(centres)
         owners, distances = [], []
         for w, h in self._blocks(self._columns):
-            nearest = self._far(w, h, here[:1])
+            nearest = self._far(w, h, here[:1, :])
             owner = xp.zeros_like(w)
             for j in range(1, len(centres)):
-                far = self._far(w, h, here[j : j + 1])
+                far = self._far(w, h, here[j : j + 1, :])
                 owner = xp.where(far < nearest, xp.full_like(owner, float(j)), owner)
                 nearest = xp.minimum(nearest, far)
             owners.append(xp.astype(owner, xp.int64))
@@ -191,14 +193,38 @@ class _Space:
 
     def totals(self, owner: Array, n: int, rows: Optional[Array] = None) -> HostArray:
         """Return the sums of both columns in units, and the count, of each cluster: (n, 3) int64; `rows` may select."""
+        return _added_up(read_numbers(self.xp, self._sums_by_block(owner, n, rows)), n)
+
+    def next_totals(self, owner: Array, before: Optional[Array], totals: HostArray) -> tuple[HostArray, bool]:
+        """Return the totals of the clusters, and whether any size changed its cluster since `before`.
+
+        totals : (n, 3), those of `before`, which is None at first
+        """
+        xp, n = self.xp, len(totals)
+        if before is None:
+            return self.totals(owner, n), True
+        if not xp.in_host_memory(owner):  # all sizes again: to select those that moved would wait for the device
+            moved = xp.sum(xp.astype(owner != before, xp.int64))
+            *sums, n_moved = read_numbers(xp, [*self._sums_by_block(owner, n), moved])
+            return _added_up(sums, n), n_moved > 0
+        moved = xp.nonzero(owner != before)[0]
+        if moved.shape[0] == 0:
+            return totals, False
+        # Sums are integers, so adding the sizes that joined and subtracting those that left is exact.
+        joined = self.totals(xp.take(owner, moved, axis=0), n, moved)
+        left = self.totals(xp.take(before, moved, axis=0), n, moved)
+        return totals + joined - left, True
+
+    def _sums_by_block(self, owner: Array, n: int, rows: Optional[Array] = None) -> list[Array]:
+        """Return the entries of `totals` as arrays (): block by block, in each by cluster."""
         xp = self.xp
         columns = self._sums if rows is None else [xp.take(column, rows, axis=0) for column in self._sums]
-        totals = np.zeros((n, 3), np.int64)
+        sums = []
         for block in self._blocks([owner, *columns]):
             for j in range(n):
                 mine = xp.astype(block[0] == j, xp.int64)
-                totals[j] += [int(xp.sum(mine * column)) for column in block[1:]]
-        return totals
+                sums += [xp.sum(mine * column) for column in block[1:]]
+        return sums
 
     def mean(self, totals: HostArray) -> HostArray:
         """Return the mean of a cluster, (2,) float32, from its row of `totals`."""
@@ -221,7 +247,7 @@ class _Space:
     def _blocks(self, columns: list[Array]) -> Any:
         size = COLUMNS_IN_CACHE if self.xp.in_host_memory(columns[0]) else len(self.sizes)
         length = int(columns[0].shape[0])
-        return (tuple(column[i : i + size] for column in columns) for i in range(0, length, size))
+        return (tuple(column[rows] for column in columns) for rows in blocks(length, size))
 
 
 def _iterate(
@@ -235,19 +261,18 @@ def _iterate(
         owner, far = space.assign(centres)
         if on_step is not None:  # copies, because the caller may write to them
             on_step(KMeansStep(space.sizes.copy(), space.counts.copy(), centres.copy(), xp.to_numpy(owner).copy()))
-        if before is None:
-            totals = space.totals(owner, n)
-        else:  # sums are integers, so adding the sizes that joined and subtracting those that left is exact
-            moved = xp.nonzero(owner != before)[0]
-            if moved.shape[0] == 0 and totals[:, 2].all():
-                break
-            totals = totals + space.totals(xp.take(owner, moved, axis=0), n, moved)
-            totals = totals - space.totals(xp.take(before, moved, axis=0), n, moved)
+        if medians is None:
+            totals, has_moved = space.next_totals(owner, before, totals)
+            owned = totals[:, 2] > 0
+        else:
+            owner = xp.to_numpy(owner)
+            has_moved = before is None or bool((owner != before).any())
+            owned = np.bincount(owner, minlength=n) > 0
+        if not has_moved and owned.all():
+            break
         before = owner
-        owned = totals[:, 2] > 0
         if medians is not None:
-            owner_here = xp.to_numpy(owner)
-            centres = np.stack([medians.find(owner_here == j, c) if owned[j] else c for j, c in enumerate(centres)])
+            centres = np.stack([medians.find(owner == j, c) if owned[j] else c for j, c in enumerate(centres)])
         else:
             centres = np.stack([space.mean(totals[j]) if owned[j] else c for j, c in enumerate(centres)])
         if not owned.all():
@@ -257,6 +282,12 @@ def _iterate(
             farthest = np.argsort(-far_here, kind="stable")  # stable: the first of equally far sizes
             centres[~owned] = space.sizes[farthest[: n - owned.sum()]]
     return centres
+
+
+def _added_up(sums: list[int], n: int) -> HostArray:
+    """Return the totals (n, 3) of the sums of all blocks."""
+    totals: HostArray = np.asarray(sums, np.int64).reshape(-1, n, 3).sum(axis=0)
+    return totals
 
 
 class _Medians:

@@ -7,7 +7,7 @@ from typing import Any, Optional, Union
 
 import numpy as np
 
-from anchorlib.arrays import Array, HostArray, check_shape
+from anchorlib.arrays import Array, HostArray, check_shape, unstack
 from anchorlib.backends import namespace_of
 from anchorlib.errors import BadValueError
 
@@ -76,7 +76,7 @@ def check_anchor_unit(anchors: Union[Array, Sequence[Array]], grids: Sequence[Se
     --------
     >>> check_anchor_unit(np.asarray([[[2.0, 3.0]]]), [(20, 20)], 4.0)
     """
-    for i, (layer, (ny, nx)) in enumerate(zip(anchors, grids)):
+    for i, (layer, (ny, nx)) in enumerate(zip(unstack(anchors), grids)):
         sides = namespace_of(layer).to_numpy(layer)
         sides = sides[np.isfinite(sides).all(axis=1)]
         if len(sides) and (sides >= thr * np.asarray([nx, ny], np.float64)).any(axis=1).all():

@@ -7,7 +7,7 @@ from typing import Union
 
 import numpy as np
 
-from anchorlib.arrays import Array, Namespace, as_float, check_number, check_shape, describe, widen
+from anchorlib.arrays import Array, Namespace, as_float, check_number, check_shape, describe, unstack, widen
 from anchorlib.backends import namespace_of
 from anchorlib.errors import BadValueError, ShapeError
 
@@ -53,24 +53,27 @@ def decode(
            [ 4., 12.,  8., 16.],
            [12., 12.,  8., 16.]])
     """
-    if not len(p) or not len(p) == len(anchors) == len(strides):
+    layer_anchors = unstack(anchors)
+    steps = strides if isinstance(strides, Sequence) else namespace_of(strides).to_numpy(strides)
+    if not len(p) or not len(p) == len(layer_anchors) == len(steps):
         raise ShapeError(
             f"p, anchors and strides must have the same layers, at least one, "
-            f"got {len(p)}, {len(anchors)} and {len(strides)}."
+            f"got {len(p)}, {len(layer_anchors)} and {len(steps)}."
         )
     named = {f"p[{i}]": layer for i, layer in enumerate(p)}
-    of_anchors = {f"anchors[{i}]": anchors[i] for i in range(len(p))}
+    of_anchors = {f"anchors[{i}]": layer for i, layer in enumerate(layer_anchors)}
     xp = namespace_of(**named, **of_anchors)
     check_shape(("A", 2), **of_anchors)
     for i, (name, layer) in enumerate(named.items()):
-        check_shape(("B", anchors[i].shape[0], "ny", "nx", "5 + C"), **{name: layer})
+        check_shape(("B", layer_anchors[i].shape[0], "ny", "nx", "5 + C"), **{name: layer})
         if layer.shape[4] < 6 or (layer.shape[0], layer.shape[4]) != (p[0].shape[0], p[0].shape[4]):
             raise ShapeError(
                 f"{name} must have at least one class, and as many images and columns as p[0]; "
                 f"got {describe(layer)}, and p[0] is {describe(p[0])}."
             )
     layers = [
-        _decode_layer(xp, widen(layer), anchors[i], _stride(i, strides[i])) for i, layer in enumerate(named.values())
+        _decode_layer(xp, widen(layer), layer_anchors[i], _stride(i, steps[i]))
+        for i, layer in enumerate(named.values())
     ]
     boxes, objectness, classes = (xp.concat(parts, axis=1) for parts in zip(*layers))
     return boxes, objectness, classes
@@ -83,7 +86,7 @@ def _decode_layer(xp: Namespace, logits: Array, anchors: Array, stride: float) -
     part = xp.reshape(xp.sigmoid(logits), (n_images, n_rows, n_columns))
     row, column = np.divmod(np.arange(n_rows) % (ny * nx), nx)
     cell = xp.from_numpy(np.stack([column, row], axis=1), device=xp.device_of(logits))
-    cell = xp.astype(cell, logits.dtype)[None]  # (1, A * ny * nx, 2)
+    cell = xp.astype(cell, logits.dtype)[None, :, :]  # (1, A * ny * nx, 2)
     size = xp.expand_dims(as_float(anchors, logits.dtype) * stride, axis=1)  # (A, 1, 2)
     size = xp.reshape(xp.broadcast_to(size, (n_anchors, ny * nx, 2)), (1, n_rows, 2))
     centre = (part[..., :2] * 2 - 0.5 + cell) * stride

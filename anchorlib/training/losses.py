@@ -10,7 +10,7 @@ from typing import Any, Optional, Union
 
 import numpy as np
 
-from anchorlib.arrays import Array, Namespace, check_shape, widen
+from anchorlib.arrays import Array, Namespace, blocks, check_shape, widen
 from anchorlib.backends import namespace_of
 from anchorlib.errors import BadValueError
 from anchorlib.training.loss_module import LossModule
@@ -148,9 +148,9 @@ def class_bce(logits: Array, cls: Array, positive: float, negative: float) -> tu
     block = _ROWS_ON_HOST if xp.in_host_memory(logits) else logits.shape[0]
     share = 1 / (logits.shape[0] * logits.shape[1])
     total, gradients = None, []
-    for first in range(0, logits.shape[0], block):
-        part = logits[first : first + block]
-        target = one_hot(xp, part, cls[first : first + block], positive, negative)
+    for rows in blocks(logits.shape[0], block):
+        part = logits[rows, :]
+        target = one_hot(xp, part, cls[rows], positive, negative)
         loss = xp.sum(xp.bce_with_logits(part, target))
         total = loss if total is None else total + loss
         gradients.append((xp.sigmoid(part) - target) * share)

@@ -227,7 +227,7 @@ def _by_groups(
     by_coefficients, by_table = xp.zeros_like(coefficients), xp.zeros_like(table)
     total = xp.zeros((), dtype=dtype, device=device)
     for start, end, n_matches, n_pixels in groups:
-        x1, y1, side, area, first, count, image, mask, number = (objects[i, start:end] for i in range(9))  # (g, 1)
+        x1, y1, side, area, first, count, image, mask, number = (objects[i, start:end, :] for i in range(9))  # (g, 1)
         place, exists = _places(xp, count, n_matches)  # (g, n)
         match, weight = (_take(xp, x, first + place) for x in (matches, weights))
         place, inside = _places(xp, area, n_pixels)  # (g, P)
@@ -275,7 +275,7 @@ def _groups(plan: _Plan) -> tuple[HostArray, list[tuple[int, int, int, int]]]:
 
 def _places(xp: Namespace, counts: Array, most: int) -> tuple[Array, Array]:
     """Return 0, 1 ... for each of g counts (g, 1), and 0 from the count on: (g, most); and whether it is below."""
-    place = xp.arange(most, dtype=xp.int64, device=xp.device_of(counts))[None] + counts * 0  # (g, most)
+    place = xp.arange(most, dtype=xp.int64, device=xp.device_of(counts))[None, :] + counts * 0  # (g, most)
     exists = place < counts + place * 0  # OneFlow takes 100 times as long for a comparison that broadcasts
     return place * xp.astype(exists, xp.int64), exists
 

@@ -11,7 +11,7 @@ from typing import NamedTuple, Union
 
 import numpy as np
 
-from anchorlib.arrays import Array, HostArray, Namespace, check_integer, check_number, check_shape, widen
+from anchorlib.arrays import Array, HostArray, Namespace, check_integer, check_number, check_shape, unstack, widen
 from anchorlib.backends import from_host, namespace_of, on_host
 from anchorlib.errors import BadValueError, ShapeError
 from anchorlib.training.checks import check_targets
@@ -101,7 +101,9 @@ def assign_heads(
     thr: float = 4.0,
 ) -> list[list[LayerTargets]]:
     """Return for each of several heads what `assign` returns; the logits are copied from a device once for all."""
-    layer_anchors = list(anchors) if isinstance(anchors, (list, tuple)) else _unstacked(anchors)
+    if not isinstance(anchors, (list, tuple)):
+        check_shape(("L", "A", 2), anchors=anchors)
+    layer_anchors = unstack(anchors)
     named = {f"p[{i}]": layer for i, layer in enumerate(p)}
     named.update({f"anchors[{i}]": layer for i, layer in enumerate(layer_anchors)})
     xp = namespace_of(targets=targets, **named)
@@ -121,12 +123,6 @@ def assign_heads(
         candidates = find_candidates(layers, logits, pixels)
         matches.append(match(candidates, objects, head.top, n_images))
     return _result(found, matches, rows, shapes, like=targets)
-
-
-def _unstacked(anchors: Array) -> list[Array]:
-    """Return the layers of (L, A, 2)."""
-    check_shape(("L", "A", 2), anchors=anchors)
-    return [anchors[i] for i in range(anchors.shape[0])]
 
 
 def _check_layers(p: Sequence[Array], anchors: Sequence[Array], strides: Sequence[float]) -> None:
@@ -220,6 +216,6 @@ def _result(
 
 def _layer(integers: Array, floats: Array, like: Array) -> LayerTargets:
     """Return (6, M) integers and (M, 6) floats as the columns of a layer, where `like` is."""
-    image, anchor, gj, gi, cls, target = (integers[i] for i in range(6))
+    image, anchor, gj, gi, cls, target = (integers[i, :] for i in range(6))
     columns = LayerTargets(cls, floats[:, :4], image, anchor, gj, gi, floats[:, 4:], target)
     return LayerTargets(*(from_host(column, like=like) for column in columns))

@@ -207,26 +207,27 @@ def _assign(
     """
     n_anchors, n_targets = anchors.shape[1], targets.shape[0]
     columns = targets.T[:, None, :]
-    boxes = columns[2:] * plan.grid  # (4, L, T)
+    boxes = columns[2:, ...] * plan.grid  # (4, L, T)
     ratio = boxes[2:, :, None, :] / xp.permute_dims(anchors, (2, 0, 1))[:, :, :, None]  # (2, L, A, T)
-    low, high = xp.minimum(ratio[0], ratio[1]), xp.maximum(ratio[0], ratio[1])
+    low, high = (of_two(ratio[0, ...], ratio[1, ...]) for of_two in (xp.minimum, xp.maximum))
     matches = (high < limits[0]) & (low >= limits[1])  # (L, A, T)
-    near = _near(xp, boxes[:2], plan.grid[:2], offset)  # (L, 5, T)
+    near = _near(xp, boxes[:2, ...], plan.grid[:2, ...], offset)  # (L, 5, T)
     mask = matches[:, None, :, :] & near[:, :, None, :]  # (L, 5, A, T)
     (found,) = xp.nonzero(xp.reshape(mask, (-1,)))  # (M,)
 
     # The rows are sorted by code: columns that depend only on the code are repeated, which is faster than take.
     ends, n_rows = xp.searchsorted(found, plan.codes * n_targets), found.shape[0]  # (codes + 1,)
     counts = ends[1:] - ends[:-1]
-    target, place = found - xp.repeat_each(plan.before * n_targets, counts, n_rows)  # in T, and in (L, T)
-    box = xp.take(xp.reshape(boxes, (4, -1)), place, axis=1)  # (4, M)
+    row = found - xp.repeat_each(plan.before * n_targets, counts, n_rows)  # (2, M): in T, and in (L, T)
+    target = row[0, :]
+    box = xp.take(xp.reshape(boxes, (4, -1)), row[1, :], axis=1)  # (4, M)
     step_last = xp.repeat_each(plan.step_last, counts, n_rows)  # (4, M)
-    cell = xp.trunc(box[:2] - step_last[:2])  # (2, M): x, y
-    cell = xp.minimum(xp.maximum(cell, plan.zero), step_last[2:])
+    cell = xp.trunc(box[:2, :] - step_last[:2, :])  # (2, M): x, y
+    cell = xp.minimum(xp.maximum(cell, plan.zero), step_last[2:, :])
     box[:2, :] -= cell
 
     whole = xp.empty((6, n_rows), dtype=xp.int64, device=xp.device_of(found))
-    whole[:2, :] = xp.take(xp.astype(columns[:2, 0], xp.int64), target, axis=1)
+    whole[:2, :] = xp.take(xp.astype(columns[:2, 0, :], xp.int64), target, axis=1)
     whole[2:4, :] = xp.astype(cell, xp.int64)
     whole[4, :] = xp.repeat_each(plan.anchor, counts, n_rows)
     whole[5, :] = target
@@ -246,7 +247,7 @@ class _Rows(NamedTuple):
 def _layer(rows: _Rows, start: int, end: int) -> LayerTargets:
     """Return the rows of one layer, as views."""
     image, cls, gi, gj, anchor, target = (rows.whole[i, start:end] for i in range(6))
-    return LayerTargets(cls, rows.box[:, start:end].T, image, anchor, gj, gi, rows.anchor_wh[start:end], target)
+    return LayerTargets(cls, rows.box[:, start:end].T, image, anchor, gj, gi, rows.anchor_wh[start:end, :], target)
 
 
 def _near(xp: Namespace, centre: Array, grid: Array, offset: float) -> Array:
@@ -256,7 +257,7 @@ def _near(xp: Namespace, centre: Array, grid: Array, offset: float) -> Array:
     """
     distance = xp.concat([centre, grid - centre], axis=0)  # (4, L, T): to the left, top, right and bottom border
     part = distance - xp.floor(distance)
-    own = part[:1] + part[1:2] >= 0  # False if the centre is infinite or NaN: infinity minus itself is NaN
+    own = part[:1, ...] + part[1:2, ...] >= 0  # False if the centre is infinite or NaN: infinity minus itself is NaN
     return xp.permute_dims(xp.concat([own, own & (part < offset) & (distance > 1.0)], axis=0), (1, 0, 2))
 
 

@@ -87,7 +87,7 @@ def fitting_cases(seed: int) -> list[Case]:
         add(f"kmeans {' '.join(how)}", functools.partial(by_kmeans, how))
     add("evolve", lambda boxes, start: evolve(boxes, start, generations=20, seed=seed))
     add("direct, 9", lambda boxes, _: fit_anchors(boxes, 9, seed=seed).anchors)
-    add("direct, 5, from a start", lambda boxes, start: fit_anchors(boxes, 5, seed=seed, start=start[:5]).anchors)
+    add("direct, 5, from a start", lambda boxes, start: fit_anchors(boxes, 5, seed=seed, start=start[:5, :]).anchors)
     add("direct, iou", lambda boxes, _: fit_anchors(boxes, 6, seed=seed, objective="iou").anchors)
     return made.made
 

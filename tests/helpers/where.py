@@ -2,6 +2,7 @@
 
     all         every test (the environment `current`)
     frameworks  what runs on PyTorch or OneFlow (the environment of OneFlow, with the oldest PyTorch)
+    stand-ins   on the pretend device and array-api-strict: STAND_INS_RUN, hypothesis with few examples
     versions    what the versions of Python and NumPy decide: every test but those of ONCE
 
 `ci/test --everywhere`, nightly.yml and `ci/matrix --tests` run every test in every environment.
@@ -9,7 +10,7 @@
 
 from __future__ import annotations
 
-WHERE = ("all", "frameworks", "versions")
+WHERE = ("all", "frameworks", "stand-ins", "versions")
 
 #: Files and folders that no version of Python or NumPy decides: text, pages, processes, the file system.
 ONCE = (
@@ -34,6 +35,34 @@ ONCE = (
     "tests/verify/test_plugin.py",
 )
 
+#: The backends of tests/helpers/pretend_device.py and strict_backend.py.
+STAND_INS = ("torch:pretend", "strict")
+#: What the environment `stand-ins` runs on them: files, or FILE::FUNCTION. `anchorlib verify` has every subject; the
+#: others hold what it leaves out: exact bits, crossings, gradients, and the ways from and to the host.
+STAND_INS_RUN = (
+    "tests/test_boxes.py",
+    "tests/test_crossings.py",
+    "tests/test_metrics.py",
+    "tests/test_yolov2.py",
+    "tests/test_yolov7.py",
+    "tests/backends/test_dispatch.py",
+    "tests/backends/test_gradients.py",
+    "tests/fitting/test_evolve.py",
+    "tests/fitting/test_fit_anchors.py",
+    "tests/fitting/test_kmeans.py",
+    "tests/training/test_checks.py",
+    "tests/training/test_compute_loss.py",
+    "tests/training/test_decode.py",
+    "tests/training/test_losses.py",
+    "tests/training/test_masks.py",
+    "tests/training/test_ota.py",
+    "tests/training/test_targets.py",
+    "tests/training/test_waits.py",
+    "tests/verify/test_verify.py::test_every_case_of_a_subject_is_equal",
+    "tests/yolov5/test_autoanchor.py",
+    "tests/yolov5/test_segment.py",
+)
+
 #: Tests of a framework that take it by other ways than the fixture `backend` or the marker `needs`.
 OF_FRAMEWORKS = ("tests/backends/test_oneflow_import.py", "tests/yolov5/test_distributed.py")
 
@@ -42,12 +71,18 @@ def runs_here(item, file: str, where: str) -> bool:
     """Return whether a test runs in an environment: item, its file from the root of the project, one of WHERE."""
     if where == "frameworks":
         return file in OF_FRAMEWORKS or of_a_framework(item)
+    if where == "stand-ins":
+        listed = file in STAND_INS_RUN or f"{file}::{getattr(item, 'originalname', '')}" in STAND_INS_RUN
+        return listed and bool(needed_by(item) & set(STAND_INS))
     return where == "all" or not file.startswith(ONCE)
 
 
 def of_a_framework(item) -> bool:
+    return bool(needed_by(item) - {"numpy", "dask", "browser"})
+
+
+def needed_by(item) -> set[str]:
+    """Return the backends and extras that a test runs on or needs."""
+    params = item.callspec.params if hasattr(item, "callspec") else {}
     needed = {name for marker in item.iter_markers("needs") for name in marker.args}
-    backends = getattr(item, "callspec", None) and [
-        str(item.callspec.params[name]) for name in ("backend", "grad_backend") if name in item.callspec.params
-    ]
-    return bool(needed & {"torch", "oneflow"}) or any(name != "numpy" for name in backends or ())
+    return needed | {str(params[name]) for name in ("backend", "grad_backend") if name in params}
