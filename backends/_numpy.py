@@ -1,9 +1,12 @@
 """The adaptor for NumPy. array-api-compat gives NumPy 1.x the names of the standard."""
 
+import sys
+
 import array_api_compat.numpy as _compat
 import numpy as np
 
 from ._errors import DeviceError
+from ._info import STANDARD_VERSION, NamespaceInfo
 from ._limits import float_limits, integer_limits
 from ._spec import STANDARD
 
@@ -11,6 +14,7 @@ from ._spec import STANDARD
 globals().update({standard_name: getattr(_compat, standard_name) for standard_name in STANDARD})
 
 name = "numpy"
+__array_api_version__ = STANDARD_VERSION
 version = np.__version__
 Module = None  # NumPy has no modules
 
@@ -55,6 +59,11 @@ def trunc(x, /):
     return np.trunc(x) if x.dtype.kind == "f" else x.copy()
 
 
+def __array_namespace_info__():
+    """NumPy keeps at most 64 axes, and NumPy 1 only 32."""
+    return NamespaceInfo(sys.modules[__name__], 32 if version.startswith("1.") else 64)
+
+
 def finfo(dtype, /):
     """Return the limits of a dtype, or of an array's dtype, as Python numbers."""
     return float_limits(np.finfo, dtype.dtype if isinstance(dtype, np.ndarray) else np.dtype(dtype))
@@ -66,11 +75,21 @@ def iinfo(dtype, /):
 
 
 def _one_dtype(x1, x2):
-    """Cast two arrays to the dtype that both promote to."""
-    if isinstance(x1, _ARRAYS) and isinstance(x2, _ARRAYS) and x1.dtype != x2.dtype:
+    """Cast two arrays to the dtype that both promote to, or a Python number to the dtype of the array."""
+    if not isinstance(x1, _ARRAYS) or not isinstance(x2, _ARRAYS):
+        return _number_as_array(x1, x2), _number_as_array(x2, x1)
+    if x1.dtype != x2.dtype:
         dtype = np.promote_types(x1.dtype, x2.dtype)
         return x1.astype(dtype, copy=False), x2.astype(dtype, copy=False)
     return x1, x2
+
+
+def _number_as_array(x, other):
+    """Convert a Python number to an array () like the other argument, unless it is of a higher kind."""
+    is_number = isinstance(x, (int, float)) and not isinstance(x, _ARRAYS) and isinstance(other, _ARRAYS)
+    if is_number and (other.dtype.kind == "f" or isinstance(x, int)):
+        return np.asarray(x, dtype=other.dtype)
+    return x
 
 
 _OF_TWO = ("add", "subtract", "multiply", "divide", "floor_divide", "remainder", "pow", "minimum", "maximum",

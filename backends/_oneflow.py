@@ -7,18 +7,21 @@ Not covered: NaN in argmin, argmax, sort and argsort (any position), the sign of
 
 import builtins
 import math
+import sys
 
 import numpy as np
 
 from . import _oneflow_elementwise as _elementwise
 from . import _oneflow_reduce as _reduce
 from ._errors import ArrayTypeError, DeviceError
+from ._info import STANDARD_VERSION, NamespaceInfo
 from ._oneflow_elementwise import Tensor, default_dtype, result_type
 from ._oneflow_import import import_oneflow
 from ._oneflow_reduce import argsort, axes_of, axis_of, reduced_shape
 from ._spec import STANDARD
 
 flow = import_oneflow()
+__array_api_version__ = STANDARD_VERSION
 
 # The names of the standard that the two other files define. From here on `any`, `bool` ... are OneFlow's.
 for _part in (_elementwise, _reduce):
@@ -29,6 +32,11 @@ version = flow.__version__
 Module = flow.nn.Module
 inf, nan, pi = math.inf, math.nan, math.pi
 sigmoid = flow.sigmoid
+
+
+def __array_namespace_info__():
+    """With 8 axes, some of OneFlow's operations on two arrays end the process."""
+    return NamespaceInfo(sys.modules[__name__], 7)
 
 
 def astype(x, dtype, /, *, copy=True, device=None):
@@ -112,7 +120,7 @@ def reshape(x, /, shape, *, copy=None):
     return flow.reshape(x.clone() if copy else x, shape)
 
 
-def expand_dims(x, /, *, axis=0):
+def expand_dims(x, /, axis=0):
     """OneFlow calls this function unsqueeze."""
     return flow.unsqueeze(x, axis_of(x.ndim + 1, axis))
 

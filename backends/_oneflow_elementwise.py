@@ -6,6 +6,7 @@ import numpy as np
 
 from ._limits import float_limits, integer_limits
 from ._oneflow_import import import_oneflow
+from ._spec import DTYPE_KINDS
 
 flow = import_oneflow()
 
@@ -15,15 +16,7 @@ bool, int32, int64, float32, float64 = flow.bool, flow.int32, flow.int64, flow.f
 
 _DTYPES = (bool, int32, int64, float32, float64)  # each is promoted to those after it
 _RANK = {dtype: rank for rank, dtype in enumerate(_DTYPES)}
-_KINDS = {
-    "bool": (bool,),
-    "signed integer": (int32, int64),
-    "unsigned integer": (),
-    "integral": (int32, int64),
-    "real floating": (float32, float64),
-    "complex floating": (),
-    "numeric": (int32, int64, float32, float64),
-}
+_KINDS = {kind: tuple(getattr(flow, name) for name in names) for kind, names in DTYPE_KINDS.items()}
 
 
 def result_type(*arrays_and_dtypes):

@@ -60,6 +60,9 @@ FRAMEWORKS = {
 
 #: Names of the standard -> what they mean. Keywords and answers are the standard's.
 STANDARD = {
+    # the namespace itself
+    "__array_api_version__": "the version of the standard that it follows, a string",
+    "__array_namespace_info__": "its capabilities, devices, dtypes and default dtypes, as the standard has them",
     # dtypes and constants
     "bool": "truth values",
     "int32": "32-bit integers",
@@ -196,7 +199,18 @@ EXTRAS = {
 
 NAMES = {**STANDARD, **EXTRAS}
 
-#: The standard's kinds of dtypes.
+#: The kinds of dtypes that `isdtype` and `__array_namespace_info__` know -> those that each backend computes with.
+DTYPE_KINDS = {
+    "bool": ("bool",),
+    "signed integer": ("int32", "int64"),
+    "unsigned integer": (),
+    "integral": ("int32", "int64"),
+    "real floating": ("float32", "float64"),
+    "complex floating": (),
+    "numeric": ("int32", "int64", "float32", "float64"),
+}
+
+#: What a function of the standard may take.
 KINDS = {
     "any": DTYPES,
     "numeric": ("int32", "int64", "float32", "float64"),

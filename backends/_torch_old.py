@@ -1,8 +1,8 @@
 """What array-api-compat before 1.16 lacks or breaks on PyTorch. Python 3.9 cannot have a newer one than 1.11.
 
 `sum`, `prod`, `any` and `all` of 1.11 call torch.asarray, by which torch 2.1 takes the gradient away from the tensor
-itself. Its `clip` picks by a mask, for which CUDA waits; `argsort` is not stable, `minimum` and `maximum` want two
-tensors, `reshape` no `copy`.
+itself. Its `clip` picks by a mask, for which CUDA waits; `argsort` is not stable, operations of two want tensors,
+`reshape` no `copy`.
 """
 
 import functools
@@ -11,7 +11,11 @@ import math
 import array_api_compat.torch as _compat
 import torch
 
-__all__ = ["all", "any", "argsort", "clip", "maximum", "minimum", "prod", "reshape", "sum"]
+_OF_TWO = (
+    "add", "subtract", "multiply", "divide", "floor_divide", "remainder", "pow", "minimum", "maximum",
+    "equal", "not_equal", "less", "less_equal", "greater", "greater_equal", "logical_and", "logical_or", "logical_xor",
+)  # fmt: skip
+__all__ = ["all", "any", "argsort", "clip", "expand_dims", "prod", "reshape", "sum", *_OF_TWO]
 
 
 def sum(x, /, *, axis=None, dtype=None, keepdims=False):
@@ -55,14 +59,24 @@ def clip(x, /, min=None, max=None):
     return result
 
 
-def minimum(x1, x2, /):
-    """torch does not accept Python numbers."""
-    return _compat.minimum(_tensor(x1, x2), _tensor(x2, x1))
+def _of_two(name):
+    operation = getattr(_compat, name)
+
+    def of_two(x1, x2, /):
+        return operation(_tensor(x1, x2), _tensor(x2, x1))
+
+    of_two.__doc__ = f"{name} of torch does not accept a Python number as its first argument, or as either."
+    return of_two
 
 
-def maximum(x1, x2, /):
-    """torch does not accept Python numbers."""
-    return _compat.maximum(_tensor(x1, x2), _tensor(x2, x1))
+globals().update({name: _of_two(name) for name in _OF_TWO})
+
+
+def expand_dims(x, /, axis=0):
+    """array-api-compat takes `axis` by keyword only."""
+    if not -x.ndim - 1 <= axis <= x.ndim:
+        raise IndexError(f"axis must be in [{-x.ndim - 1}, {x.ndim}], got {axis}.")
+    return torch.unsqueeze(x, axis)
 
 
 def reshape(x, /, shape, *, copy=None):

@@ -29,7 +29,11 @@ def name_tested(test: str, known: set[str]) -> str | None:
     ['add', None]
     >>> [name_tested(test, known) for test in ("f.py::test_func_signature[full]", "f.py::TestFull::test_full_like")]
     ['full', 'full_like']
+    >>> name_tested("array_api_tests/test_inspection_functions.py::TestInspection::test_devices", known)
+    '__array_namespace_info__'
     """
+    if "/test_inspection_functions.py::" in test:
+        return "__array_namespace_info__"
     function, _, parameters = test.split("::")[-1].partition("[")
     words = re.findall(r"\w+", parameters)
     named = [word for word in words if word in known or word.startswith("__")]

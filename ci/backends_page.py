@@ -18,7 +18,7 @@ HEAD = """# What each backend can do
 
 The names of a backend fall into three groups:
 
-- The **core**: names of the Python array API standard, 2023.12, that the library's algorithms call.
+- The **core**: names of the Python array API standard, 2024.12, that the library's algorithms call.
 - The **extras**: what the algorithms need and the standard lacks.
 - Everything else of the standard, for users' own array-API code. NumPy, torch and OneFlow have all of it; a new backend
   may do without it.
@@ -27,6 +27,9 @@ The following tests compare the backends with NumPy and with the standard:
 
 - tests/backends/test_namespaces.py calls every name with values worked out by hand, and at the edges: empty arrays, 0-d
   arrays, NaN, infinity. test_traps.py and test_promotion.py test what frameworks are known to do wrong.
+  test_standard.py tests signatures, Python numbers as arguments, and what `__array_namespace_info__()` returns.
+- Arrays of array-api-strict, which refuse what the standard does not promise, run through the library's algorithms and
+  give NumPy's results: `pytest --backends strict`.
 - `ci/array-api` runs the official suite, data-apis/array-api-tests, for every function of the standard below. What a
   backend does not pass is in `ci/array-api-skips.txt`, with the reason. ci.yml and nightly.yml run it on the tag
   2026.02.26.
@@ -45,11 +48,11 @@ the newest for Python 3.9):
 | torch | 1.13.1 * | 362 | 0 | 2 | 75 of 75 |
 | oneflow | 0.9.0 | 360 | 0 | 4 | 75 of 75 |
 
-These results come from a partial copy of the suite, not from the tagged release; ci.yml runs the release, and has not
-run yet.
+These results come from a partial copy of the suite, for the standard 2023.12, before the namespaces had
+`__array_namespace_info__`. ci.yml runs the tagged release for 2024.12, and has not run yet.
 
 Operators and methods belong to the arrays, and no backend has complex numbers: the suite's tests of them are not run.
-The suite does not test the values of `remainder` and `searchsorted`; test_traps.py does.
+The suite skips `remainder`, and does not test the values of `searchsorted`; test_traps.py tests both.
 """
 
 
