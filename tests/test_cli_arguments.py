@@ -98,6 +98,23 @@ def test_an_empty_path_is_refused(arguments, tmp_path, monkeypatch, capsys):
     assert os.listdir() == []
 
 
+def test_a_current_folder_that_was_deleted_is_named(tmp_path, monkeypatch, capsys):
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    code, _, err = run("check-labels", "data", capsys=capsys)
+    assert (code, err) == (2, "anchorlib: the current folder was deleted; change to a folder that exists.\n")
+
+
+def test_a_link_into_a_missing_folder_is_refused_before_the_work(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    os.symlink("missing/out.yaml", "out.yaml")
+    code, out, err = run("fit", BCCD, "--out", "out.yaml", capsys=capsys)
+    assert (code, out) == (2, "")
+    assert "is a link to" in err
+    assert err.endswith("missing/out.yaml, whose folder does not exist; make the folder.\n")
+
+
 @pytest.fixture
 def data(tmp_path, monkeypatch):
     """Go to a folder with a copy of the data set, a file of anchors and links to files."""

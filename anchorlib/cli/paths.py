@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from itertools import combinations
 
 from anchorlib.errors import BadValueError
-from anchorlib.files import status_of
+from anchorlib.files import is_folder, status_of
 
 _OUTPUTS = ("out", "report", "cache", "differences")
 _INPUTS = ("anchors", "file")
@@ -16,12 +16,20 @@ _INPUTS = ("anchors", "file")
 
 def check_paths(options: argparse.Namespace) -> None:
     """Check the paths that a command was given, before any work; BadValueError."""
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        raise BadValueError("the current folder was deleted; change to a folder that exists.") from None
     outputs = list(_named(options, _OUTPUTS))
     data = getattr(options, "paths", None) or [getattr(options, "data", None)]
     inputs = [("DATA", path) for path in data if path is not None] + list(_named(options, _INPUTS))
     for name, path in outputs + inputs:
         if not path:
             raise BadValueError(f"{name} must be a path, got ''.")
+    for name, path in outputs:
+        target = os.path.realpath(path)
+        if os.path.islink(path) and not is_folder(os.path.dirname(target)):
+            raise BadValueError(f"{name} {path} is a link to {target}, whose folder does not exist; make the folder.")
     for (first, path), (second, other) in combinations(outputs, 2):
         if is_same_file(path, other):
             raise BadValueError(f"{first} and {second} must be two files, got {path} and {other}.")
