@@ -43,12 +43,13 @@ def read_coco_file(path: str, progress: bool, workers: int) -> Labels:
     ids = _category_ids(category_items)
 
     owner_codes = np.asarray(annotations.owners, np.int64)
-    keys = list(map(_key, annotations.image_ids))
-    entries = np.asarray([images.index_of.get(key, -1) for key in keys], np.int64)
+    image_ids = annotations.image_ids
+    entries = np.fromiter((images.index_of.get(_key(image_id), -1) for image_id in image_ids), np.int64, len(image_ids))
     unknown: dict[str, int] = {}  # rows by image id
-    counts = np.bincount(owner_codes, minlength=len(keys))
-    for code in np.flatnonzero(entries < 0):
-        unknown[keys[code]] = unknown.get(keys[code], 0) + int(counts[code])
+    if (entries < 0).any():
+        for image_id, entry, count in zip(image_ids, entries, np.bincount(owner_codes, minlength=len(entries))):
+            if entry < 0:
+                unknown[_key(image_id)] = unknown.get(_key(image_id), 0) + int(count)
     without_zeros = {key.lstrip("0"): key for key in images.index_of} if unknown else {}
     for image_id, count in unknown.items():
         message = f"annotations belong to image_id {image_id}, which is not among the images"
@@ -101,7 +102,7 @@ class _Images:
 
     def __init__(self, path: str):
         self.path = path
-        self.sizes: list[tuple[float, float]] = []  # NaN for an image without a size in the file
+        self.sizes = array("d")  # two for each image: w, h; NaN if it has no size
         self.names: list[str] = []
         self.index_of: dict[str, int] = {}
         self.problems: list[Problem] = []
@@ -119,9 +120,10 @@ class _Images:
             self.problems.append(Problem("duplicate row", self.path, None, name, "image refused", message))
             return
         if not is_image_size(width, height):
-            self.without_size[len(self.sizes)] = f"{shorten(image.get('width'))} x {shorten(image.get('height'))}"
-        self.index_of[image_id] = len(self.sizes)
-        self.sizes.append((width, height))
+            self.without_size[len(self.names)] = f"{shorten(image.get('width'))} x {shorten(image.get('height'))}"
+            width = height = math.nan
+        self.index_of[image_id] = len(self.names)
+        self.sizes.extend((width, height))
         self.names.append(name)
 
     def find_sizes(self, problems: list[Problem], progress: bool, workers: int) -> Any:
@@ -136,7 +138,7 @@ class _Images:
             sizes = dict(zip(readable, image_sizes(readable, progress, workers)))
             for position, value in self.without_size.items():
                 self._take_size(position, found[position], sizes, value, problems)
-        has_size = [is_image_size(*size) for size in self.sizes]
+        has_size = np.isfinite(self.sizes[::2])
         return np.append(np.where(has_size, np.cumsum(has_size, dtype=np.int64) - 1, -1), -1)
 
     def _take_size(
@@ -144,7 +146,7 @@ class _Images:
     ) -> None:
         size = sizes.get(image or "")
         if isinstance(size, tuple):
-            self.sizes[position] = size[:2]
+            self.sizes[2 * position : 2 * position + 2] = array("d", size[:2])
             if size[2]:
                 message = "EXIF turns it, its sides are swapped"
                 problems.append(Problem("exif rotation", str(image), None, "", "read", message))
