@@ -17,6 +17,7 @@ from anchorlib.atomic import FileChangedError, write_atomically
 from anchorlib.errors import BadValueError, ModelError
 from anchorlib.files import is_folder, is_regular, status_of
 from anchorlib.layers import are_largest_first, describe_reversal, sort_in_layers
+from anchorlib.modelfiles.anchor_free import describe_anchor_free_name
 from anchorlib.modelfiles.checkpoint.reader import may_be_checkpoint, read_checkpoint
 from anchorlib.modelfiles.formats.darknet import DarknetDocument
 from anchorlib.modelfiles.formats.document import Document, format_layers
@@ -178,6 +179,8 @@ def format_of_new_file(path: _PathLike, format: Optional[str] = None) -> str:
         raise ModelError(f"{path} exists already and is not changed. Name a new file, or use edit_anchors.")
     if not is_folder(path.parent):
         raise ModelError(f"{path}: there is no folder {path.parent}. Make it first.")
+    if anchor_free := describe_anchor_free_name(path):
+        raise ModelError(anchor_free)
     return format
 
 
@@ -280,6 +283,8 @@ def open_anchors(path: _PathLike, format: Optional[str] = None) -> AnchorFile:
     ModelError : not a model file, or no usable anchors in it; OSError
     """
     path = Path(path)
+    if format is None and path.suffix.lower() not in SUFFIXES and may_be_checkpoint(path):
+        read_checkpoint(path)  # if it cannot be read either, or has no anchors, this is said
     document = parse_file(path, choose_format(path, format))
     if document.layers is None:
         return AnchorFile(str(path), document.format, None, document.counts, document.unit, document, False)

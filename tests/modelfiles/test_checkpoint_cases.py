@@ -21,7 +21,7 @@ REFUSED = {
     "model.onnx": "anchors are not read from .onnx files. Pass the checkpoint that was exported.",
     "model.torchscript": "pass the checkpoint from which it was made",
     "yolov3.weights": "anchors are not read from .weights files. Pass the .cfg of the model.",
-    "yolov8.pt": "Models without anchors, such as YOLOv8 and later or YOLOX, have none.",
+    "yolov8.pt": "is a model of YOLOv8 or later, which has no anchors",
     **dict.fromkeys(STATE_DICTS, "Pass strides= (--strides) of its 3 layers, for example 8 16 32."),
 }
 

@@ -14,8 +14,9 @@ from anchorlib.arrays import HostArray, check_one_of
 from anchorlib.errors import ModelError, UnsafeCheckpointError
 from anchorlib.files import is_regular
 from anchorlib.layers import layers_disagree, mean_areas
+from anchorlib.modelfiles.anchor_free import describe_anchor_free
 from anchorlib.modelfiles.checkpoint.containers import Contents, open_contents
-from anchorlib.modelfiles.checkpoint.pickle_policy import Made, get_attributes, get_entries
+from anchorlib.modelfiles.checkpoint.pickle_policy import Made, get_attributes, get_entries, get_function_name
 from anchorlib.modelfiles.checkpoint.pickle_reader import Damaged, make_printable
 from anchorlib.results import printable
 
@@ -165,7 +166,8 @@ def _read(path: Path, contents: Contents, strides: Optional[Sequence[float]], re
     heads = _find_heads(contents)
     if not heads:
         raise ModelError(
-            f"{path} has no anchors: no module or state_dict in it has a tensor 'anchors' of shape (L, A, 2). "
+            describe_anchor_free(path, _list_names(contents.root))
+            or f"{path} has no anchors: no module or state_dict in it has a tensor 'anchors' of shape (L, A, 2). "
             "Models without anchors, such as YOLOv8 and later or YOLOX, have none."
         )
     known = [head for head in heads if head.strides is not None or head.grid is not None]
@@ -179,6 +181,22 @@ def _read(path: Path, contents: Contents, strides: Optional[Sequence[float]], re
     if layers_disagree(mean_areas(list(layers)), found):
         notes.append("the anchors shrink while the strides grow: the layers are in reverse order")
     return Checkpoint(str(path), contents.format, head.where, units, tuple(found), tuple(layers), tuple(notes), refused)
+
+
+def _list_names(root: Any) -> Iterator[str]:
+    """Yield the classes of the modules, and the keys of the dicts, in a checkpoint."""
+    waiting, seen, left = [root], set(), _MAX_VISITS
+    while waiting and left > 0:
+        value = waiting.pop()
+        if id(value) in seen:
+            continue
+        seen.add(id(value))
+        own = {**get_entries(value), **get_attributes(value)}
+        yield get_function_name(value)
+        yield from own
+        below = value if isinstance(value, (list, tuple)) else own.values()
+        left -= 1 + len(own)
+        waiting += [item for item in below if _is_container(item)]
 
 
 # Finding the module

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Optional
 
@@ -11,6 +12,7 @@ import yaml
 from anchorlib.arrays import check_one_of
 from anchorlib.errors import ModelError
 from anchorlib.files import RefusedFileError, read_regular
+from anchorlib.modelfiles.anchor_free import describe_anchor_free
 from anchorlib.modelfiles.formats.darknet import DarknetDocument
 from anchorlib.modelfiles.formats.document import Document
 from anchorlib.modelfiles.formats.json import JsonDocument
@@ -72,4 +74,14 @@ def parse_file(path: Path, format: str) -> Document:
     try:
         return DOCUMENTS[format].parse(text)
     except UNREADABLE as error:
-        raise ModelError(f"{path} is not a {format} file with anchors: {error}") from error
+        other = describe_anchor_free(path, [text]) or _describe_data_set(path, text)
+        raise ModelError(other or f"{path} is not a {format} file with anchors: {error}") from error
+
+
+def _describe_data_set(path: Path, text: str) -> Optional[str]:
+    """Return a sentence if the text is that of a data set; otherwise None."""
+    keys = set(re.findall(r"^(\w+) *:", text, re.MULTILINE)) if path.suffix.lower() in (".yaml", ".yml") else set()
+    keys |= {"images"} if re.search(r'"annotations" *:', text) and re.search(r'"images" *:', text) else set()
+    if not keys & {"train", "val", "images"} or "anchors" in keys:
+        return None
+    return f"{path} is a data set, not a model: it has no anchors. Pass it as DATA, and here the file of a model."
