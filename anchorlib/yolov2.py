@@ -51,7 +51,7 @@ class Yolov2Targets(NamedTuple):
 def build_targets(
     labels: Sequence[Array], anchors: Array, *, input_size: InputSize, stride: int = 32, ignore_thr: float = 0.5
 ) -> Yolov2Targets:
-    """Assign each object to its best anchor, and mark other anchors that fit well as ignored.
+    """Assign each object to its best anchor, as YOLOv2 with one layer; mark other anchors that fit well as ignored.
 
     Parameters
     ----------

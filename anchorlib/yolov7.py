@@ -83,7 +83,7 @@ class ComputeLossOTA(ComputeLoss):
         return self._total(p, losses[0], self._parts(xp, losses))
 
     def build_targets(self, p: Sequence[Array], targets: Array, imgs: Array) -> SixLists:  # type: ignore[override]
-        """Return image, anchor, gj, gi, matched rows of `targets` and anchors (grid units), each a list by layer."""
+        """Assign targets by OTA, as YOLOv7: image, anchor, gj, gi, rows of `targets`, anchors; each a list by layer."""
         return _six_lists(self._assign(p, targets, imgs)[0], targets)
 
     def _assign(self, p: Sequence[Array], targets: Array, imgs: Array) -> list[list[LayerTargets]]:

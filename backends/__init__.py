@@ -258,6 +258,8 @@ def _backend_name(array: Array) -> str:
 
 def _how_to_convert(x: Any) -> str:
     """Say how to get a NumPy array out of an object, for the error about it; nothing if no way is known."""
+    if hasattr(x, "_no_object_has_this_attribute"):  # a placeholder of torch.fx.symbolic_trace, which has them all
+        return " It is symbolic, without values: call this outside of traced code, or pass a tensor with values."
     if hasattr(x, "to_numpy"):  # a table of pandas, Polars or Arrow; it may have a column called wh
         return " Pass x.to_numpy()."
     if hasattr(x, "wh"):

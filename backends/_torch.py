@@ -175,6 +175,8 @@ def to_numpy(x, /):
 
 def why_refused(x, /):
     """Refuse tensors without strides or values, and values that are not real numbers."""
+    if type(x).__name__ == "FakeTensor":  # of torch.export or make_fx; torch.compile shows the real class
+        return "is symbolic, without values: call this outside of traced code, or pass a tensor with values"
     if x.layout is torch.strided and not (x.is_meta or x.is_nested or x.is_quantized or x.is_complex()):
         return ""
     if x.layout is getattr(torch, "jagged", None) or x.is_nested:

@@ -14,7 +14,7 @@ from anchorlib.arrays import HostArray
 from anchorlib.cli.common import parse_sides
 from anchorlib.errors import BadValueError
 from anchorlib.fitting import fit_anchors
-from anchorlib.fitting.refit import Refit
+from anchorlib.fitting.anchor_fit import Refit
 from anchorlib.metrics import AnchorScore, SizeTable
 from anchorlib.modelfiles import may_be_checkpoint, open_anchors, split_layers
 from anchorlib.reporting.advice import (

@@ -8,10 +8,10 @@ from typing import Any, Optional, Union
 
 import numpy as np
 
-from anchorlib.arrays import HostArray, as_float, to_framework
+from anchorlib.arrays import HostArray, as_float, take_sizes, to_framework
 from anchorlib.backends import from_host, namespace_of
 from anchorlib.fitting import direct
-from anchorlib.fitting.anchor_fit import AnchorFit
+from anchorlib.fitting.anchor_fit import AnchorFit, FitInputs
 from anchorlib.fitting.evolve import improve
 from anchorlib.fitting.fit_arguments import FitArguments, check_fit_arguments
 from anchorlib.fitting.kmeans import cluster
@@ -106,7 +106,8 @@ def fit_anchors(
     )
     score = boxes.table.score(anchors, given.thr)
     anchors = from_host(anchors, like=boxes.like)
-    return AnchorFit(anchors, score, method, seed, time.perf_counter() - started, given.layers, kept_start)
+    inputs = FitInputs(*take_sizes(boxes_wh, weights), given.thr, objective, given.fixed, min_side)
+    return AnchorFit(anchors, score, method, seed, time.perf_counter() - started, given.layers, kept_start, inputs)
 
 
 def _search_directly(given: FitArguments) -> HostArray:

@@ -85,6 +85,16 @@ class LabelReport:
         names = dict(enumerate(self.boxes.class_names))
         return [(names.get(number, str(number)), boxes[number]) for number in sorted({*boxes, *names})]
 
+    def unnamed(self) -> list[int]:
+        """Return the classes that have boxes, but no name although the data set has names."""
+        names = self.boxes.class_names
+        return [number for number in sorted(set(self.boxes.classes.tolist())) if names and not 0 <= number < len(names)]
+
+    @property
+    def images_without_boxes(self) -> int:
+        """Return how many images were read that have no box."""
+        return len(self.boxes.image_wh) - len(set(self.boxes.image_index.tolist()))
+
     def of_kind(self, kind: Optional[str]) -> list[Problem]:
         """Return the problems of one kind, or all problems for None."""
         return [problem for problem in self.boxes.problems if kind in (None, problem.kind)]
@@ -97,12 +107,14 @@ class LabelReport:
             "split": self.split,
             "lost": self.failed,
             "images": len(boxes.image_wh),
+            "images_without_boxes": self.images_without_boxes,
             "images_lost": self.images_lost,
             "rows_read": boxes.rows_read,
             "boxes": len(boxes),
             "rows_refused": boxes.rows_refused,
             "refused": self.refused(),
             "classes": [{"class": name, "boxes": count} for name, count in self.by_class()],
+            "classes_without_name": self.unnamed(),
             "counts": boxes.count_problems(),
             "problems": [asdict(problem) for problem in self.of_kind(kind)],
         }
@@ -115,13 +127,19 @@ class LabelReport:
 
     def _sums(self) -> str:
         boxes, refused = self.boxes, self.refused()
-        images = f"{grouped(len(boxes.image_wh))} read" + _if(self.images_lost, "{} lost")
+        images = f"{grouped(len(boxes.image_wh))} read"
+        images += _if(self.images_without_boxes, "{} of them without boxes") + _if(self.images_lost, "{} lost")
         rows = f"{grouped(boxes.rows_read)} read = {grouped(len(boxes))} boxes + {grouped(boxes.rows_refused)} refused"
         lines = [printable(f"{self.data}, split {self.split}"), f"  images   {images}", f"  rows     {rows}"]
         if refused:
             parts = " + ".join(f"{grouped(count)} {kind}" for kind, count in refused.items())
             lines.append(f"  refused  {grouped(boxes.rows_refused)} = {parts}")
-        return "\n".join([*lines, f"  classes  {self._classes()}"])
+        lines.append(f"  classes  {self._classes()}")
+        if unnamed := self.unnamed():
+            shown = ", ".join(map(str, unnamed[:CLASSES_SHOWN])) + (", ..." if len(unnamed) > CLASSES_SHOWN else "")
+            count = len(self.boxes.class_names)
+            lines.append(f"  unnamed  {shown}, not in names: names has {count}, from 0 to {count - 1}")
+        return "\n".join(lines)
 
     def _classes(self) -> str:
         classes = self.by_class()

@@ -189,7 +189,7 @@ class ComputeLoss:
     def build_targets(
         self, p: Sequence[Array], targets: Array
     ) -> tuple[list[Array], list[Array], list[tuple[Array, Array, Array, Array]], list[Array]]:
-        """Return targets in YOLOv5's layout, by layer: classes, boxes, (image, anchor, gj, gi) and anchors."""
+        """Return the targets of `anchorlib.build_targets` as the four lists of YOLOv5: tcls, tbox, indices, anch."""
         layers = self._targets(p, targets)
         return (
             [layer.cls for layer in layers],

@@ -68,7 +68,7 @@ def build_targets(
     n_images: Optional[int] = None,
     n_classes: Optional[int] = None,
 ) -> list[LayerTargets]:
-    """Assign each target to predictions, layer by layer.
+    """Assign targets to cells and anchors by the side ratio, as YOLOv5: one LayerTargets for each layer.
 
     An anchor matches a target if neither side differs by a factor of `thr` or more. It is assigned in the target's own
     cell and in the adjacent cells (one horizontal, one vertical) whose border is less than `offset` cells away.

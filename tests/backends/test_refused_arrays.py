@@ -28,6 +28,9 @@ def torch_cases():
     yield "is sparse", boxes.to_sparse()
     yield "is sparse", boxes.to_sparse_csr()
     yield "is on the meta device", boxes.to("meta")
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    yield "is symbolic, without values: call this outside of traced code", FakeTensorMode().from_tensor(boxes)
     yield "has dtype torch.complex64", boxes * 1j
     yield "is quantised", torch.quantize_per_tensor(boxes, 0.5, 0, torch.qint8)
     if hasattr(torch, "nested"):
@@ -113,3 +116,27 @@ def test_a_global_tensor_is_refused():
     for call in calls(boxes, flow.tensor(ANCHORS.tolist())):
         with pytest.raises(ArrayTypeError, match="is a global tensor"):
             call()
+
+
+@pytest.mark.needs("torch")
+def test_a_placeholder_of_a_trace_is_named():
+    import torch
+
+    class Fit(torch.nn.Module):
+        def forward(self, boxes):
+            return anchorlib.fit_anchors(boxes, 2).anchors
+
+    with pytest.raises(ArrayTypeError) as raised:
+        torch.fx.symbolic_trace(Fit())
+    reason = "It is symbolic, without values: call this outside of traced code, or pass a tensor with values."
+    assert str(raised.value).endswith(f"; expected numpy.ndarray, torch.Tensor or oneflow.Tensor. {reason}")
+
+
+@pytest.mark.parametrize("views", [True, False])
+def test_sizes_with_gradient_cause_no_warning(grad_backend, views, recwarn):
+    boxes, anchors = (grad_backend.array(np.asarray(x, np.float32)).requires_grad_() for x in (BOXES, ANCHORS))
+    with backends.host_views(views):
+        assert anchorlib.score(boxes, anchors).n_boxes == 3
+        anchorlib.fit_anchors(boxes, 2, start=anchors)
+        anchorlib.fit_curve(boxes, [1, 2])
+    assert [str(warning.message) for warning in recwarn] == []

@@ -308,3 +308,17 @@ def test_names_from_files_are_escaped_in_every_text(tmp_path, command, capsys):
         shown = captured.out + captured.err
         assert "[31mred" in shown
         assert not set(shown) & set("\x1b\r\x9b\u202e")
+
+
+def test_classes_without_a_name_and_images_without_boxes_are_named(tmp_path, monkeypatch, capsys):
+    path = make_yolo(tmp_path, [GOOD, "7 0.5 0.5 0.2 0.4\n9 0.5 0.5 0.3 0.3\n", ""])
+    monkeypatch.chdir(tmp_path)
+    _, out, _ = run(path, capsys=capsys)
+    lines = out.splitlines()
+    assert lines[1] == "  images   3 read, 1 of them without boxes"
+    assert lines[4] == "  unnamed  7, 9, not in names: names has 2, from 0 to 1"
+    _, out, _ = run(path, "--json", capsys=capsys)
+    told = json.loads(out)
+    assert (told["classes_without_name"], told["images_without_boxes"]) == ([7, 9], 1)
+    (tmp_path / "labels/train/b.txt").write_text("7 0.5 0.5 0.2 0.4\n")
+    assert "  unnamed  7, not in names: names has 2, from 0 to 1\n" in run(path, capsys=capsys)[1]

@@ -1,12 +1,13 @@
 """refit: what `anchorlib fit --out FILE` does, from Python."""
 
+import pickle
 import re
 
 import numpy as np
 import pytest
 from helpers.command import run
 
-from anchorlib import backends, read_boxes, refit, score
+from anchorlib import backends, fit_anchors, read_boxes, refit, score
 from anchorlib.errors import BadValueError, ModelError
 from anchorlib.fitting.refit import check_model_file
 from anchorlib.modelfiles import read_anchors
@@ -142,3 +143,38 @@ def test_a_file_that_appears_during_the_fit_is_not_overwritten(tmp_path, boxes):
     with pytest.raises(ModelError, match="exists already"):
         found.write()
     assert path.read_text() == "[[1, 2]]"
+
+
+@pytest.mark.parametrize("name", [*CONTENTS, "new.yaml"])
+def test_a_fit_writes_what_refit_writes(name, tmp_path, boxes):
+    made = []
+    for folder in ("refit", "write"):
+        (tmp_path / folder).mkdir()
+        path = tmp_path / folder / name
+        if name in CONTENTS:
+            path.write_text(CONTENTS[name])
+        n = {"m.yaml": [2, 2], "m.cfg": 6, "m.json": 2, "new.yaml": 4}[name]
+        if folder == "refit":
+            refit(path, boxes, n, start=None, method="kmeans")  # k-means does not start from the file's anchors
+        else:
+            fit = fit_anchors(boxes, n, method="kmeans")
+            found = fit.write(path, dry_run=True)
+            assert (path.read_text() if path.exists() else None) == CONTENTS.get(name)
+            assert fit.write(path).diff == found.diff != ""
+            assert fit.write(path).diff == ""  # the second time the file has anchors that score the same
+        made.append(path.read_bytes())
+    assert made[0] == made[1]
+
+
+def test_a_fit_from_a_pickle_has_no_boxes_and_says_so(tmp_path, boxes):
+    fit = fit_anchors(boxes, 2, method="kmeans")
+    text = pickle.dumps(fit)
+    assert len(text) < 2000
+    again = pickle.loads(text)
+    assert again.anchors.tolist() == fit.anchors.tolist()
+    with pytest.raises(BadValueError, match="its boxes are not pickled. Call refit."):
+        again.write(tmp_path / "new.yaml")
+    (tmp_path / "m.yaml").write_text(MODEL)
+    three = fit_anchors(boxes, 3, method="kmeans")
+    with pytest.raises(BadValueError, match="2 layers: n must be a multiple of 2"):
+        three.write(tmp_path / "m.yaml")
