@@ -7,6 +7,8 @@ import re
 import struct
 import sys
 import threading
+import time
+import warnings
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,8 @@ from helpers.command import run
 
 from anchorlib.cli import main
 from anchorlib.cli.terminal import align_columns, wrap_words
+from anchorlib.datasets.io.files import with_bar
+from anchorlib.errors import DatasetError
 
 ROOT = Path(__file__).parent.parent
 BCCD = str(ROOT / "tests/data/bccd")
@@ -155,3 +159,36 @@ def test_numbers_that_are_not_anchors_are_refused(folder, given, message, capsys
     code, out, err = run("check", "data", "--anchors", given, capsys=capsys)
     assert (code, out) == (2, "")
     assert message in err
+
+
+def test_the_seconds_are_shown_from_the_first_one_and_cleared_before_a_message(folder, monkeypatch):
+    def read_slowly(*_, **__):
+        time.sleep(2.3)
+        warnings.warn("careful", stacklevel=1)
+        raise DatasetError("no data.")
+
+    monkeypatch.setattr("anchorlib.cli.common.read_boxes", read_slowly)
+    shown = show_on_terminal(["fit", "data"], 80, monkeypatch)
+    clear = f"\r{' ' * len('anchorlib fit: 1 s')}\r"
+    assert shown == (f"anchorlib fit: 1 s{clear}anchorlib fit: 2 s{clear}anchorlib: careful\nanchorlib: no data.\n")
+    monkeypatch.setattr("anchorlib.cli.common.read_boxes", lambda *_, **__: read_slowly())
+    assert show_on_terminal(["fit", "data", "--quiet"], 80, monkeypatch) == "anchorlib: careful\nanchorlib: no data.\n"
+
+
+def test_a_bar_takes_the_place_of_the_seconds(folder, monkeypatch):
+    def read_with_bar(*_, **__):
+        time.sleep(1.2)
+        for _ in with_bar(range(12), "labels", True, 12):
+            time.sleep(0.2)
+        raise DatasetError("no data.")
+
+    monkeypatch.setattr("anchorlib.cli.common.read_boxes", read_with_bar)
+    shown = show_on_terminal(["fit", "data"], 80, monkeypatch)
+    seconds, bars = (
+        [m.start() for m in re.finditer("anchorlib fit: ", shown)],
+        [m.start() for m in re.finditer("labels:", shown)],
+    )
+    assert len(seconds) in (1, 2)
+    assert len(bars) > 3
+    assert max(seconds) < min(bars)
+    assert shown.endswith("anchorlib: no data.\n")

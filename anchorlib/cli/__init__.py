@@ -20,7 +20,8 @@ import numpy as np
 
 from anchorlib._version import __version__
 from anchorlib.cli import backends, check, check_labels, curve, fit, show, verify
-from anchorlib.cli.common import BAD_INPUT, CLOSED_PIPE, GOOD, INTERNAL_ERROR, POOR
+from anchorlib.cli.clock import running
+from anchorlib.cli.common import BAD_INPUT, CLOSED_PIPE, GOOD, INTERNAL_ERROR, POOR, wants_bar
 from anchorlib.cli.parser import SHELLS, Parser, PrintCompletion
 from anchorlib.cli.paths import check_paths
 from anchorlib.cli.streams import HeldOutput, TolerantError, discard
@@ -78,7 +79,8 @@ def _run(options: argparse.Namespace) -> int:
         with warnings.catch_warnings():
             warnings.showwarning = _say_warning
             check_paths(options)
-            return int(options.run(options))
+            with running(options.command, is_shown=wants_bar(options)):
+                return int(options.run(options))
     except AnchorlibError as error:
         return _complain(str(error), BAD_INPUT)
     except OSError as error:

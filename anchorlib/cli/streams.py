@@ -7,6 +7,7 @@ import io
 import os
 import re
 import sys
+import threading
 from typing import Any, TextIO
 
 from anchorlib.cli.terminal import SEQUENCE, find_room, wrap_lines
@@ -42,6 +43,7 @@ class TolerantError:
 
     def __init__(self, stream: TextIO) -> None:
         self.stream = stream
+        self._status, self._lock = "", threading.Lock()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.stream, name)
@@ -49,9 +51,22 @@ class TolerantError:
     def write(self, text: str) -> int:
         """Write the text if the stream takes it; libraries that warn do not escape the names in it."""
         shown = escape_text(text, colours=True, keep="\t\r")  # progress bars need the \\r
-        with contextlib.suppress(OSError):
-            self.stream.write(shown if "\r" in shown else wrap_lines(shown, find_room(self.stream)))
+        shown = shown if "\r" in shown else wrap_lines(shown, find_room(self.stream))
+        with self._lock, contextlib.suppress(OSError):
+            self.stream.write(self._cleared() + shown)
         return len(text)
+
+    def show_status(self, status: str) -> None:
+        """Show a line on a terminal that the next text replaces; "" clears it."""
+        with self._lock, contextlib.suppress(OSError):
+            self.stream.write(self._cleared() + status)
+            self.stream.flush()
+            self._status = status
+
+    def _cleared(self) -> str:
+        """Return what clears the status from the terminal."""
+        cleared, self._status = f"\r{' ' * len(self._status)}\r" if self._status else "", ""
+        return cleared
 
     def flush(self) -> None:
         """Flush the stream if it takes the text, else drop the text: Python would exit with 120."""

@@ -80,7 +80,7 @@ def run(options: argparse.Namespace) -> int:
         n_runs = sum(case.runs_on(target) for case in cases for target in where)
         if not n_runs:
             raise BadValueError("no case runs on these backends: a run that compares nothing does not pass.")
-        with tqdm(total=n_runs, desc="comparing", leave=False, disable=not wants_bar(options)) as bar:
+        with tqdm(total=n_runs, desc="comparing", delay=1, leave=False, disable=not wants_bar(options)) as bar:
             outcomes = []
             for outcome in verify(cases, where):
                 outcomes.append(outcome)

@@ -58,7 +58,7 @@ def read_boxes(
     resize : 'letterbox' (one scale for both sides) or 'stretch'
     problems : 'report' collects what is wrong; 'raise' raises an error for the first problem that costs a row or an
         image; 'ignore' collects nothing. The boxes are the same with 'report' and 'ignore'.
-    progress : show a progress bar on a terminal for steps that take more than two seconds
+    progress : show a progress bar on a terminal for steps that take more than a second
     allow_empty : return the problems also if the data set has no usable box
     cache : path of a cache file. It is reused as long as the size, times (mtime and ctime) and inode of every input
         file and the folder listings are unchanged, for any `imgsz`, `resize` and `problems`. Otherwise it is rewritten

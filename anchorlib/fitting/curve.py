@@ -89,7 +89,7 @@ def fit_curve(
     ks : numbers of anchors, each >= 1. Numbers above the number of distinct sizes are left out; `Curve.left_out` has
         them.
     thr, objective, seed, weights : as in `fit_anchors`
-    progress : show a progress bar on standard error if the fits take over two seconds
+    progress : show a progress bar on standard error if the fits take over a second
 
     Returns
     -------
@@ -117,7 +117,7 @@ def fit_curve(
     wanted = sorted({int(k) for k in wanted})
     boxes_wh, weights = take_sizes(boxes_wh, weights)
     fits: list[AnchorFit] = []
-    for k in tqdm(wanted, desc="fitting", delay=2, leave=False, disable=not progress):
+    for k in tqdm(wanted, desc="fitting", delay=1, leave=False, disable=not progress):
         try:
             fits.append(fit_anchors(boxes_wh, k, thr=thr, objective=objective, seed=seed, weights=weights))
         except BadValueError:

@@ -107,7 +107,7 @@ def improve(
     best = anchors.astype(np.float32)
     best_fitness = table.fitness(best, thr, objective)
     rng = np.random.default_rng(seed)
-    rounds = tqdm(range(generations), desc="evolving anchors", disable=not progress, leave=False)
+    rounds = tqdm(range(generations), desc="evolving anchors", delay=1, disable=not progress, leave=False)
     for _ in rounds:
         candidate = np.maximum(best * _factors(rng, best.shape), _MIN_SIDE).astype(np.float32)
         fitness = table.fitness(candidate, thr, objective)

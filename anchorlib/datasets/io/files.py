@@ -189,8 +189,8 @@ def shorten(value: object, limit: int = 60) -> str:
 
 
 def with_bar(items: Iterable[T], what: str, progress: bool, total: int | None = None) -> Iterable[T]:
-    """Yield the items; with `progress`, show a bar on a terminal's stderr after two seconds."""
-    return tqdm(items, desc=what, total=total, leave=False, delay=2, disable=not (progress and sys.stderr.isatty()))
+    """Yield the items; with `progress`, show a bar on a terminal's stderr after a second."""
+    return tqdm(items, desc=what, total=total, leave=False, delay=1, disable=not (progress and sys.stderr.isatty()))
 
 
 def in_order(function: Callable[[T], R], items: Sequence[T], what: str, progress: bool, workers: int) -> Iterable[R]:
