@@ -5,8 +5,9 @@ from anchorlib._version import __version__
 from anchorlib.boxes import box_iou_pairs, wh_iou
 from anchorlib.datasets import BoxSizes, SizeCounts, read_boxes
 from anchorlib.fitting import AnchorFit, evolve, fit_anchors, kmeans
+from anchorlib.fitting.anchor_fit import Refit
 from anchorlib.fitting.curve import Curve, fit_curve
-from anchorlib.fitting.refit import Refit, refit
+from anchorlib.fitting.refit import refit
 from anchorlib.metrics import AnchorScore, score, size_ratio
 from anchorlib.training import Crowding, LayerCrowding, LayerTargets, build_targets, crowding, decode
 

@@ -25,7 +25,8 @@ def running(command: str, is_shown: bool) -> Iterator[None]:
     def show() -> None:
         while not ended.wait(1):
             # a bar of tqdm shows itself after a second of its own
-            if not any(time.time() - bar.start_t > 1 for bar in list(tqdm._instances)):
+            bars = list(getattr(tqdm, "_instances", ()))
+            if not any(time.time() - bar.start_t > 1 for bar in bars):
                 stream.show_status(f"anchorlib {command}: {time.monotonic() - started:.0f} s")
 
     clock = threading.Thread(target=show, daemon=True)

@@ -30,7 +30,8 @@ from anchorlib.cli.paths import check_images
 from anchorlib.cli.report_option import add_curve_option, add_report_option, check_report_file, write_fit_report
 from anchorlib.errors import BadValueError
 from anchorlib.fitting import DISTANCES, INITS, METHODS, UPDATES, AnchorFit, fit_anchors
-from anchorlib.fitting.refit import Refit, check_model_file, choose_start, refit
+from anchorlib.fitting.anchor_fit import Refit
+from anchorlib.fitting.refit import check_model_file, choose_start, refit
 from anchorlib.fitting.rounding import RoundedAnchors
 from anchorlib.metrics import SizeTable
 from anchorlib.modelfiles import FORMATS, open_anchors, split_layers
