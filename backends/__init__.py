@@ -264,7 +264,9 @@ def _how_to_convert(x: Any) -> str:
         return " Pass x.to_numpy()."
     if hasattr(x, "wh"):
         return " Pass its box sizes, x.wh."
-    if any(hasattr(x, name) for name in ("__array__", "__array_interface__", "__dlpack__")):
+    if isinstance(x, (list, tuple)) or any(
+        hasattr(x, name) for name in ("__array__", "__array_interface__", "__dlpack__")
+    ):
         return " Pass np.asarray(x)."
     return ""
 

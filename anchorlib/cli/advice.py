@@ -19,6 +19,7 @@ from anchorlib.metrics import AnchorScore, SizeTable
 from anchorlib.modelfiles import may_be_checkpoint, open_anchors, split_layers
 from anchorlib.reporting.advice import (
     describe_gain,
+    describe_odd_size,
     describe_other_size,
     describe_unit,
     describe_unused,
@@ -69,7 +70,7 @@ def advise_fit(
 ) -> list[str]:
     """Return sentences on what the fit gains over the anchors that it is compared with, and what looks wrong there."""
     whose = compared.whose
-    lines = [*describe_unused(measure_layers(table, compared.layers, thr), whose)]
+    lines = [describe_odd_size(imgsz), *describe_unused(measure_layers(table, compared.layers, thr), whose)]
     if compared.name == "before":
         start = whose[0].upper() + whose[1:]
         unit = describe_unit(table, compared.layers, thr, imgsz, start)
@@ -85,7 +86,9 @@ def advise_check(
     thr = options.thr
     anchors = np.concatenate(layers)
     now = table.score(anchors, thr)
-    lines = [*describe_unused(measure_layers(table, layers, thr), "these anchors")]
+    odd_size = describe_odd_size(imgsz)
+    lines = [odd_size] if odd_size else []
+    lines += describe_unused(measure_layers(table, layers, thr), "these anchors")
     unit = describe_unit(table, layers, thr, imgsz, "These anchors")
     scale = unit or describe_other_size(table, anchors, thr, imgsz, "These anchors")
     lines += [scale] if scale else []

@@ -37,7 +37,8 @@ class Parser(argparse.ArgumentParser):
             known = sorted({known for known in self._list_words() if known.startswith("-") == word.startswith("-")})
             near = difflib.get_close_matches(word, known, n=1)
             message += f"\nDid you mean {near[0]}?" if near else ""
-        elif re.search("argument .*: invalid (int|float) value", message):
+        number = re.search("argument .*: invalid (?:int|float) value: '(.*)'", message)
+        if number and re.search(r"[./\\]", number[1]):
             # argparse reads data.yaml in `--n 9 data.yaml` as a second number.
             message += "\nPut DATA or FILE first, before options that take several numbers."
         super().error(message)

@@ -189,6 +189,8 @@ def _explain_no_box(path: str, split: str, sizes: BoxSizes) -> str:
     )
     first = [str(problem) for problem in sizes.problems[:3]]
     message += f" First of {len(sizes.problems)} problems: {'; '.join(first)}." if first else ""
+    if sizes.problems and all(problem.kind == "out of [0, 1]" for problem in sizes.problems):
+        message += " YOLO rows are fractions of the image: if these are pixels, divide them by its width and height."
     return message + _name_other_format(sizes)
 
 

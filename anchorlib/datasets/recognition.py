@@ -9,7 +9,7 @@ from typing import Optional
 from anchorlib.arrays import check_one_of
 from anchorlib.datasets.formats import FORMATS, Format
 from anchorlib.datasets.io.file_log import is_folder, is_lasting
-from anchorlib.datasets.io.files import LIST_LIMIT, list_folder, open_logged, walk
+from anchorlib.datasets.io.files import IMAGE_SUFFIXES, LIST_LIMIT, list_folder, open_logged, walk
 from anchorlib.errors import DatasetError
 from anchorlib.files import RefusedFileError
 
@@ -22,6 +22,10 @@ _ADVICE = {
     **dict.fromkeys(
         (".tfrecord", ".record", ".parquet", ".arrow", ".pkl", ".mat", ".ndjson", ".jsonl", ".manifest", ".h5"),
         " Load the boxes with the library that wrote it, and pass them to anchorlib.BoxSizes.from_boxes.",
+    ),
+    **dict.fromkeys(
+        (".pt", ".pth", ".ckpt", ".weights", ".onnx", ".cfg", ".py"),
+        " This looks like the file of a model: pass the data set here, and the model as --anchors or --out.",
     ),
 }
 _SINGLE_FILES = (".json", ".csv", ".xml", ".txt")
@@ -67,7 +71,7 @@ def find_format(path: str, name: Optional[str] = None) -> tuple[Format, str]:
     expected = "; ".join(f"{known.looks_like} ({known.name})" for known in usual)
     others = ", ".join(known.name for known in formats if known not in usual)
     expected += f"; or labels of {others}" if others else ""
-    advice = _unreadable(path) + _ADVICE.get(_suffix(path), "")
+    advice = _unreadable(path) + _ADVICE.get(_suffix(path), "") + _name_images(path)
     raise DatasetError(f"{path}: expected {expected}; got {_describe(path)}.{advice}")
 
 
@@ -96,6 +100,14 @@ def _unreadable(path: str) -> str:
             if isinstance(error, RefusedFileError) or is_lasting(error):
                 return f" {file} cannot be read: {error.strerror or error}."
     return ""
+
+
+def _name_images(path: str) -> str:
+    """Return advice about a folder that has images and nothing else."""
+    names = [entry.name for entry in list_folder(path)] if is_folder(path) else []
+    if not names or not all(_suffix(name) in IMAGE_SUFFIXES for name in names):
+        return ""
+    return " These are images without labels: pass the folder that has both, or its data.yaml."
 
 
 def _describe(path: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -103,6 +104,19 @@ def describe_other_size(table: SizeTable, anchors: HostArray, thr: float, imgsz:
     return (
         f"{whose} look made for another image size: at {size} px their recall is {best.bpr:.4f}. If the model is "
         f"trained at that size, pass --imgsz {size}."
+    )
+
+
+def describe_odd_size(imgsz: tuple[int, int]) -> str:
+    """Return a sentence if the sides of the network's input are not multiples of the usual largest stride; else ""."""
+    stride = _STRIDE_OF_ONE_LAYER
+    if all(side % stride == 0 for side in imgsz):
+        return ""
+    given = list(dict.fromkeys(imgsz))
+    size, better = ("x".join(map(str, sides)) for sides in (given, [math.ceil(s / stride) * stride for s in given]))
+    return (
+        f"The image size {size} is not a multiple of {stride}, the largest stride of most models: YOLOv5 would train "
+        f"at {better}. Pass --imgsz {better}."
     )
 
 

@@ -69,6 +69,11 @@ def wanted_splits(path: str, config: dict[str, Any], split: str) -> list[str]:
     if split == "all" and there:
         return there
     if split not in there:
+        if not there and {"anchors", "backbone", "head"} & set(map(str, config)):
+            raise DatasetError(
+                f"{path} is the file of a model, not of a data set. Pass the data.yaml here, and this file as --out or "
+                "--anchors (in Python: refit, read_anchors)."
+            )
         raise DatasetError(
             f"{path}: looked for the split {split!r}, found {', '.join(there) or 'no split'}. "
             f"Its keys are {shorten(sorted(map(str, config)))}."

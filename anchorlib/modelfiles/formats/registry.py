@@ -11,7 +11,7 @@ import yaml
 
 from anchorlib.arrays import check_one_of
 from anchorlib.errors import ModelError
-from anchorlib.files import RefusedFileError, read_regular
+from anchorlib.files import RefusedFileError, is_folder, read_regular
 from anchorlib.modelfiles.anchor_free import describe_anchor_free
 from anchorlib.modelfiles.formats.darknet import DarknetDocument
 from anchorlib.modelfiles.formats.document import Document
@@ -39,6 +39,9 @@ _MAX_BYTES = 2**20  # a model file is a few kilobytes; Python 3.9 takes seconds 
 _EXPORTED = {
     ".weights": "the .cfg of the model",
     **dict.fromkeys((".onnx", ".engine", ".tflite", ".torchscript", ".mlmodel"), "the checkpoint that was exported"),
+    **dict.fromkeys((".h5", ".hdf5", ".keras", ".pb"), "a .txt or .json file with the anchors"),
+    ".pdparams": "the .yml of the model",
+    ".safetensors": "the .yaml or .py of the model, or its .pt",
 }
 
 #: What a parser raises. TypeError, LookupError, AttributeError: PyYAML's constructors, and lists of another structure.
@@ -54,6 +57,8 @@ def choose_format(path: Path, format: Optional[str]) -> str:
     if format is not None:
         check_one_of("format", format, FORMATS)
     format = format or SUFFIXES.get(path.suffix.lower())
+    if is_folder(path):
+        raise ModelError(f"{path}: expected a file of anchors, got a folder. Pass the file of a model in it.")
     if format is None and path.suffix.lower() in _EXPORTED:
         other = _EXPORTED[path.suffix.lower()]
         raise ModelError(f"{path}: anchors are not read from {path.suffix} files. Pass {other}.")
