@@ -65,17 +65,17 @@ COMMANDS = {
         "First of 1 problems: pixels/labels/1.txt:1: centre and size must be inside the image: '0 30 30 20 20' (row "
         "refused). YOLO rows are fractions of the image: if these are pixels, divide them by its width and height.\n",
     ),
-    "a model in place of data": (
+    "a model instead of data": (
         "fit model.yaml",
         "anchorlib: model.yaml is the file of a model, not of a data set. Pass the data.yaml here, and this file as "
         "--out or --anchors (in Python: refit, read_anchors).\n",
     ),
-    "data in place of a model": (
+    "data instead of a model": (
         "fit bccd --out set/data.yaml",
         "anchorlib: set/data.yaml is a data set, not a model: it has no anchors. Pass it as DATA, and here the file of "
         "a model.\n",
     ),
-    "a folder in place of a model": (
+    "a folder instead of a model": (
         "check bccd --anchors set",
         "anchorlib: set: expected a file of anchors, got a folder. Pass the file of a model in it.\n",
     ),
@@ -226,7 +226,7 @@ CALLS = {
         "targets must have a number in [0, 1] as cx (column 2), got 320 in row 0: [0.0, 1.0, 320.0, 320.0, 160.0, "
         "160.0]; 1 of 1 rows are wrong. If the boxes are in pixels, divide them by the width and height of the image.",
     ),
-    "lists in place of arrays": (
+    "lists instead of arrays": (
         lambda: anchorlib.build_targets(TARGETS.tolist(), LAYERS, [(80, 80)]),
         ArrayTypeError,
         f"builtins.list {EXPECTED_ARRAYS} Pass np.asarray(x).",
@@ -241,7 +241,7 @@ CALLS = {
         ArrayTypeError,
         f"pandas.core.frame.DataFrame {EXPECTED_ARRAYS} Pass x.to_numpy().",
     ),
-    "corners in place of sizes": (
+    "corners instead of sizes": (
         lambda: anchorlib.fit_anchors(np.ones((5, 4)), 2),
         ShapeError,
         "boxes_wh must have shape (N, 2), got numpy float64 (5, 4). For corner boxes use boxes.xyxy_to_wh, for centre "
