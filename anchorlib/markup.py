@@ -13,7 +13,7 @@ class Markup(str):
 
 
 #: HTML elements without content, which have no closing tag.
-_VOID = {"meta"}
+_VOID = {"br", "img", "meta"}
 
 
 def element(name: str, /, *children: Union[str, float], **attributes: Union[str, float, None]) -> Markup:

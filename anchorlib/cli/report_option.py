@@ -15,11 +15,13 @@ from anchorlib._version import __version__
 from anchorlib.atomic import write_atomically
 from anchorlib.backends import load
 from anchorlib.cli.common import say_wrote, wants_bar
+from anchorlib.datasets.recognition import find_format
 from anchorlib.errors import BadValueError
 from anchorlib.files import is_folder
 from anchorlib.fitting.curve import fit_curve
 from anchorlib.modelfiles import SUFFIXES
 from anchorlib.reporting import html, matplotlib_plots
+from anchorlib.reporting.pictures import cut_pictures
 from anchorlib.reporting.report import Report
 from anchorlib.reporting.report_data import measure_figures
 
@@ -69,10 +71,22 @@ def write_fit_report(report: Report, options: argparse.Namespace) -> None:
     figures, made = measure_figures(report), describe_origin(options)
     write_report(
         options.report,
-        html=lambda: html.report_page(report, figures, made, curve, format=_choose_format(options)),
+        html=lambda: html.report_page(
+            report,
+            figures,
+            made,
+            curve,
+            format=_choose_format(options),
+            pictures=cut_pictures(report.boxes, figures.unmatched, options.paths, _are_paths(options)),
+        ),
         png=lambda: matplotlib_plots.report_png(report, figures, made.command, curve),
     )
     say_wrote(options, options.report)
+
+
+def _are_paths(options: argparse.Namespace) -> bool:
+    """Return True if the names of the images are paths that the reader has opened."""
+    return all(find_format(path, options.data_format)[0].name in ("yolo", "darknet") for path in options.paths)
 
 
 def _choose_format(options: argparse.Namespace) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from anchorlib.markup import Markup, element, join
 from anchorlib.modelfiles import format_anchors
 from anchorlib.reporting import svg
 from anchorlib.reporting.labels import ADVICE
+from anchorlib.reporting.pictures import Picture
 from anchorlib.reporting.report import Report, describe_knee, describe_left_out
 from anchorlib.reporting.report_data import Figures
 from anchorlib.results import counted, grouped
@@ -31,8 +33,8 @@ _PROGRAMS = {
     "text": "numbers, such as anchors.txt",
 }
 
-#: The page may load nothing but its own inline style. Browsers enforce this.
-_POLICY = "default-src 'none'; style-src 'unsafe-inline'"
+#: The page may load nothing but its own inline style and pictures. Browsers enforce this.
+_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 
 
 @dataclass(frozen=True)
@@ -45,11 +47,18 @@ class Origin:
 
 
 def report_page(
-    report: Report, figures: Figures, origin: Origin, curve: Optional[Curve] = None, *, format: str = "yolo"
+    report: Report,
+    figures: Figures,
+    origin: Origin,
+    curve: Optional[Curve] = None,
+    *,
+    format: str = "yolo",
+    pictures: Sequence[Picture] = (),
 ) -> str:
     """Return the HTML page of a report. Without a curve, the page says that the curve was left out.
 
-    `format` is the format of the anchors to copy, as in `format_anchors`.
+    `format` is the format of the anchors to copy, as in `format_anchors`. `pictures` are shown above the boxes that no
+    anchor matches.
 
     Examples
     --------
@@ -83,7 +92,7 @@ def report_page(
             _problems_section(report.boxes),
             class_="cards",
         ),
-        _unmatched_section(figures),
+        _unmatched_section(figures, pictures),
         _origin_section(origin),
     )
 
@@ -279,7 +288,16 @@ def _classes_section(report: Report, figures: Figures) -> Markup:
     return _section("Recall of each class, the worst first", "classes", *parts)
 
 
-def _unmatched_section(figures: Figures) -> Markup:
+def _show_picture(picture: Picture) -> Markup:
+    box = picture.box
+    size = f"{svg.format_size(box.w, box.h)} px, ratio {box.best:.3f}"
+    source = "data:image/jpeg;base64," + base64.b64encode(picture.jpeg).decode("ascii")
+    image = element("img", src=source, alt=f"{box.class_name}, {size}", width=picture.width, height=picture.height)
+    names = join(element("bdi", box.class_name), " in ", element("bdi", box.image))
+    return element("figure", image, element("figcaption", names, element("br"), size))
+
+
+def _unmatched_section(figures: Figures, pictures: Sequence[Picture]) -> Markup:
     title = "Boxes that no anchor matches"
     if not figures.n_unmatched:
         return _section(title, "unmatched", _quiet("None."))
@@ -289,6 +307,7 @@ def _unmatched_section(figures: Figures) -> Markup:
     ]
     parts = [
         _quiet(f"{grouped(figures.n_unmatched)} in total, the largest first."),
+        *([element("div", *map(_show_picture, pictures), class_="pictures")] if pictures else []),
         _table(["image", "class", "size, px", "ratio"], rows, right=(2, 3), class_="boxes"),
     ]
     left = figures.n_unmatched - len(rows)

@@ -54,13 +54,14 @@ class ClassRecall:
 
 @dataclass(frozen=True)
 class UnmatchedBox:
-    """Hold a box that no anchor matches: its image, class, size in pixels and best ratio."""
+    """Hold a box that no anchor matches: its image, class, size in pixels, best ratio, and row in the BoxSizes."""
 
     image: str
     class_name: str
     w: float
     h: float
     best: float
+    row: int
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,7 @@ def measure_figures(report: Report, most_unmatched: int = 30) -> Figures:
     >>> layers = measure_layers(table, [anchors], 4.0)
     >>> report = Report("bccd", boxes, 4.0, "640 px", "numpy", table.score(anchors, 4.0), layers)
     >>> measure_figures(report).unmatched[0]
-    UnmatchedBox(image='BloodImage_00009.jpg', class_name='WBC', w=232.0, h=286.0, best=0.2447552...)
+    UnmatchedBox(image='BloodImage_00009.jpg', class_name='WBC', w=232.0, h=286.0, best=0.2447552..., row=...)
     """
     boxes, limit = report.boxes, ratio_limit(report.thr)
     anchors = np.concatenate([layer.anchors for layer in report.layers])
@@ -191,7 +192,7 @@ def _describe_box(boxes: BoxSizes, row: int, best: HostArray) -> UnmatchedBox:
     image = int(boxes.image_index[row])
     name = boxes.image_names[image] if image < len(boxes.image_names) else f"image {image}"
     w, h = boxes.wh[row].tolist()
-    return UnmatchedBox(name, boxes.class_name(int(boxes.classes[row])), w, h, float(best[row]))
+    return UnmatchedBox(name, boxes.class_name(int(boxes.classes[row])), w, h, float(best[row]), row)
 
 
 def trace_outline(anchors: HostArray, thr: float) -> list[tuple[float, float, float, float]]:
