@@ -16,7 +16,7 @@ from anchorlib.fitting.curve import Curve
 from anchorlib.fitting.kmeans import KMeansStep, kmeans
 from anchorlib.reporting.report import Report
 from anchorlib.reporting.report_data import RATIO_BINS, Figures, trace_outline
-from anchorlib.reporting.svg import grade_cells, place_ticks
+from anchorlib.reporting.svg import format_size, grade_cells, place_ticks
 
 Figure = Any  # matplotlib.figure.Figure; this module must import without matplotlib
 Axes = Any
@@ -24,6 +24,7 @@ Axes = Any
 _AFTER, _BEFORE, _FITNESS, _BPR, _QUIET = "#0072B2", "#D55E00", "#009E73", "#a3437c", "#59626e"
 _LAYER_MARKERS = ("o", "s", "^", "D")
 _MOST_CLASSES = 15
+_MOST_IN_LEGEND = 3  # anchors of a layer
 _CLUSTER_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8a7d00", "#59626e", "#1b2027")
 _CLUSTER_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">")
 
@@ -90,14 +91,21 @@ def draw_sizes(axes: Axes, report: Report, figures: Figures) -> None:
     for i, layer in enumerate(report.layers):
         shape = _LAYER_MARKERS[i % len(_LAYER_MARKERS)]
         place = np.log2(layer.anchors).T
-        axes.scatter(
-            *place, marker=shape, color=_AFTER, s=60, edgecolors="white", label=f"{report.name}, layer {i + 1}"
-        )
+        sides = ", ".join(format_size(w, h) for w, h in layer.anchors[:_MOST_IN_LEGEND])
+        more = ", ..." if len(layer.anchors) > _MOST_IN_LEGEND else ""
+        label = f"{report.name}, layer {i + 1}: {sides}{more}"
+        axes.scatter(*place, marker=shape, color=_AFTER, s=60, edgecolors="white", label=label)
     ticks = place_ticks(density)
     axes.set_xticks([octave for octave, _ in ticks], [label for _, label in ticks])
     axes.set_yticks([octave for octave, _ in ticks], [label for _, label in ticks])
     axes.set(xlim=extent[:2], ylim=extent[2:], xlabel="width, px", ylabel="height, px", title="Box sizes and anchors")
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.12), ncol=2, frameon=False)
+    axes.set_anchor("N")  # at the top of its column, with the legend right below
+    _place_legend(axes, columns=1)
+
+
+def _place_legend(axes: Axes, columns: int) -> None:
+    """Put the legend below the chart, where it covers nothing, in the order in which things are drawn."""
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.13), ncol=columns, frameon=False)
 
 
 def _draw_outline(axes: Axes, anchors: HostArray, thr: float, **style: Any) -> None:
@@ -110,13 +118,15 @@ def _draw_outline(axes: Axes, anchors: HostArray, thr: float, **style: Any) -> N
 def _draw_ratios(axes: Axes, report: Report, figures: Figures) -> None:
     edges = np.linspace(0, 1, RATIO_BINS + 1)
     share = 100 * figures.best / figures.best.sum()
-    axes.bar(edges[:-1], share, 0.9 / RATIO_BINS, align="edge", color=_AFTER, alpha=0.75, label=report.name)
+    bars = axes.bar(edges[:-1], share, 0.9 / RATIO_BINS, align="edge", color=_AFTER, alpha=0.75, label=report.name)
+    shown = [bars]
     if figures.best_before is not None:
         before = 100 * figures.best_before / figures.best_before.sum()
-        axes.stairs(before, edges, color=_BEFORE, linestyle="--", linewidth=1.8, label=_escape(report.before_name))
-    axes.axvline(1 / report.thr, color="black", linestyle=":", label=f"1/thr = {1 / report.thr:.3g}")
+        name = _escape(report.before_name)
+        shown.append(axes.stairs(before, edges, color=_BEFORE, linestyle="--", linewidth=1.8, label=name))
+    shown.append(axes.axvline(1 / report.thr, color="black", linestyle=":", label=f"1/thr = {1 / report.thr:.3g}"))
     axes.set(xlabel="best ratio of a box", ylabel="% of boxes", xlim=(0, 1), title="How well boxes are fitted")
-    axes.legend(framealpha=1, edgecolor="none")
+    axes.legend(handles=shown, loc="upper center", bbox_to_anchor=(0.5, -0.13), ncol=3, frameon=False)
 
 
 def draw_curve(axes: Axes, curve: Curve) -> None:
@@ -136,23 +146,23 @@ def draw_curve(axes: Axes, curve: Curve) -> None:
 def _draw_layers(axes: Axes, report: Report) -> None:
     names = [f"layer {i}" for i in range(1, len(report.layers) + 1)]
     place = np.arange(len(names))
-    axes.barh(place + 0.2, [100 * use.nearest for use in report.layers], 0.38, color=_AFTER, label="fits best")
-    axes.barh(place - 0.2, [100 * use.bpr for use in report.layers], 0.38, color=_FITNESS, hatch="//", label="recall")
+    axes.barh(place - 0.2, [100 * use.nearest for use in report.layers], 0.38, color=_AFTER, label="fits best")
+    axes.barh(place + 0.2, [100 * use.bpr for use in report.layers], 0.38, color=_FITNESS, hatch="//", label="recall")
     axes.set_yticks(place, names)
     axes.invert_yaxis()
     axes.set(xlabel="% of boxes", xlim=(0, 100), title="Layers")
-    axes.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.14), ncol=2)
+    _place_legend(axes, columns=2)
 
 
 def _draw_classes(axes: Axes, figures: Figures) -> None:
     shown = figures.classes[:_MOST_CLASSES]
-    axes.barh(range(len(shown)), [one.bpr for one in shown], color=_AFTER, label="now")
+    bars = axes.barh(range(len(shown)), [one.bpr for one in shown], color=_AFTER, label="now")
     if any(one.bpr_before is not None for one in shown):
-        axes.plot([one.bpr_before for one in shown], range(len(shown)), "x", color=_BEFORE, mew=2.5, label="before")
-        axes.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.14), ncol=2)
-    axes.set_yticks(
-        range(len(shown)), [_escape(one.name if len(one.name) < 24 else one.name[:22] + "…") for one in shown]
-    )
+        before = [one.bpr_before for one in shown]
+        (marks,) = axes.plot(before, range(len(shown)), "x", color=_BEFORE, mew=2.5, label="before")
+        axes.legend(handles=[bars, marks], loc="upper center", bbox_to_anchor=(0.5, -0.13), ncol=2, frameon=False)
+    names = [one.name if len(one.name) < 33 else f"{one.name[:22]}…{one.name[-9:]}" for one in shown]
+    axes.set_yticks(range(len(shown)), [_escape(name) for name in names], fontsize=8)
     axes.invert_yaxis()
     left = len(figures.classes) - len(shown)
     axes.set(xlabel="recall", xlim=(0, 1.02), title="Worst classes" + (f" ({left} more)" if left else ""))

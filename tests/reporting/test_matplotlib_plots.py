@@ -46,8 +46,25 @@ def test_the_picture_of_sizes_has_the_anchors_where_they_are():
     matplotlib_plots.draw_sizes(axes, report, measure_figures(report))
     drawn = {marks.get_label(): marks.get_offsets().tolist() for marks in axes.collections if len(marks.get_offsets())}
     assert drawn["before"] == [[3, 2]]
-    assert drawn["anchors, layer 1"] == [[4, 5]]
-    assert drawn["anchors, layer 2"] == [[6, 7], [8, 6]]
+    assert drawn["anchors, layer 1: 16.0 × 32.0"] == [[4, 5]]
+    assert drawn["anchors, layer 2: 64.0 × 128.0, 256.0 × 64.0"] == [[6, 7], [8, 6]]
+
+
+def test_bars_and_their_legends_have_one_order_and_no_legend_covers_its_chart():
+    report = report_of(box_sizes(sizes(200)), [[[16, 32]], [[64, 128], [256, 64]]], before=[[8, 4]])
+    figures, sheet = measure_figures(report), matplotlib_plots._new_figure(15, 5)
+    ratios, layers, classes, all_sizes = (sheet.add_subplot(1, 4, i) for i in range(1, 5))
+    matplotlib_plots._draw_ratios(ratios, report, figures)
+    matplotlib_plots._draw_layers(layers, report)
+    matplotlib_plots._draw_classes(classes, figures)
+    matplotlib_plots.draw_sizes(all_sizes, report, figures)
+    sheet.canvas.draw()
+    told = [[text.get_text() for text in axes.get_legend().get_texts()] for axes in (ratios, layers, classes)]
+    assert told == [["anchors", "before", "1/thr = 0.25"], ["fits best", "recall"], ["now", "before"]]
+    first = {bars.get_label(): bars.patches[0].get_window_extent().y1 for bars in layers.containers}
+    assert first["fits best"] > first["recall"]  # higher on the sheet
+    for axes in (ratios, layers, classes, all_sizes):
+        assert axes.get_legend().get_window_extent().y1 < axes.get_window_extent().y0
 
 
 def test_the_picture_of_a_curve_has_its_points_and_its_knee():
