@@ -6,6 +6,7 @@ from anchorlib.boxes import box_iou_pairs, wh_iou
 from anchorlib.datasets import BoxSizes, SizeCounts, read_boxes
 from anchorlib.fitting import AnchorFit, evolve, fit_anchors, kmeans
 from anchorlib.fitting.anchor_fit import Refit
+from anchorlib.fitting.certificate import Certificate, certify
 from anchorlib.fitting.curve import Curve, fit_curve
 from anchorlib.fitting.refit import refit
 from anchorlib.metrics import AnchorScore, score, size_ratio
@@ -15,6 +16,7 @@ __all__ = [
     "AnchorFit",
     "AnchorScore",
     "BoxSizes",
+    "Certificate",
     "Crowding",
     "Curve",
     "LayerCrowding",
@@ -25,6 +27,7 @@ __all__ = [
     "backends",
     "box_iou_pairs",
     "build_targets",
+    "certify",
     "crowding",
     "decode",
     "evolve",

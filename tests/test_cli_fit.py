@@ -229,3 +229,28 @@ def test_a_cache_and_workers_change_nothing(tmp_path, capsys):
         assert (code, json.loads(out)["anchors"]) == (0, json.loads(plain)["anchors"])
     assert run("check-labels", BCCD, *kept, capsys=capsys)[0] == 0
     assert run("fit", BCCD, "--workers", "0", capsys=capsys)[0] == 2
+
+
+def test_certify_prints_one_sentence_and_the_same_in_json(tmp_path, capsys):
+    path = tmp_path / "anchors.json"
+    path.write_text(json.dumps([[80, 80], [100, 100], [200, 200]]), encoding="utf-8")
+    code, out, err = run("certify", BCCD, "--anchors", str(path), "--gap", "5", "--split", "all", capsys=capsys)
+    assert (code, err) == (0, "")
+    assert "No 3 anchors can have a fitness above " in out
+    code, out, err = run("certify", BCCD, "--n", "3", "--gap", "1", "--json", capsys=capsys)
+    found = json.loads(out)
+    assert (code, err) == (0, "")
+    assert 0 <= found["gap"] <= 0.01
+    assert found["fitness"] == score(read_boxes(BCCD).wh, found["anchors"]).fitness <= found["upper_bound"]
+
+
+def test_fit_with_certify_adds_the_sentence_to_the_report(capsys):
+    options = ["--n", "2", "--certify", "--fixed", "80", "80", "--min-side", "20"]
+    code, out, err = run("fit", BCCD, *options, capsys=capsys)
+    assert (code, err) == (0, "")
+    assert "No 2 anchors can have a fitness above " in out
+    code, out, err = run("fit", BCCD, *options, "--json", capsys=capsys)
+    certificate = json.loads(out)["certificate"]
+    assert (code, err) == (0, "")
+    assert certificate["text"].startswith("No 2 anchors can have a fitness above ")
+    assert 0 <= certificate["gap"] < 1e-3

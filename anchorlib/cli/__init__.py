@@ -19,7 +19,7 @@ from typing import Any, Optional, Union
 import numpy as np
 
 from anchorlib._version import __version__
-from anchorlib.cli import backends, check, check_labels, curve, fit, show, verify
+from anchorlib.cli import backends, certify, check, check_labels, curve, fit, show, verify
 from anchorlib.cli.clock import running
 from anchorlib.cli.common import BAD_INPUT, CLOSED_PIPE, GOOD, INTERNAL_ERROR, POOR, wants_bar
 from anchorlib.cli.parser import SHELLS, Parser, PrintCompletion
@@ -30,7 +30,7 @@ from anchorlib.errors import AnchorlibError
 from anchorlib.results import printable
 
 #: In the order of `anchorlib --help`.
-COMMANDS = (fit, check, curve, check_labels, show, backends, verify)
+COMMANDS = (fit, check, curve, certify, check_labels, show, backends, verify)
 
 EXIT_CODES = """\
 exit codes:

@@ -31,6 +31,7 @@ from anchorlib.cli.report_option import add_curve_option, add_report_option, che
 from anchorlib.errors import BadValueError
 from anchorlib.fitting import DISTANCES, INITS, METHODS, UPDATES, AnchorFit, fit_anchors
 from anchorlib.fitting.anchor_fit import Refit
+from anchorlib.fitting.certificate import Certificate, certify
 from anchorlib.fitting.refit import check_model_file, choose_start, refit
 from anchorlib.fitting.rounding import RoundedAnchors
 from anchorlib.metrics import SizeTable
@@ -64,6 +65,11 @@ def add_to(commands: Any) -> None:
         "there are exactly N of them",
     )
     add("--method", choices=METHODS, default=METHODS[0], help=f"how to search for anchors (default: {METHODS[0]})")
+    add(
+        "--certify",
+        action="store_true",
+        help="prove how far these anchors are, at most, from the best ones (up to a minute, as `anchorlib certify`)",
+    )
     add = command.add_argument_group("options of --method direct").add_argument
     add("--fixed", type=float, nargs="+", metavar="PX", help="width and height of each anchor that must stay unchanged")
     add(
@@ -134,6 +140,7 @@ def run(options: argparse.Namespace) -> int:
         advice=advise_fit(table, compared, fit.score, options.thr, boxes.imgsz),
         fitted=_describe_fit(fit, found),
         written=None if found is None else RoundedAnchors(found.anchors, found.digits, found.score),
+        certificate=_certify(wh, anchors, options) if options.certify else None,
     )
     if found is None:
         print_report(report, options)
@@ -170,6 +177,19 @@ def _fit_options(options: argparse.Namespace) -> dict[str, Any]:
         "min_side": least[0] if least and len(least) == 1 else least,
         "time_budget": options.time_budget,
     }
+
+
+def _certify(wh: Any, anchors: Any, options: argparse.Namespace) -> Certificate:
+    """Return the certificate of fitted anchors; the bound is for anchors with the same --fixed and --min-side."""
+    return certify(
+        wh,
+        anchors.tolist(),
+        options.thr,
+        objective=options.objective,
+        fixed=parse_sides(options.fixed) if options.fixed else None,
+        min_side=min(options.min_side) if options.min_side else None,
+        progress=wants_bar(options),
+    )
 
 
 def _describe_fit(fit: AnchorFit, found: Optional[Refit]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import numpy as np
 
 from anchorlib.arrays import HostArray
 from anchorlib.datasets import BoxSizes
+from anchorlib.fitting.certificate import Certificate
 from anchorlib.fitting.curve import KNEE_GAIN, Curve
 from anchorlib.fitting.rounding import SAME_SCORE, RoundedAnchors, score_dict
 from anchorlib.metrics import AnchorScore, SizeTable
@@ -59,6 +60,7 @@ class Report:
     fitted : method, seed, seconds and so on if the anchors were fitted, else empty
     written : the anchors as they are written to a file, if they are
     advice : sentences on what other anchors gain, and on what looks wrong
+    certificate : the proof of how far the anchors are from the best ones, if it was asked for
     """
 
     data: str
@@ -74,6 +76,7 @@ class Report:
     fitted: dict[str, Any] = field(default_factory=dict)
     written: Optional[RoundedAnchors] = None
     advice: Sequence[str] = ()
+    certificate: Optional[Certificate] = None
 
     @property
     def name(self) -> str:
@@ -95,6 +98,7 @@ class Report:
             "advice": list(self.advice),
             "imgsz": list(self.boxes.imgsz),
             "resize": self.boxes.resize,
+            **({"certificate": self.certificate.to_dict()} if self.certificate else {}),
             "thr": self.thr,
             "backend": self.backend,
             "problems": self.boxes.count_problems(),
@@ -170,6 +174,8 @@ class Report:
             digits = self.written.digits
             shown = f"with {digits} decimal{'s' * (digits != 1)}" if digits else "as integers"
             text += f" Written {shown}; the score stays the same (within {SAME_SCORE})."
+        if self.certificate is not None:
+            text += f" {self.certificate}"
         return text
 
 

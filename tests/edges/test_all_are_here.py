@@ -34,7 +34,7 @@ ELSEWHERE = {
     ),
     **dict.fromkeys(
         ("AnchorFit", "Refit", "AnchorScore", "AnchorCheck", "Curve", "LayerTargets", "Crowding", "LayerCrowding",
-         "BoxSizes", "SizeCounts", "Problem", "BackendInfo", "SixLists"), RESULTS,
+         "BoxSizes", "SizeCounts", "Certificate", "Problem", "BackendInfo", "SixLists"), RESULTS,
     ),
     **dict.fromkeys(
         ("smooth_bce", "smooth_BCE", "available", "host_views", "load", "Case", "Outcome"),

@@ -46,6 +46,11 @@ def pairs(kind, form):
     return lambda a, b: anchorlib.box_iou_pairs(a, b, kind=kind, format=form)
 
 
+def bound_of(certificate):
+    """Return what does not depend on the time that a certificate took."""
+    return certificate.upper_bound, certificate.fitness, certificate.gap
+
+
 def tuple_of_layers(targets, *sides):
     """Return YOLOv5's layout of targets, for a model of two layers."""
     return yolov5.build_targets(list(sides), targets, model_of(targets))
@@ -108,6 +113,11 @@ ARRAYS = {
     ),
     "anchorlib.fit_anchors fixed": Edge(
         lambda wh, fixed: anchorlib.fit_anchors(wh, 3, fixed=fixed), (WH, Part((1, 2)))
+    ),
+    "anchorlib.certify": Edge(lambda wh, anchors: bound_of(anchorlib.certify(wh, anchors, gap=9)), (WH, ANCHORS_WH)),
+    "anchorlib.certify weights": Edge(
+        lambda wh, anchors, w: bound_of(anchorlib.certify(wh, anchors, weights=w, gap=9)),
+        (WH, ANCHORS_WH, Part(("N",))),
     ),
     "anchorlib.fit_curve": Edge(lambda wh: anchorlib.fit_curve(wh, range(1, 4)), (WH,)),
     "anchorlib.build_targets": Edge(
