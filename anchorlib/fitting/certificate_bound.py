@@ -78,7 +78,7 @@ def _ratio_above(sizes: PricedSizes, cell: tuple[float, float, float, float], li
     Where a box's width is not within the cell, f(a) is a / w or w / a. Both are convex, so on the cell f - price, and
     its positive part, is at most the straight line through its values at both ends. The same holds for g. Each box may
     choose the line of its width or that of its height, because the minimum is at most each of them. The sum of the
-    lines in a has its maximum at an end of the cell, and so has that of the lines in b.
+    lines in a has its maximum at a0 or a1, and that of the lines in b at b0 or b1.
     """
     lines = []
     for side, low, high in ((sizes.w, cell[0], cell[1]), (sizes.h, cell[2], cell[3])):
