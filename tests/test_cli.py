@@ -34,7 +34,7 @@ BCCD = str(ROOT / "tests/data/bccd")
         (["fit", BCCD, "--out", str(ROOT / "pyproject.toml")], "unknown suffix"),
         (["fit", BCCD, "--dry-run"], "add --out FILE"),
         (["check", BCCD, "--anchors", "nowhere.yaml"], "nowhere.yaml"),
-        (["check", BCCD, "--anchors", BCCD], "unknown suffix"),
+        (["check", BCCD, "--anchors", BCCD], "expected a file of anchors, got a folder"),
     ],
 )
 def test_bad_input_ends_with_2_and_one_line(arguments, message, capsys):

@@ -91,8 +91,9 @@ def test_curve_prints_a_row_for_each_number_and_marks_the_knee(capsys):
     lines = out.splitlines()
     assert (code, err) == (0, "")
     assert lines[0] == f"{BCCD}: 205 images, 2 805 boxes, at 640 px, letterbox"
-    assert lines[2] == "  anchors  avg IoU  fitness  recall  fitness from 0 to 1"
-    rows = [line.split() for line in lines if line.strip()[:1].isdigit()]
+    assert lines[1].startswith("  1 x zero area, e.g. ")
+    assert lines[3] == "  anchors  avg IoU  fitness  recall  fitness from 0 to 1"
+    rows = [line.split() for line in lines[3:] if line.strip()[:1].isdigit()]
     assert [row[:4] for row in rows] == [
         [str(k), f"{s.avg_iou:.4f}", f"{s.fitness:.4f}", f"{s.bpr:.4f}"]
         for k, s in zip(curve.ks, [fit.score for fit in curve.fits])
@@ -122,6 +123,7 @@ def test_curve_in_json_is_the_curve_of_the_library(backend, capsys):
     for fit in (*found["fits"], *expected["fits"]):
         assert fit.pop("seconds") > 0
     asked = {"anchorlib": __version__, "data": BCCD, "n_images": 205, "imgsz": [640, 640], "resize": "letterbox"}
+    asked["problems"] = {"zero area": 1}
     assert found == {**asked, **expected}
 
 

@@ -106,7 +106,7 @@ def advise_check(
 def next_step(options: argparse.Namespace, report: Report, found: Optional[Refit]) -> str:
     """Return the sentence on what to do after a fit; "" if there is nothing to say."""
     if found is None:
-        command = shlex.join(["anchorlib", *options.arguments, "--out", "model.yaml"])
+        command = printable(shlex.join(["anchorlib", *options.arguments, "--out", "model.yaml"]))
         is_gain = report.before is None or is_worth_changing(report.before, report.score)
         keep = "" if is_gain else "keep your anchors, or "
         return f"Next: {keep}{command}, where model.yaml is the file of your model (.yaml, .cfg, .py or .json)."

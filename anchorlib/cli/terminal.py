@@ -61,7 +61,8 @@ def wrap_lines(text: str, room: Optional[int]) -> str:
     lines = []
     for line in text.split("\n"):
         start = line[: len(line) - len(line.lstrip(" "))]
-        lines += [line] if len(line) <= room else wrap_words(line, room, f"{start}  " if start else "")
+        # indented further: a name in the text must not look like the start of a message of ours
+        lines += [line] if len(line) <= room else wrap_words(line, room, f"{start}    ")
     return "\n".join(lines)
 
 
