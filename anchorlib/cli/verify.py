@@ -19,6 +19,7 @@ from anchorlib._version import __version__
 from anchorlib.atomic import write_atomically
 from anchorlib.cli import github
 from anchorlib.cli.common import BAD_INPUT, GOOD, add_command, say, wants_bar
+from anchorlib.cli.terminal import align_columns, find_room
 from anchorlib.errors import BadValueError
 from anchorlib.files import is_folder
 from anchorlib.verify import Outcome, find_targets, select, verify
@@ -96,7 +97,6 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps(_to_dict(options, outcomes, seconds)))
     told = [line for outcome in different[:_SHOWN] for line in _few_lines(outcome, options)]
-    table = list(_table(outcomes))
     if len(different) > _SHOWN:
         told.append(f"and {len(different) - _SHOWN} more cases.")
     try:
@@ -106,9 +106,9 @@ def run(options: argparse.Namespace) -> int:
         code = BAD_INPUT
     else:
         told += [f"All differences: {path}"] * (path is not None)
-    say(options, "\n".join([*told, *table, total]))
+    say(options, "\n".join([*told, _table(outcomes, find_room(sys.stdout)), total]))
     github.annotate([(_name(outcome), outcome.differences[0]) for outcome in different])
-    github.summarise("\n".join([*table, "", *told]), total)
+    github.summarise("\n".join([_table(outcomes), "", *told]), total)
     return code
 
 
@@ -149,21 +149,24 @@ def _again(outcome: Outcome, options: argparse.Namespace) -> str:
     return f"  again: anchorlib verify {where} {which} --case {case.number} --seed {options.seed}"
 
 
-def _table(outcomes: list[Outcome]) -> Iterator[str]:
-    """Yield a row for each subject with a column for each backend and device; their versions come first."""
+def _table(outcomes: list[Outcome], room: Optional[int] = None) -> str:
+    """Return a row for each subject with a column for each backend and device; their versions come first.
+
+    If the columns do not fit into the room, there is a row for each subject and backend.
+    """
     ran = Counter((outcome.case.subject, str(outcome.target)) for outcome in outcomes)
     bad = Counter((outcome.case.subject, str(outcome.target)) for outcome in outcomes if outcome.differences)
     columns = {str(outcome.target): outcome.target.xp.version for outcome in outcomes}
-    subjects = list(dict.fromkeys(outcome.case.subject for outcome in outcomes))
-    first = max(len(subject) for subject in [*subjects, "subject"])
-    yield "  ".join([" " * first, *(f"{version:>19}" for version in columns.values())])
-    yield "  ".join([f"{'subject':{first}}", *(f"{target:>19}" for target in columns)])
-    for subject in subjects:
-        cells = []
-        for target in columns:
-            n, n_bad = ran[subject, target], bad[subject, target]
-            cells.append(f"{n_bad} of {n} DIFFERENT" if n_bad else f"{n} equal" if n else "-")
-        yield "  ".join([f"{subject:{first}}", *(f"{cell:>19}" for cell in cells)])
+    rows = [["", *columns.values()], ["subject", *columns]]
+    for subject in dict.fromkeys(outcome.case.subject for outcome in outcomes):
+        counts = [(ran[subject, target], bad[subject, target]) for target in columns]
+        cells = [f"{n_bad} of {n} DIFFERENT" if n_bad else f"{n} equal" if n else "-" for n, n_bad in counts]
+        rows.append([subject, *cells])
+    text = align_columns(rows, left=range(len(rows[0])), room=room)
+    if room is None or max(map(len, text.split("\n"))) <= room:
+        return text
+    rows = [[row[0], target, cell] for row in rows[2:] for target, cell in zip(columns, row[1:])]
+    return align_columns(rows, left=range(3), room=room)
 
 
 def _to_dict(options: argparse.Namespace, outcomes: list[Outcome], seconds: float) -> dict[str, Any]:
