@@ -59,14 +59,18 @@ def as_float(array: Array, dtype: Any = None) -> Array:
     xp = namespace_of(array)
     if dtype is None:
         dtype = array.dtype if xp.isdtype(array.dtype, "real floating") else xp.float32
+    if array.dtype == dtype:
+        return array
     with np.errstate(over="ignore"):  # values too large for float32 become infinite, which check_sizes refuses
-        return array if array.dtype == dtype else xp.astype(array, dtype)
+        return xp.astype(array, dtype)
 
 
 def widen(array: Array) -> Array:
     """Cast integers and 16-bit floats to float32: float16 overflows for areas of 256 x 256 px and for long sums."""
     xp = namespace_of(array)
-    is_wide = xp.isdtype(array.dtype, "real floating") and xp.finfo(array.dtype).bits >= 32
+    if array.dtype == xp.float32 or array.dtype == xp.float64:
+        return array
+    is_wide = xp.isdtype(array.dtype, "real floating") and xp.finfo(array.dtype).bits >= 32  # longdouble
     return array if is_wide else xp.astype(array, xp.float32)
 
 

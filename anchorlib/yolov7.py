@@ -7,6 +7,7 @@ from typing import Any
 
 from anchorlib.arrays import Array, Namespace, check_shape
 from anchorlib.backends import namespace_of
+from anchorlib.errors import BadValueError
 from anchorlib.training import compute_loss
 from anchorlib.training.compute_loss import LayerLoss, namespace_of_layers
 from anchorlib.training.ota import Head, assign_heads
@@ -27,7 +28,7 @@ class ComputeLoss(compute_loss.ComputeLoss):
     ----------
     model : as for `anchorlib.yolov5.ComputeLoss`; its `gr`, if there, is the share of the IoU in the objectness target
     autobalance : as for `anchorlib.yolov5.ComputeLoss`
-    options : `validate` and `reuse_grad_buffer` of `anchorlib.yolov5.ComputeLoss`
+    options : `validate`, `reuse_grad_buffer` and `padded` of `anchorlib.yolov5.ComputeLoss`
 
     Raises
     ------
@@ -55,6 +56,11 @@ class ComputeLossOTA(ComputeLoss):
     """
 
     _heads: tuple[Head, ...] = (Head(offset=0.5, top=10),)
+
+    def __init__(self, model: Any, autobalance: bool = False, **options: Any) -> None:
+        super().__init__(model, autobalance, **options)
+        if self.padded:
+            raise BadValueError("padded=True must not be used with OTA, whose matches are computed on the host.")
 
     def __call__(self, p: Sequence[Array], targets: Array, imgs: Array) -> tuple[Array, Array]:  # type: ignore[override]
         """Return the loss of a batch.

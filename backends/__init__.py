@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
-import functools
 import importlib
 import importlib.util
 from collections.abc import Iterator
@@ -54,11 +53,11 @@ __all__ = [
 Array = Any  # numpy.ndarray, torch.Tensor or oneflow.Tensor: there is no common base class
 Namespace = Any  # an adaptor module: _numpy, _torch or _oneflow
 
+_LOADED: dict[str, Namespace] = {}  # a dict, which torch.compile can look into, unlike functools.cache
 _BACKEND_OF_TYPE: dict[type, str] = {}  # a type never changes its framework
 _HOST_VIEWS = contextvars.ContextVar("host_views", default=True)
 
 
-@functools.cache  # an error is not remembered
 def load(name: str) -> Namespace:
     """Return the adaptor of a backend by its name, and import its framework if needed.
 
@@ -76,15 +75,18 @@ def load(name: str) -> Namespace:
     >>> load("numpy").name
     'numpy'
     """
+    if name in _LOADED:
+        return _LOADED[name]
     if name not in FRAMEWORKS:
         raise UnknownBackendError(f"no backend is called {name!r}; there are {', '.join(FRAMEWORKS)}.")
     try:
-        return importlib.import_module(f"{__name__}._{name}")
+        _LOADED[name] = importlib.import_module(f"{__name__}._{name}")
     except Exception as error:  # a broken wheel raises anything: OSError for a library, AttributeError under NumPy 2
         others = [other for other in FRAMEWORKS if other != name and _installed(other)]
         raise BackendMissingError(
             f"backend {name!r} did not import: {error}. {FRAMEWORKS[name].install}, or use {', '.join(others)}."
         ) from error
+    return _LOADED[name]
 
 
 def namespace_of(*arrays: Array, **named: Array) -> Namespace:

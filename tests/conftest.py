@@ -110,6 +110,7 @@ def pytest_runtest_setup(item):
     """A test of certain frameworks is left out where they were not asked for, and nowhere else."""
     for marker in item.iter_markers("needs"):
         asked = _asked_for(item.config) + _extras_asked_for(item.config)
+        asked += [name.partition(":")[0] for name in asked]  # torch:cuda and torch:pretend are torch
         missing = [name for name in marker.args if name not in asked]
         if missing:
             pytest.skip(f"{' and '.join(missing)} not asked for with --backends or --extras, or not installed")

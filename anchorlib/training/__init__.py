@@ -12,6 +12,7 @@ from anchorlib.training.losses import (
 )
 from anchorlib.training.masks import mask_loss
 from anchorlib.training.ota import assign
+from anchorlib.training.padded_targets import PaddedTargets, build_padded_targets
 from anchorlib.training.targets import LayerTargets, build_targets
 
 __all__ = [
@@ -22,8 +23,10 @@ __all__ = [
     "FocalLoss",
     "LayerCrowding",
     "LayerTargets",
+    "PaddedTargets",
     "QFocalLoss",
     "assign",
+    "build_padded_targets",
     "build_targets",
     "crowding",
     "decode",

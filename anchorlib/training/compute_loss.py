@@ -9,10 +9,12 @@ from typing import Any, NamedTuple, Optional
 from anchorlib.arrays import Array, Namespace, as_float, widen
 from anchorlib.backends import from_host, namespace_of, on_host
 from anchorlib.boxes import box_iou_pairs
-from anchorlib.errors import ArrayTypeError, ModelError, ShapeError
+from anchorlib.errors import ArrayTypeError, BadValueError, ModelError, ShapeError
 from anchorlib.models import detect_module
+from anchorlib.training import padded_loss
 from anchorlib.training.checks import check_anchor_unit, check_target_shape, check_targets
 from anchorlib.training.losses import BCEWithLogitsLoss, FocalLoss, class_bce, one_hot, smooth_bce
+from anchorlib.training.padded_targets import build_padded_targets
 from anchorlib.training.presets import find_preset
 from anchorlib.training.targets import LayerTargets, build_targets
 
@@ -56,6 +58,11 @@ class ComputeLoss:
         that memory takes most of the time of a step. Danger: each step overwrites the gradients of the step before. Do
         not use it with a retained graph, with two losses in one backward, or with code that keeps `p[i].grad` or the
         gradient of a hook. Each thread has memory of its own, so several threads may use one loss.
+    padded : assign with `build_padded_targets`: no wait for the GPU, and shapes that do not depend on values, as
+        `torch.compile(fullgraph=True)` and CUDA graphs need them. The loss and the gradients are the same up to
+        rounding. It computes all possible rows, 5 for each anchor and target, so it takes longer on a CPU. Images and
+        classes are not checked unless with `validate`, which waits. BCEcls must have `reduction` "mean". Not with
+        `autobalance` or `reuse_grad_buffer`.
 
     Attributes
     ----------
@@ -66,6 +73,7 @@ class ComputeLoss:
     Raises
     ------
     ModelError : the model lacks one of these parts
+    BadValueError : `padded` with `autobalance` or `reuse_grad_buffer`
     """
 
     sort_obj_iou = False
@@ -80,6 +88,7 @@ class ComputeLoss:
         four_items: bool = False,
         preset: Optional[str] = None,
         reuse_grad_buffer: bool = False,
+        padded: bool = False,
     ) -> None:
         detect = detect_module(model)
         lacks = [name for name in ("anchors", "stride", "na", "nl", "nc") if not hasattr(detect, name)]
@@ -106,6 +115,10 @@ class ComputeLoss:
         self.autobalance = autobalance
         self.validate = validate
         self.four_items = four_items
+        self.padded = padded
+        if padded and (autobalance or reuse_grad_buffer):
+            raise BadValueError("padded=True must not be used with autobalance or reuse_grad_buffer. Leave them off.")
+        self._entries_of: tuple[Any, Any] = (None, None)  # BCEcls, and what it returns without a reduction
         self._n_outputs = self.nl  # layers of `p`
         self._reuses, self._memory_of_thread = reuse_grad_buffer, dict[int, list[Optional[dict[str, Any]]]]()
 
@@ -129,8 +142,11 @@ class ComputeLoss:
         items : (3,), box, objectness and class, each times its gain; without gradient
         """
         xp = namespace_of_layers(p, targets=targets)
-        layers = self._targets(p, targets, used=True)
-        losses = [self._layer_loss(xp, *layer) for layer in zip(p, layers, self._memory)]
+        if self.padded:
+            losses = self._padded_losses(xp, p, targets)
+        else:
+            layers = self._targets(p, targets, used=True)
+            losses = [self._layer_loss(xp, *layer) for layer in zip(p, layers, self._memory)]
         return self._total(p, losses[0], self._parts(xp, losses))
 
     @property
@@ -153,9 +169,7 @@ class ComputeLoss:
         self, xp: Namespace, predicted: Array, layer: LayerTargets, memory: Optional[dict[str, Any]]
     ) -> LayerLoss:
         """Return the losses of one layer, whose matches are given, before balance and gains."""
-        _, n_anchors, ny, nx, columns = predicted.shape
-        cells = ((layer.image * n_anchors + layer.anchor) * ny + layer.gj) * nx + layer.gi  # (M,)
-        table = xp.reshape(predicted, (-1, columns))
+        table, cells = _table_and_cells(xp, predicted, layer)
         boxes, objectness, others = xp.split_rows(table, cells, _OBJECTNESS, memory=memory)
         others = widen(others)
         iou = _iou(xp, widen(boxes), layer)
@@ -164,6 +178,30 @@ class ComputeLoss:
             return LayerLoss(None, obj, None, others)
         cls = self._class_loss(xp, others[:, : self.nc], layer.cls) if self.nc > 1 else None
         return LayerLoss(1 - xp.mean(iou), obj, cls, others)
+
+    def _padded_losses(self, xp: Namespace, p: Sequence[Array], targets: Array) -> list[LayerLoss]:
+        """Return the losses of the layers, of shapes that do not depend on values, and without a wait."""
+        self._check_predictions(p)
+        self._check_rows(p, targets, used=False)
+        if self._entries_of[0] is not self.BCEcls:
+            self._entries_of = (self.BCEcls, padded_loss.unreduced(self.BCEcls))
+        shapes = [layer.shape[2:4] for layer in p]
+        found = build_padded_targets(targets, self.anchors, shapes, thr=self.hyp["anchor_t"])
+        losses = []
+        for predicted, layer in zip(p, found):
+            table, cells = _table_and_cells(xp, predicted, layer.rows)
+            boxes, objectness, others = padded_loss.split(xp, table, cells, _OBJECTNESS)
+            iou, n_cells = _iou(xp, boxes, layer.rows), table.shape[0]
+            wanted = padded_loss.objectness_targets(
+                xp, iou, cells, layer.mask, n_cells, gr=self.gr, sort=self.sort_obj_iou
+            )
+            cls = None
+            if self.nc > 1:
+                logits = others[:, : self.nc]
+                cls = padded_loss.class_loss(xp, self._entries_of[1], logits, layer, self.cp, self.cn)
+            box = padded_loss.box_loss(xp, iou, layer.mask)
+            losses.append(LayerLoss(box, self.BCEobj(objectness, wanted), cls, others))
+        return losses
 
     def _balanced(self, xp: Namespace, losses: Sequence[Array]) -> list[Array]:
         """Return the objectness losses of the layers times `balance`; with `autobalance`, update `balance` after."""
@@ -292,6 +330,13 @@ def _hyperparameters(model: Any) -> Mapping[str, Any]:
             f"model.hyp must have {', '.join(missing)}: it is the dict of the hyperparameters file.{older}"
         )
     return hyp
+
+
+def _table_and_cells(xp: Namespace, predicted: Array, layer: LayerTargets) -> tuple[Array, Array]:
+    """Return the predictions of a layer as a table (cells, columns), and the row (M,) in it of each match."""
+    _, n_anchors, ny, nx, columns = predicted.shape
+    cells = ((layer.image * n_anchors + layer.anchor) * ny + layer.gj) * nx + layer.gi  # (M,)
+    return xp.reshape(predicted, (-1, columns)), cells
 
 
 def _iou(xp: Namespace, logits: Array, layer: LayerTargets) -> Array:

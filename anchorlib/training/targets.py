@@ -20,7 +20,7 @@ from anchorlib.results import Result, Row, counted
 from anchorlib.training.checks import check_anchor_unit, check_target_shape, check_targets
 
 #: Own cell, then left, up, right and down: `offset` times this (x, y) is subtracted from the centre before truncation.
-_STEPS = ((0.0, 0.0), (1.0, 0.0), (0.0, 1.0), (-1.0, 0.0), (0.0, -1.0))
+STEPS = ((0.0, 0.0), (1.0, 0.0), (0.0, 1.0), (-1.0, 0.0), (0.0, -1.0))
 
 
 class _Columns(NamedTuple):
@@ -125,10 +125,8 @@ def build_targets(
         raise ShapeError(
             f"shapes must have one (ny, nx) for each layer of anchors, got {len(grids)} for {describe(anchors)}."
         )
-    limits = _limits(check_number("thr", thr))
-    offset = float(np.float32(check_number("offset", offset)))
-    if not 0 <= offset <= 1:
-        raise BadValueError(f"offset must be in [0, 1], got {offset:g}.")
+    limits = ratio_limits(check_number("thr", thr))
+    offset = check_offset(offset)
     if validate:
         check_targets(targets, n_images, n_classes)
         check_anchor_unit(anchors, grids, limits[0])
@@ -172,7 +170,7 @@ def _plan(xp: Namespace, device: str, shapes: tuple[tuple[int, ...], ...], n_anc
         if len(pair) != 2 or not all(is_integer(side, 0) for side in pair):
             raise ShapeError(f"shapes[{i}] must be (ny, nx), two integers >= 0, got {pair!r}.")
     sizes = np.asarray([(nx, ny) for ny, nx in shapes], dtype=np.float32)
-    layer, neighbour, anchor = np.indices((len(shapes), len(_STEPS), n_anchors)).reshape(3, -1)
+    layer, neighbour, anchor = np.indices((len(shapes), len(STEPS), n_anchors)).reshape(3, -1)
     codes = np.arange(len(layer) + 1)
     tables = _Plan(
         grid=np.tile(sizes, 2).T[:, :, None],
@@ -182,14 +180,22 @@ def _plan(xp: Namespace, device: str, shapes: tuple[tuple[int, ...], ...], n_anc
         anchor=anchor.astype(np.int64),
         row=(layer * n_anchors + anchor).astype(np.int64),
         step_last=np.concatenate(
-            [np.asarray(_STEPS, dtype=np.float32)[neighbour] * np.float32(offset), sizes[layer] - 1], axis=1
+            [np.asarray(STEPS, dtype=np.float32)[neighbour] * np.float32(offset), sizes[layer] - 1], axis=1
         ).T,
     )
     return _Plan(*(xp.from_numpy(np.ascontiguousarray(table), device=device) for table in tables))
 
 
+def check_offset(offset: float) -> float:
+    """Return an offset as float32; refuse one outside [0, 1]."""
+    offset = float(np.float32(check_number("offset", offset)))
+    if not 0 <= offset <= 1:
+        raise BadValueError(f"offset must be in [0, 1], got {offset:g}.")
+    return offset
+
+
 @lru_cache(maxsize=16)
-def _limits(thr: float) -> tuple[float, float]:
+def ratio_limits(thr: float) -> tuple[float, float]:
     """Return thr as float32, and the least float32 r with 1 / r < thr: comparing with r saves a division."""
     one, limit = np.float32(1), np.float32(check_thr(thr))
     ratio = np.nextafter(one / limit, np.float32(0))
@@ -211,7 +217,8 @@ def _assign(
     ratio = boxes[2:, :, None, :] / xp.permute_dims(anchors, (2, 0, 1))[:, :, :, None]  # (2, L, A, T)
     low, high = (of_two(ratio[0, ...], ratio[1, ...]) for of_two in (xp.minimum, xp.maximum))
     matches = (high < limits[0]) & (low >= limits[1])  # (L, A, T)
-    near = _near(xp, boxes[:2, ...], plan.grid[:2, ...], offset)  # (L, 5, T)
+    centre = boxes[:2, ...]
+    near = near_borders(xp, xp.concat([centre, plan.grid[:2, ...] - centre], axis=0), offset)  # (L, 5, T)
     mask = matches[:, None, :, :] & near[:, :, None, :]  # (L, 5, A, T)
     (found,) = xp.nonzero(xp.reshape(mask, (-1,)))  # (M,)
 
@@ -233,7 +240,7 @@ def _assign(
     whole[5, :] = target
     sides = xp.take(xp.reshape(anchors, (-1, 2)), plan.row, axis=0)  # (codes, 2)
     rows = _Rows(whole, box, xp.repeat_each(sides, counts, n_rows, axis=0))
-    return rows, xp.to_numpy(ends[:: len(_STEPS) * n_anchors]).tolist()
+    return rows, xp.to_numpy(ends[:: len(STEPS) * n_anchors]).tolist()
 
 
 class _Rows(NamedTuple):
@@ -250,12 +257,13 @@ def _layer(rows: _Rows, start: int, end: int) -> LayerTargets:
     return LayerTargets(cls, rows.box[:, start:end].T, image, anchor, gj, gi, rows.anchor_wh[start:end, :], target)
 
 
-def _near(xp: Namespace, centre: Array, grid: Array, offset: float) -> Array:
+def near_borders(xp: Namespace, distance: Array, offset: float) -> Array:
     """Return (L, 5, T) bool: own cell, left, up, right, down.
 
     A neighbour is True if it is in the grid and its border is nearer than `offset`.
+
+    distance : (4, L, T) float32, grid units, from the centre to the left, top, right and bottom border of the grid
     """
-    distance = xp.concat([centre, grid - centre], axis=0)  # (4, L, T): to the left, top, right and bottom border
     part = distance - xp.floor(distance)
     own = part[:1, ...] + part[1:2, ...] >= 0  # False if the centre is infinite or NaN: infinity minus itself is NaN
     return xp.permute_dims(xp.concat([own, own & (part < offset) & (distance > 1.0)], axis=0), (1, 0, 2))

@@ -106,7 +106,7 @@ def test_on_host_gives_views_and_from_host_is_the_way_back(backend):
     views = backends.on_host(x, y)
     back = [backends.from_host(view, like=x) for view in views]
     assert [backend.host(one).tolist() for one in back] == [[1.0, 2.0], [3]]
-    if backend.device != "cpu":
+    if not backend.has_views:
         assert backends.namespace_of(*views) is backend.xp
         return
     assert all(isinstance(view, np.ndarray) for view in views)

@@ -33,8 +33,8 @@ ELSEWHERE = {
          "format_of_new_file", "read_input_size", "Checkpoint", "AnchorFile"), READ_FILES,
     ),
     **dict.fromkeys(
-        ("AnchorFit", "Refit", "AnchorScore", "AnchorCheck", "Curve", "LayerTargets", "Crowding", "LayerCrowding",
-         "BoxSizes", "SizeCounts", "Certificate", "Problem", "BackendInfo", "SixLists"), RESULTS,
+        ("AnchorFit", "Refit", "AnchorScore", "AnchorCheck", "Curve", "LayerTargets", "PaddedTargets", "Crowding",
+         "LayerCrowding", "BoxSizes", "SizeCounts", "Certificate", "Problem", "BackendInfo", "SixLists"), RESULTS,
     ),
     **dict.fromkeys(
         ("smooth_bce", "smooth_BCE", "available", "host_views", "load", "Case", "Outcome"),

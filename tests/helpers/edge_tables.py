@@ -124,6 +124,10 @@ ARRAYS = {
         lambda t: anchorlib.build_targets(t, like(t, GRID_ANCHORS), [(8, 8), (4, 4)], validate=True),
         (Part(("T", 6), TARGETS),),
     ),
+    "anchorlib.training.build_padded_targets": Edge(
+        lambda t: [rows for rows, _ in training.build_padded_targets(t, like(t, GRID_ANCHORS), [(8, 8), (4, 4)])],
+        (Part(("T", 6), TARGETS),),
+    ),
     "anchorlib.crowding": Edge(
         lambda t: anchorlib.crowding(t, like(t, GRID_ANCHORS * 8), [8, 16], imgsz=64), (Part(("T", 6), TARGETS),)
     ),

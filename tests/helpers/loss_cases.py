@@ -20,7 +20,7 @@ def model_of(backend, anchors, strides, nc, hyp=HYP, dtype=np.float32):
 
 def logits_of(backend, arrays, dtype=None):
     p = [backend.array(array, dtype) for array in arrays]
-    if backend.name != "numpy":
+    if backend.has_gradient:
         for layer in p:
             layer.requires_grad = True
     return p

@@ -59,6 +59,29 @@ _setup_privateuseone_for_python_backend(NAME, backend_module=_Module())
 DEVICE = torch.device(f"{NAME}:0")
 
 
+_KERNELS = torch.library.Library("aten", "IMPL")  # for torch.asarray and autograd's threads, which pass no mode
+
+
+def _empty_strided(size: Any, stride: Any, dtype: Any = None, **options: Any) -> torch.Tensor:
+    return OnDevice(torch.empty_strided(size, stride, dtype=dtype, device="cpu"))
+
+
+def _empty(size: Any, dtype: Any = None, **options: Any) -> torch.Tensor:
+    return OnDevice(torch.empty(size, dtype=dtype, device="cpu"))
+
+
+def _copy_from(x: torch.Tensor, to: torch.Tensor, non_blocking: bool = False) -> torch.Tensor:
+    if isinstance(x, OnDevice) != isinstance(to, OnDevice):
+        _note("to the device" if isinstance(to, OnDevice) else "to the host", "aten::_copy_from")
+    _unwrapped(to).copy_(_unwrapped(x))
+    return to
+
+
+_KERNELS.impl("_copy_from", _copy_from, "PrivateUse1")
+_KERNELS.impl("empty_strided", _empty_strided, "PrivateUse1")
+_KERNELS.impl("empty.memory_format", _empty, "PrivateUse1")
+
+
 @contextlib.contextmanager
 def crossings() -> Iterator[list[str]]:
     """Return a list of what crosses between host and device in a `with` block: "to the host: OPERATION" and so on.

@@ -56,6 +56,7 @@ STAND_INS_RUN = (
     "tests/training/test_losses.py",
     "tests/training/test_masks.py",
     "tests/training/test_ota.py",
+    "tests/training/test_padded.py",
     "tests/training/test_targets.py",
     "tests/training/test_waits.py",
     "tests/verify/test_verify.py::test_every_case_of_a_subject_is_equal",

@@ -1,0 +1,157 @@
+"""Targets of a fixed size: those of build_targets, without a wait, and a loss that torch compiles as one graph."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from helpers.loss_cases import logits_of, model_of, small_case
+
+from anchorlib.errors import BadValueError, ShapeError
+from anchorlib.training import BCEBlurWithLogitsLoss, ComputeLoss, build_padded_targets, build_targets
+from anchorlib.yolov7 import ComputeLossOTA
+
+HYPS = ({}, {"fl_gamma": 1.5}, {"cls_pw": 0.5, "obj_pw": 2.0, "label_smoothing": 0.1})
+
+
+def random_case(seed):
+    """Return targets, anchors, shapes and the offset of a case: also boxes at borders, without a size, not finite."""
+    rng = np.random.default_rng(seed)
+    n, n_layers = int(rng.integers(0, 30)), int(rng.integers(1, 4))
+    boxes = np.concatenate([rng.uniform(-0.05, 1.05, (n, 2)), rng.uniform(0, 0.9, (n, 2))], axis=1)
+    if seed % 4 == 0:
+        boxes = np.abs(np.round(boxes * 16)) / 16
+    if seed % 3 == 0 and n:
+        odd = rng.choice([math.nan, math.inf, -math.inf, 0, 1, 0.5], 3)
+        boxes[rng.integers(0, n, 3), rng.integers(0, 4, 3)] = odd
+    targets = np.concatenate([rng.integers(0, 4, (n, 2)), boxes], axis=1).astype(np.float32)
+    anchors = (rng.integers(2, 64, (n_layers, 3, 2)) / 4).astype(np.float32)
+    shapes = [tuple(map(int, rng.integers(1, 30, 2))) for _ in range(n_layers)]
+    return targets, anchors, shapes, (0.5, 0.0, 1.0, 0.3)[seed % 4]
+
+
+def check_equal(backend, seed):
+    targets, anchors, shapes, offset = random_case(seed)
+    expected = build_targets(targets, anchors, shapes, offset=offset)
+    padded = build_padded_targets(backend.array(targets), backend.array(anchors), shapes, offset=offset)
+    assert len(padded) == len(expected)
+    for (rows, mask), layer in zip(padded, expected):
+        mask = backend.host(mask)
+        assert mask.shape == (5 * 3 * len(targets),)
+        for column, wanted in zip(rows, layer):
+            found = backend.host(column)
+            assert (found.dtype, found.shape[1:]) == (wanted.dtype, wanted.shape[1:])
+            assert np.isfinite(found).all()
+            np.testing.assert_array_equal(found[mask], wanted)
+
+
+@pytest.mark.parametrize("part", range(4))
+def test_the_rows_that_count_are_those_of_build_targets(backend, part):
+    """In 1,000 random cases on NumPy, and in 20 of them elsewhere."""
+    with np.errstate(all="ignore"):
+        for seed in range(250 * part, 250 * part + (250 if backend.name == "numpy" else 5)):
+            check_equal(backend, seed)
+
+
+def test_layers_may_have_other_numbers_of_anchors_and_targets_none(backend):
+    anchors = [backend.array(np.full((n, 2), 2.0, np.float32)) for n in (1, 4)]
+    for n in (0, 2):
+        targets = backend.array(np.full((n, 6), 0.5, np.float32))
+        found = build_padded_targets(targets, anchors, [(4, 4), (8, 8)])
+        assert [tuple(layer.mask.shape) for layer in found] == [(5 * n,), (20 * n,)]
+
+
+def test_arguments_that_do_not_fit_are_refused(backend):
+    targets, anchors, shapes, _ = random_case(1)
+    targets, anchors = backend.array(targets), backend.array(anchors)
+    with pytest.raises(ShapeError, match=r"shapes must have one \(ny, nx\) for each layer"):
+        build_padded_targets(targets, anchors, [*shapes, (4, 4)])
+    with pytest.raises(ShapeError, match="targets must have shape"):
+        build_padded_targets(targets[:, :5], anchors, shapes)
+    with pytest.raises(BadValueError, match="thr must be greater than 1"):
+        build_padded_targets(targets, anchors, shapes, thr=1.0)
+    with pytest.raises(BadValueError, match=r"offset must be in \[0, 1\]"):
+        build_padded_targets(targets, anchors, shapes, offset=1.5)
+
+
+def losses(backend, case, hyp, sort=False, **options):
+    """Return the loss, the items and the gradients of a case."""
+    anchors, strides, p, rows = case
+    model = model_of(backend, anchors, strides, 3)
+    model.hyp.update(hyp)
+    compute_loss = ComputeLoss(model, **options)
+    compute_loss.sort_obj_iou = sort
+    p = logits_of(backend, p)
+    loss, items = compute_loss(p, backend.array(rows))
+    return [backend.host(loss if not backend.has_gradient else loss.detach()), backend.host(items)], [
+        *backend.gradients(loss, p)
+    ]
+
+
+@pytest.mark.parametrize("hyp", HYPS, ids=["plain", "focal", "weights"])
+@pytest.mark.parametrize("n_targets", [0, 1, 40])
+def test_the_loss_and_the_gradients_are_the_same(backend, n_targets, hyp):
+    case = small_case(n_targets, dtype=np.float32)
+    for options in ({}, {"sort": True}):
+        expected, slopes = losses(backend, case, hyp, **options)
+        found, found_slopes = losses(backend, case, hyp, padded=True, **options)
+        for one, other in zip((*found, *found_slopes), (*expected, *slopes)):
+            np.testing.assert_allclose(one, other, rtol=2e-6, atol=2e-6 * abs(other).max())
+
+
+def test_what_needs_values_is_refused(backend):
+    anchors, strides, p, rows = small_case(4, dtype=np.float32)
+    model = model_of(backend, anchors, strides, 3)
+    for option in ("autobalance", "reuse_grad_buffer"):
+        with pytest.raises(BadValueError, match="padded=True must not be used with autobalance or reuse_grad_buffer"):
+            ComputeLoss(model, padded=True, **{option: True})
+    with pytest.raises(BadValueError, match="padded=True must not be used with OTA"):
+        ComputeLossOTA(model, padded=True)
+    compute_loss = ComputeLoss(model, padded=True)
+    compute_loss.BCEcls = BCEBlurWithLogitsLoss()
+    with pytest.raises(BadValueError, match="padded=True needs a BCEcls with reduction='mean'"):
+        compute_loss(logits_of(backend, p), backend.array(rows))
+
+
+@pytest.mark.needs("torch:pretend")
+@pytest.mark.parametrize("n_targets", [0, 12, 300])
+def test_nothing_crosses_after_the_first_call(n_targets):
+    from helpers.pretend_device import PretendDevice, crossings
+
+    from anchorlib.verify import Target
+
+    with PretendDevice():
+        pretend = Target("torch:pretend")
+        anchors, strides, p, rows = small_case(n_targets, dtype=np.float32)
+        compute_loss = ComputeLoss(model_of(pretend, anchors, strides, 3), padded=True)
+        p, rows = logits_of(pretend, p), pretend.array(rows)
+        shapes = [layer.shape[2:4] for layer in p]
+        compute_loss(p, rows)
+        with crossings() as crossed:
+            build_padded_targets(rows, compute_loss.anchors, shapes)
+            compute_loss(p, rows)[0].sum().backward()
+        assert crossed == []
+
+
+@pytest.mark.needs("torch")
+def test_torch_compiles_it_as_one_graph():
+    import torch
+
+    from anchorlib.verify import Target
+
+    if tuple(map(int, torch.__version__.split(".")[:2])) < (2, 13):
+        pytest.skip("tried with torch 2.13; older ones break the graph")
+    backend, case = Target("torch"), small_case(20, dtype=np.float32)
+    model = model_of(backend, case[0], case[1], 3)
+    compute_loss = ComputeLoss(model, padded=True)
+    p, targets = logits_of(backend, case[2]), backend.array(case[3])
+    compute_loss(p, targets)
+    loss = torch.compile(compute_loss, fullgraph=True, backend="eager")(p, targets)[0]
+    loss.sum().backward()
+    (expected, _), slopes = losses(backend, case, {})
+    np.testing.assert_allclose(loss.detach().numpy(), expected, rtol=2e-6)
+    for layer, slope in zip(p, slopes):
+        np.testing.assert_allclose(layer.grad.numpy(), slope, rtol=2e-6, atol=2e-6 * abs(slope).max())
+    with pytest.raises(torch._dynamo.exc.Unsupported):
+        torch.compile(ComputeLoss(model), fullgraph=True, backend="eager")(p, targets)
