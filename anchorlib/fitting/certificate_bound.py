@@ -166,8 +166,8 @@ def find_greatest_gain(
     boxes of count times this is at most `lost` below its exact value, besides the relative error of a sum of M terms.
     """
     relative, lost = 1 + (len(sizes.w) + 64) * 2.0**-52, float(sizes.count.sum()) * 2.0**-50
-    reached = max(measure.gain(sizes, *anchor) for anchor in anchors.tolist())
-    tops: list[tuple[float, float]] = []
+    reached, best = max((measure.gain(sizes, *anchor), anchor) for anchor in anchors.tolist())
+    tops = [best]
     first, rows = measure.gain_above(sizes, domain)
     stack = [(first * relative + lost, domain, sizes.take(rows))]
     above, n_cells = 0.0, 1
@@ -191,7 +191,7 @@ def find_greatest_gain(
             gain = measure.gain(few, *middle)
             if gain > reached:
                 reached = gain
-                tops.append(middle)
+                tops.append(list(middle))
             children.append((bound, half, few))
         stack += sorted(children, key=lambda child: child[0])
     return Greatest(above, np.array(tops).reshape(-1, 2), n_cells)
