@@ -54,10 +54,7 @@ COMMANDS = {
     ),
     "a folder of images": (
         "fit pictures",
-        "anchorlib: pictures: expected a data.yaml or the folder with it (yolo); a folder of Pascal VOC .xml files "
-        "(voc); a COCO .json file or a folder of them (coco); a .data file or a .txt list of images (darknet); or "
-        "labels of kitti, dota, visdrone, cvat, labelme, createml, labelstudio, via, csv, keras; got a folder with "
-        "1.png. These are images without labels: pass the folder that has both, or its data.yaml.\n",
+        "anchorlib: pictures: these are images without labels: pass the folder that has both, or its data.yaml.\n",
     ),
     "labels in pixels": (
         "fit pixels",

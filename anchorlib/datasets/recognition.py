@@ -9,30 +9,18 @@ from typing import Optional
 from anchorlib.arrays import check_one_of
 from anchorlib.datasets.formats import FORMATS, Format
 from anchorlib.datasets.io.file_log import is_folder, is_lasting
-from anchorlib.datasets.io.files import IMAGE_SUFFIXES, LIST_LIMIT, list_folder, open_logged, walk
+from anchorlib.datasets.io.files import LIST_LIMIT, list_folder, open_logged, walk
+from anchorlib.datasets.unread_formats import name_unread
 from anchorlib.errors import DatasetError
 from anchorlib.files import RefusedFileError
 
-#: Advice for files that are not a data set but belong to one.
-_ADVICE = {
-    ".xml": " For Pascal VOC pass the folder that holds Annotations.",
-    ".npz": " Use SizeCounts.load for saved sizes.",
-    ".zip": " Unpack it first: python -m zipfile -e FILE.zip FOLDER.",
-    **dict.fromkeys((".tar", ".gz", ".tgz", ".bz2", ".xz"), " Unpack it first: python -m tarfile -e FILE FOLDER."),
-    **dict.fromkeys(
-        (".tfrecord", ".record", ".parquet", ".arrow", ".pkl", ".mat", ".ndjson", ".jsonl", ".manifest", ".h5"),
-        " Load the boxes with the library that wrote it, and pass them to anchorlib.BoxSizes.from_boxes.",
-    ),
-    **dict.fromkeys(
-        (".pt", ".pth", ".ckpt", ".weights", ".onnx", ".cfg", ".py"),
-        " This looks like the file of a model: pass the data set here, and the model as --anchors or --out.",
-    ),
-}
+_XML_ADVICE = " For Pascal VOC pass the folder that holds Annotations."
 _SINGLE_FILES = (".json", ".csv", ".xml", ".txt")
 _LABEL_FILES = (*_SINGLE_FILES, ".yaml", ".yml", ".data")
 _USUAL = ("yolo", "voc", "coco", "darknet")  # the formats that a message describes
 _ANY_CONTENT = ("coco", "darknet")  # these take any .json or .txt
 _MOST_FILES = 100  # of a folder, that are opened
+_DEPTH = 3  # levels of folders that are searched for a data set
 _MOST_NAMES = 8  # of a folder's files, in a message
 
 
@@ -57,21 +45,26 @@ def find_format(path: str, name: Optional[str] = None) -> tuple[Format, str]:
     formats = [known for known in FORMATS if name in (None, known.name)]
     for known in formats:
         found = known.find(path)
-        if found is not None:
+        if found is not None and (name or known.name not in _ANY_CONTENT or is_folder(path) or not name_unread(path)):
             return known, found
     if name is not None and not is_folder(path):
         return formats[0], path
-    inside = _find_inside(path, formats)
+    inside = _find_inside(path, formats) or _find_below(path, formats)
     if len(inside) == 1:
         return inside[0]
     if inside:
-        names = ", ".join(os.path.basename(found) for _, found in inside[:_MOST_NAMES])
-        raise DatasetError(f"{path}: has several files with labels ({names}). Pass the one you mean.")
+        names = ", ".join(os.path.relpath(found, path) for _, found in inside[:_MOST_NAMES])
+        raise DatasetError(
+            f"{path}: has several files or folders with labels ({names}). Pass the one you mean, or all."
+        )
+    unread = name_unread(path) if name is None else None
+    if unread:
+        raise DatasetError(f"{path}: {unread}{_unreadable(path)}")
     usual = [known for known in formats if known.name in _USUAL or name is not None]
     expected = "; ".join(f"{known.looks_like} ({known.name})" for known in usual)
     others = ", ".join(known.name for known in formats if known not in usual)
     expected += f"; or labels of {others}" if others else ""
-    advice = _unreadable(path) + _ADVICE.get(_suffix(path), "") + _name_images(path)
+    advice = _unreadable(path) + (_XML_ADVICE if _suffix(path) == ".xml" else "")
     raise DatasetError(f"{path}: expected {expected}; got {_describe(path)}.{advice}")
 
 
@@ -87,6 +80,22 @@ def _find_inside(path: str, formats: Sequence[Format]) -> list[tuple[Format, str
     return found
 
 
+def _find_below(path: str, formats: Sequence[Format]) -> list[tuple[Format, str]]:
+    """Return the data sets in the folders below a folder, on the first level that has any."""
+    level = [path] if is_folder(path) else []
+    for _ in range(_DEPTH):
+        entries = [entry for folder in level for entry in list_folder(folder) if not entry.name.startswith(".")]
+        level = [entry.path for entry in entries if is_folder(entry.path)][:_MOST_FILES]
+        found: list[tuple[Format, str]] = []
+        for folder in level:
+            here = ((known, known.find(folder)) for known in formats)
+            whole = next(((known, place) for known, place in here if place is not None), None)
+            found += [whole] if whole else _find_inside(folder, formats)
+        if found:
+            return found
+    return []
+
+
 def _unreadable(path: str) -> str:
     """Name the first file of labels that is refused, or a link to nothing: it may be why no format was recognised.
 
@@ -100,14 +109,6 @@ def _unreadable(path: str) -> str:
             if isinstance(error, RefusedFileError) or is_lasting(error):
                 return f" {file} cannot be read: {error.strerror or error}."
     return ""
-
-
-def _name_images(path: str) -> str:
-    """Return advice about a folder that has images and nothing else."""
-    names = [entry.name for entry in list_folder(path)] if is_folder(path) else []
-    if not names or not all(_suffix(name) in IMAGE_SUFFIXES for name in names):
-        return ""
-    return " These are images without labels: pass the folder that has both, or its data.yaml."
 
 
 def _describe(path: str) -> str:

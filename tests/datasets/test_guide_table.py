@@ -117,6 +117,7 @@ FILES = {
         {"a.csv": 'image_id,width,height,bbox\na,640,480,"[1, 2, 3, 4]"\n'},
         ["a.csv"],
     ),
+    "AutoML, Vertex AI: CSV": ({"a.csv": "TRAIN,gs://b/a.jpg,cat,0.1,0.1,,,0.5,0.5,,\n", **IMAGES}, ["a.csv"]),
     "VoTT: CSV": (
         {"a.csv": '"image","xmin","ymin","xmax","ymax","label"\n"a.jpg",1,2,30,40,"cat"\n', **IMAGES},
         ["a.csv"],

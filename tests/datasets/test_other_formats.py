@@ -337,12 +337,16 @@ def test_a_list_of_keras_finds_images_of_another_machine(tmp_path):
 def test_the_only_file_with_labels_in_a_folder_is_found(tmp_path):
     assert sizes_of(tmp_path, {"project.json": via(rect(10, 20, 100, 50)), "a.png": (640, 480)}) == [[100, 50]]
     shutil.copy(tmp_path / "project.json", tmp_path / "second.json")
-    with pytest.raises(DatasetError, match=r"several files with labels \(project.json, second.json\). Pass the one"):
+    with pytest.raises(
+        DatasetError, match=r"several files or folders with labels \(project.json, second.json\). Pass the one"
+    ):
         read(tmp_path)
 
 
 def test_images_that_are_nowhere_are_named_once_each(tmp_path):
-    with pytest.raises(DatasetError, match="the size of 'a.png' is not known: the image must be in or next to"):
+    with pytest.raises(
+        DatasetError, match="'a.png' is not known: CreateML files do not have it, so the image must be in or next"
+    ):
         sizes_of(tmp_path, {"a.json": json.dumps([createml((9, 9, 3, 4))])})
     boxes = read_boxes(tmp_path, allow_empty=True)
     assert (boxes.rows_read, boxes.rows_refused, len(boxes.problems)) == (1, 1, 1)
@@ -353,3 +357,30 @@ def test_a_damaged_image_is_named(tmp_path):
     write_file(tmp_path / "set.json", json.dumps([createml((9, 9, 3, 4))]))
     (problem,) = read_boxes(tmp_path, allow_empty=True).problems
     assert (problem.kind, os.path.basename(problem.file)) == ("unreadable image", "a.png")
+
+
+@pytest.mark.parametrize(
+    ("kind", "text"),
+    [
+        ("centres", "image,class,x_center,y_center,width,height\na.jpg,x,60,45,100,50\n"),
+        ("centres in fractions", "image_id;xc;yc;w;h;label\na;0,09375;0,09375;0,15625;0,104166666666666667;x\n"),
+        ("decimal commas", "filename;class;xmin;ymin;xmax;ymax\na.jpg;x;10,5;20,0;110,5;70,0\n"),
+        ("AutoML", "TRAIN,gs://b/a.jpg,x,0.1,0.125,,,0.25625,0.229166666666666667,,\n"),
+    ],
+)
+def test_tables_with_centres_decimal_commas_or_of_automl_are_read(tmp_path, kind, text):
+    files = {"a.csv": text, "a.jpg": (640, 480)}
+    np.testing.assert_allclose(sizes_of(tmp_path, files, "a.csv"), [[100, 50]], rtol=1e-6)
+
+
+def test_turned_shapes_of_label_studio_count_as_their_bounding_box(tmp_path):
+    turned = [{**percent(50, 50, 10, 10), "rotation": angle} for angle in (0, 90, 30)]
+    ellipses = [{"x": 50, "y": 50, "radiusX": 10, "radiusY": 5, "rotation": angle} for angle in (0, 90)]
+    tasks = [task(*turned), task(*ellipses, kind="ellipselabels")]
+    cos, sin = np.cos(np.pi / 6), 0.5
+    wanted = [[64, 48], [48, 64], [64 * cos + 48 * sin, 64 * sin + 48 * cos], [128, 48], [48, 128]]
+    sizes = sizes_of(tmp_path, {"p.json": json.dumps(tasks)}, "p.json")
+    np.testing.assert_allclose(sizes, wanted, rtol=1e-6)
+    no_size = task(turned[2], size=("0", None))
+    files = {"q.json": json.dumps([no_size, tasks[0]]), "a.jpg": (640, 480)}
+    assert len(sizes_of(tmp_path, files, "q.json")) == 3

@@ -24,6 +24,7 @@ SPLIT_WORDS = {
 }
 # The first key of a COCO file; other formats with a .json for each image or data set begin with other keys.
 _FIRST_KEY = re.compile(rb'\s*\{\s*"(images|annotations|categories|info|licenses|type)"\s*:')
+_DATUMARO = re.compile(rb'"categories"\s*:\s*\{')  # a list in COCO
 # Files of the COCO data set that have no boxes, or the same boxes once more.
 _NOT_BOXES = ("captions_", "image_info_", "panoptic_", "stuff_", "person_keypoints_")
 
@@ -71,7 +72,8 @@ def _files_of(path: str, split: str) -> list[str]:
 
 
 def _is_coco(file: str) -> bool:
-    return bool(_FIRST_KEY.match(read_head(file, HEAD).removeprefix(b"\xef\xbb\xbf")))
+    head = read_head(file, HEAD).removeprefix(b"\xef\xbb\xbf")
+    return bool(_FIRST_KEY.match(head)) and not _DATUMARO.search(head)
 
 
 def _splits_of(name: str) -> set[str]:

@@ -1,4 +1,4 @@
-"""Read a .csv with one box in each row: TensorFlow, RetinaNet, OpenImages, VIA, Kaggle's, and others alike.
+"""Read a .csv with one box in each row: TensorFlow, RetinaNet, OpenImages, AutoML, VIA, Kaggle's, and others alike.
 
 The columns are found by their names, whatever their order. RetinaNet's has no names and the columns image, left, top,
 right, bottom, class.
@@ -45,6 +45,8 @@ COLUMNS = {
     "bottom": ["ymax", "y2", "bottom", "bboxy2", "ybr", "bboxymax"],
     "x": ["x", "bboxx", "boxx"],
     "y": ["y", "bboxy", "boxy"],
+    "cx": ["xcenter", "centerx", "xcentre", "centrex", "cx", "xc", "bboxxcenter", "bboxcenterx"],
+    "cy": ["ycenter", "centery", "ycentre", "centrey", "cy", "yc", "bboxycenter", "bboxcentery"],
     "w": ["w", "bboxwidth", "bboxw", "boxwidth", "boxw"],
     "h": ["h", "bboxheight", "bboxh", "boxheight", "boxh"],
     "box": ["bbox", "box"],
@@ -53,6 +55,8 @@ COLUMNS = {
     "group": ["isgroupof"],
 }
 _CORNERS = ("left", "top", "right", "bottom")
+_NOT_NUMBERS = ("image", "name", "box", "shape", "attributes")
+_AUTOML = re.compile(r"(TRAIN(ING)?|VALIDAT(E|ION)|TEST|UNASSIGNED),[^,]*,[^,]*(,[^,]*){8}", re.IGNORECASE)
 _WITHOUT_SPLIT = ("_annotations.csv", "annotations.csv", "labels.csv")
 _OF_SPLIT = (
     *(f"{{split}}/{name}" for name in _WITHOUT_SPLIT),
@@ -117,10 +121,12 @@ def _table(text: str) -> Optional[_Table]:
     column = {key: plain.index(name) for key, names in COLUMNS.items() for name in names[::-1] if name in plain}
     if "image" in column and (column.keys() >= set(_CORNERS) or "shape" in column or "box" in column):
         return _Table(column, True, delimiter)
-    if "image" in column and {"x", "y"} <= column.keys():
+    if "image" in column and ({"x", "y"} <= column.keys() or {"cx", "cy"} <= column.keys()):
         if "w" not in column and {"width", "height"} <= column.keys():  # the box's own sides
             column["w"], column["h"] = column.pop("width"), column.pop("height")
         return _Table(column, True, delimiter) if {"w", "h"} <= column.keys() else None
+    if _AUTOML.fullmatch(line.strip()):  # of Google: the split, the image, the class, the four corners of the box
+        return _Table({"image": 1, "name": 2, "left": 3, "top": 4, "right": 7, "bottom": 8}, False, delimiter)
     corners = [number_from(cell) for cell in cells[1:5]]
     is_retina = len(cells) == 6 and cells[0] and (not any(cells[1:]) or not any(map(math.isnan, corners)))
     return _Table(dict(zip(("image", *_CORNERS, "name"), range(6))), False, delimiter) if is_retina else None
@@ -137,6 +143,8 @@ def _read_rows(reader: Any, table: _Table) -> dict[str, tuple[Size, list[Row]]]:
             skip = False
             continue
         get = {key: cells[at].strip() if at < len(cells) else "" for key, at in table.column.items()}
+        if table.delimiter != ",":  # 10,5 is 10.5
+            get.update({key: cell.replace(",", ".") for key, cell in get.items() if key not in _NOT_NUMBERS})
         size = number_from(get.get("width")), number_from(get.get("height"))
         _, rows = images.setdefault(get["image"], (size, []))
         least = max(table.column.values()) + 1
@@ -163,10 +171,14 @@ def _box(get: dict[str, str], cells: Sequence[str]) -> Union[Corners, Fault]:
     shown = ",".join(cells)
     if get.keys() >= set(_CORNERS):
         return box_of((get[key] for key in _CORNERS), shown)
-    texts = re.findall(r"[^\s,;\[\]()]+", get["box"]) if "box" in get else [get[key] for key in "xywh"]
+    in_centre = "x" not in get and "cx" in get
+    keys = ("cx", "cy", "w", "h") if in_centre else "xywh"
+    texts = re.findall(r"[^\s,;\[\]()]+", get["box"]) if "box" in get else [get[key] for key in keys]
     if len(texts) != 4:
         return Fault("wrong number of fields", "expected a box [x, y, w, h]", brief(shown))
     left, top, width, height = map(number_from, texts)
+    if in_centre:
+        left, top = left - width / 2, top - height / 2
     return box_of((left, top, left + width, top + height), shown)
 
 

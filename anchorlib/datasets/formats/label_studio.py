@@ -92,19 +92,30 @@ def _rows(number: int, region: dict[str, Any]) -> list[Row]:
     kind = str(region.get("type", "rectanglelabels"))
     if not kind.startswith(("rectangle", "polygon", "ellipse")):
         return []
-    return [Row(number, text_from(labels[0]) if labels else "", _box(value))]
+    image_w, image_h = number_from(region.get("original_width")), number_from(region.get("original_height"))
+    aspect = image_h / image_w if image_w > 0 and image_h > 0 else math.nan
+    return [Row(number, text_from(labels[0]) if labels else "", _box(value, aspect))]
 
 
-def _box(value: dict[str, Any]) -> Union[Corners, Fault]:
-    """Return the bounding box in fractions of the image."""
+def _box(value: dict[str, Any], aspect: float) -> Union[Corners, Fault]:
+    """Return the bounding box in fractions of the image, whose height is `aspect` times its width."""
+    turn = math.radians(number_from(value.get("rotation") or 0))
+    cos, sin = math.cos(turn), math.sin(turn)
+    if sin and math.isnan(aspect):
+        return Fault("not a number", "a turned shape needs original_width and original_height", shorten(value))
     if "points" in value:
         box = box_around(points_from(value["points"]), value["points"])
     elif "radiusX" in value:
         x, y, rx, ry = (number_from(value.get(key)) for key in ("x", "y", "radiusX", "radiusY"))
+        if sin:
+            rx, ry = math.hypot(rx * cos, ry * aspect * sin), math.hypot(rx / aspect * sin, ry * cos)
         box = box_of((x - rx, y - ry, x + rx, y + ry), value)
     else:
         x, y, width, height = (number_from(value.get(key)) for key in ("x", "y", "width", "height"))
         box = box_of((x, y, x + width, y + height), value)
+        if sin and not isinstance(box, Fault):  # turned clockwise around its first corner
+            sides = [(across, down * aspect) for across in (0, width) for down in (0, height)]
+            box = box_around([(x + a * cos - d * sin, y + (a * sin + d * cos) / aspect) for a, d in sides], value)
     if isinstance(box, Fault):
         return box
     left, top, right, bottom = (side * _SHARE for side in box)

@@ -124,7 +124,7 @@ def read_image_list(path: str, roots: Sequence[str], places: Sequence[str], prob
     for line in split_lines(text):
         image = first_existing(os.path.join(base, line) for base in bases)
         if image is None:
-            image = finder.find(line) or _find_gbk(line, bases)
+            image = finder.find(line.strip('"')) or _find_gbk(line, bases)
             if image is not None:
                 moved.append((line, image))
         images.append(image or os.path.join(bases[0], line))
