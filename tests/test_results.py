@@ -1,5 +1,6 @@
 """Check how results look in a terminal, in a notebook and as JSON."""
 
+import dataclasses
 import json
 from html.parser import HTMLParser
 from pathlib import Path
@@ -83,6 +84,24 @@ def test_a_repr_says_what_it_is_on_one_line(results, name, shown):
 def test_a_notebook_shows_a_table(results, name, shown):
     text = text_of(results[name]._repr_html_())
     assert all(part in text for part in shown), text
+
+
+def test_a_notebook_shows_problems_by_kind_with_an_example_of_each():
+    problem = Problem("zero area", "<b>.txt", 7, "0 0.5 0.5 0 0.2", "kept", "width must be > 0")
+    boxes = read_boxes(Path(__file__).parent / "data/bccd", split="all")
+    text = text_of(boxes.problems._repr_html_())
+    assert text.startswith("zero area | 2 | ")
+    assert text.count("width and height must be > 0") == 1
+    assert text_of(dataclasses.replace(boxes, problems=[]).problems._repr_html_()) == "problems | none"
+    several = dataclasses.replace(boxes, problems=[problem] * 1200).problems
+    assert "1 200" in text_of(several._repr_html_())
+    assert len(several._repr_html_()) < 300
+    assert several == [problem] * 1200
+
+
+def test_a_notebook_shows_the_anchors_of_each_layer():
+    text = text_of(fit_anchors(np.asarray(BOXES_WH), [1, 2])._repr_html_())
+    assert "layer 1 (w,h px) | 10.0,20.0 | layer 2 (w,h px) | 12.0,20.0  90.0,100.0" in text
 
 
 def test_the_dict_of_a_fit_has_anchors_of_all_digits_and_the_score(results):

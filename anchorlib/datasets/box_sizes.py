@@ -13,7 +13,7 @@ from anchorlib.arrays import HostArray, check_imgsz, host_floats, host_rows
 from anchorlib.datasets.resize import ImageSize, place_centres, scale_sizes
 from anchorlib.datasets.size_counts import SizeCounts
 from anchorlib.errors import BadValueError, ShapeError
-from anchorlib.results import Result, Row, counted, grouped, printable
+from anchorlib.results import Result, Row, counted, grouped, printable, table
 
 
 @dataclass(frozen=True)
@@ -64,6 +64,16 @@ class Problem:
         return printable(text)
 
 
+class Problems(list[Problem]):
+    """Be a list of problems that a notebook shows as a table: each kind with its number and its first example."""
+
+    def _repr_html_(self) -> str:
+        first = {problem.kind: problem for problem in reversed(self)}
+        counts = Counter(problem.kind for problem in self).most_common()
+        rows: list[Row] = [(kind, grouped(count), str(first[kind])) for kind, count in counts]
+        return table(rows or [("problems", "none")])
+
+
 def _flat_classes(classes: Any) -> HostArray:
     """Return the classes of an image as (n,) float64; ShapeError for another shape."""
     numbers = np.asarray(host_floats(classes=classes), np.float64)
@@ -104,6 +114,9 @@ class BoxSizes(Result):
     imgsz: tuple[int, int]
     resize: str
     centres: Optional[HostArray] = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "problems", Problems(self.problems))
 
     @classmethod
     def from_boxes(

@@ -115,10 +115,15 @@ class AnchorFit(Result):
 
     def _table_rows(self) -> list[Row]:
         found = f"{self.method}, seed {self.seed}, {self.seconds:.2f} s"
-        return [("anchors (w,h px)", self._sides()), *self.score._table_rows(), ("found by", found)]
+        layers, first = [], 0
+        for number, count in enumerate(self.counts, 1):
+            name = "anchors (w,h px)" if len(self.counts) == 1 else f"layer {number} (w,h px)"
+            layers.append((name, self._sides(first, first + count)))
+            first += count
+        return [*layers, *self.score._table_rows(), ("found by", found)]
 
-    def _sides(self) -> str:
-        return "  ".join(f"{w:.1f},{h:.1f}" for w, h in self._host_anchors())
+    def _sides(self, first: int = 0, end: Optional[int] = None) -> str:
+        return "  ".join(f"{w:.1f},{h:.1f}" for w, h in self._host_anchors()[first:end])
 
     def _host_anchors(self) -> HostArray:
         return np.asarray(namespace_of(self.anchors).to_numpy(self.anchors))
