@@ -216,7 +216,7 @@ def _draw_limit(frame: _Frame, x: float, label: str, least: float = _LEFT + 40) 
     at = frame.x(x)
     place = min(max(at, least), WIDTH - 60)
     line = element("path", d=f"M{at:g} {_TOP:g}V{frame.height - _BOTTOM:g}", class_="limit")
-    return join(line, _draw_text(label, place, _TOP - 8, "middle"))
+    return join(line, _draw_text(label, place, _TOP - 13, "middle"))
 
 
 def _draw_text(text: str, x: float, y: float, anchor: str) -> Markup:
