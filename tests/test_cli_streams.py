@@ -21,6 +21,7 @@ COMMANDS = {
     "a poor fit": ("check data --anchors poor.json --report r.html --no-curve", 1, {"r.html"}),
     "check": ("check data --anchors poor.json", 1, set()),
     "curve": ("curve data --k 1-2 --report c.html", 0, {"c.html"}),
+    "certify": ("certify data --n 1", 0, set()),
     "check-labels": ("check-labels data", 1, set()),
     "100 KB of problems": ("check-labels data --show KIND", 1, set()),
     "show": ("show poor.json", 0, set()),
