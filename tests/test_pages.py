@@ -30,6 +30,7 @@ NOT_RUN = {
     "pip install": "needs a package index; ci/test runs the README's first, and makes its environments with the others",
     "git clone": "needs a network",
     "ci/test": "runs this test",
+    "ci/cuda": "needs a GPU",
     "pytest -p anchorlib.verify": "runs in tests/verify",
 }
 #: Languages of blocks that are not code: output, and directives of Sphinx.

@@ -27,6 +27,7 @@ ONCE = (
     "tests/test_cli_process.py",
     "tests/test_cli_reports.py",
     "tests/test_cli_streams.py",
+    "tests/test_cuda_command.py",
     "tests/test_docstrings.py",
     "tests/test_files.py",
     "tests/test_pages.py",
