@@ -14,7 +14,7 @@ from anchorlib.backends import namespace_of
 from anchorlib.errors import BadValueError
 from anchorlib.files import status_of
 from anchorlib.fitting.fit_arguments import check_counts
-from anchorlib.fitting.order import sort_by_area
+from anchorlib.fitting.order import sort_in_layers
 from anchorlib.fitting.rounding import RoundedAnchors, is_same_score, round_anchors
 from anchorlib.metrics import AnchorScore, SizeTable
 from anchorlib.modelfiles import (
@@ -46,12 +46,15 @@ class FitInputs(NamedTuple):
 class AnchorFit(Result):
     """Hold fitted anchors, their score, and how they were found.
 
-    anchors : (n, 2), pixels, sorted by area; framework, dtype and device of the boxes
+    anchors : (n, 2), pixels, sorted by area, with `strides` inside each layer; framework, dtype and device of the boxes
     score : AnchorScore on all boxes, including the boxes that were left out of the fit
     method, seed : the method and the seed of the search
     seconds : wall-clock time of the whole call, in seconds
     counts : number of anchors of each layer, starting with the layer of the smallest stride
     kept_start : True if the search found nothing better than `start`
+    strides : of the layers, pixels, if the fit took them into account
+    idle_layers : layers, from 0, that the boxes do not need. Their anchors are those of `start`, or large squares; they
+        match hardly any box.
     """
 
     anchors: Array
@@ -61,6 +64,8 @@ class AnchorFit(Result):
     seconds: float
     counts: tuple[int, ...]
     kept_start: bool = False
+    strides: Optional[tuple[float, ...]] = None
+    idle_layers: tuple[int, ...] = ()
     _inputs: Optional[FitInputs] = field(default=None, compare=False)
 
     def write(self, model_file: _PathLike, *, format: Optional[str] = None, dry_run: bool = False) -> Refit:
@@ -108,6 +113,7 @@ class AnchorFit(Result):
             "seed": self.seed,
             "seconds": self.seconds,
             "kept_start": self.kept_start,
+            **({"strides": list(self.strides), "idle_layers": list(self.idle_layers)} if self.strides else {}),
         }
 
     def __repr__(self) -> str:
@@ -209,9 +215,10 @@ def write_fit(
     own = np.concatenate(file.layers) if file and file.layers else None
     table = SizeTable(asked.boxes_wh, asked.weights)
     anchors = np.asarray(namespace_of(fit.anchors).to_numpy(fit.anchors), np.float32)
+    layer_counts = None if fit.strides is None else fit.counts
     written = None
     if fit.kept_start:
-        if file and own is not None and file.counts == counts and np.array_equal(sort_by_area(own), anchors):
+        if file and own is not None and file.counts == counts and np.array_equal(sort_in_layers(own, layer_counts), anchors):
             anchors = own  # in the order of the file
         written = RoundedAnchors(anchors, None, fit.score)
     elif file and own is not None and file.counts == counts and fixed is None and min_side is None:
@@ -223,8 +230,8 @@ def write_fit(
     if written is None:
         least = np.repeat(np.broadcast_to(0.0 if min_side is None else min_side, len(counts)), counts)  # (K,)
         unit = file.unit if file else 1.0
-        written = round_anchors(table, anchors, thr, unit=unit, fixed=fixed, least=least[:, None])
-    layers = split_layers(written.anchors, counts if file or len(counts) > 1 else None)
+        written = round_anchors(table, anchors, thr, unit=unit, fixed=fixed, least=least[:, None], counts=layer_counts)
+    layers = split_layers(written.anchors, layer_counts or (counts if file or len(counts) > 1 else None))
     return Refit(
         path=os.fspath(model_file),
         fit=fit,

@@ -28,7 +28,7 @@ from anchorlib.arrays import HostArray
 from anchorlib.errors import BadValueError
 from anchorlib.fitting.grid import Resolutions
 from anchorlib.fitting.interchange import Candidates
-from anchorlib.fitting.local_search import Bounds, IouObjective, LocalSearch, Objective, RatioObjective
+from anchorlib.fitting.local_search import Bounds, IouObjective, Objective, RatioObjective
 from anchorlib.fitting.order import sort_by_area
 from anchorlib.metrics import SizeTable
 from anchorlib.size_histogram import WeightedSizes, as_columns, merge_equal
@@ -129,19 +129,16 @@ def search(
     least = None if min_side is None else np.broadcast_to(np.asarray(min_side, dtype=np.float32), (n,))
     bounds = Bounds(np.arange(n) < n_free, least)
     if start is not None:
-        start = _free_first(np.asarray(start, dtype=np.float32), fixed)
+        start = free_first(np.asarray(start, dtype=np.float32), fixed)
 
     grid = Resolutions(boxes, max(_COARSE, n))
     if grid.n_distinct is not None and grid.n_distinct < n_free:
         raise BadValueError(f"n={n_free} needs at least {n_free} distinct box sizes, got {grid.n_distinct}.")
-    found = _find_starts(grid, n_free, fixed, measure, bounds, seed, deadline)
+    candidates = Candidates(grid, fixed, np.float32(0) if least is None else least.min(), measure)
+    found = find_starts(candidates, n_free, fixed, seed, deadline)
     if start is not None:
         found.insert(0, start)
-    found = [bounds.lift(anchors) for anchors in found]
-    for stage in _STAGES:
-        keep = max(stage.keep, _FEW_KEPT) if n <= _FEW else stage.keep
-        found = _improve_all(found, grid.at_most(max(stage.cells, n)), stage, measure, bounds, deadline)[:keep]
-    best = _refine(found, grid, boxes, total, measure, bounds, seed, deadline)
+    best = improve(found, grid, boxes, total, measure, bounds, seed, deadline)
     if start is not None and bounds.allow(start):
         table = table or SizeTable(boxes_wh, weights)
         if table.fitness(start, thr, objective) >= table.fitness(best, thr, objective):
@@ -149,7 +146,7 @@ def search(
     return sort_by_area(best)
 
 
-def _free_first(start: HostArray, fixed: HostArray) -> HostArray:
+def free_first(start: HostArray, fixed: HostArray) -> HostArray:
     """Return the rows of `start` with the fixed anchors last."""
     free = start.tolist()
     for anchor in fixed.tolist():
@@ -159,18 +156,8 @@ def _free_first(start: HostArray, fixed: HostArray) -> HostArray:
     return np.concatenate([np.array(free, dtype=np.float32).reshape(-1, 2), fixed])
 
 
-def _find_starts(
-    grid: Resolutions,
-    n_free: int,
-    fixed: HostArray,
-    objective: Objective,
-    bounds: Bounds,
-    seed: int,
-    deadline: float,
-) -> list[HostArray]:
-    """Return solutions on the coarse cells that no swap improves, best first."""
-    least = np.float32(0) if bounds.min_side is None else bounds.min_side.min()
-    candidates = Candidates(grid, fixed, least, objective)
+def find_starts(candidates: Candidates, n_free: int, fixed: HostArray, seed: int, deadline: float) -> list[HostArray]:
+    """Return solutions on the coarse cells that no swap improves, best first; each has the fixed anchors last."""
     rng = np.random.default_rng(seed)
     n_random = min(_MOST_STARTS, int(_RANDOM_STARTS * (_COARSE / len(candidates.anchors)) ** 2))
     solutions = dict([candidates.improve_by_swaps(candidates.choose_greedily(n_free), deadline)])
@@ -183,6 +170,25 @@ def _find_starts(
     if n_free <= _FEW:
         best_first += candidates.find_neighbours(best_first[0], _KEPT_STARTS)
     return [np.concatenate([candidates.anchors[list(chosen)], fixed]) for chosen in best_first[:_KEPT_STARTS]]
+
+
+def improve(
+    found: list[HostArray],
+    grid: Resolutions,
+    boxes: WeightedSizes,
+    total: int,
+    objective: Objective,
+    bounds: Bounds,
+    seed: int,
+    deadline: float,
+) -> HostArray:
+    """Return the best of these solutions after local search on finer and finer cells, and on the boxes."""
+    n = len(bounds.movable)
+    found = [bounds.lift(anchors) for anchors in found]
+    for stage in _STAGES:
+        keep = max(stage.keep, _FEW_KEPT) if n <= _FEW else stage.keep
+        found = _improve_all(found, grid.at_most(max(stage.cells, n)), stage, objective, bounds, deadline)[:keep]
+    return _refine(found, grid, boxes, total, objective, bounds, seed, deadline)
 
 
 def _improve_all(
@@ -198,7 +204,7 @@ def _improve_all(
     for anchors in found:
         if improved and time.monotonic() > deadline:
             break
-        local = LocalSearch(sizes, anchors, objective, bounds, deadline)
+        local = objective.local_search(sizes, anchors, bounds, deadline)
         local.climb(stage.octaves, stage.sweeps, stage.small)
         improved.append((local.total(), local.anchors))
     improved.sort(key=lambda one: -one[0])
@@ -226,11 +232,11 @@ def _refine(
         if len(sizes) <= _FEW_SIZES:
             return _search_closely(found, sizes, objective, bounds, seed, deadline)
         closer = _search_closely(found, grid.at_most(_STAGES[-1].cells), objective, bounds, seed, deadline)
-        best = max(closer, best, key=lambda anchors: LocalSearch(sizes, anchors, objective, bounds, deadline).total())
+        best = max(closer, best, key=lambda anchors: objective.local_search(sizes, anchors, bounds, deadline).total())
     octaves, sweeps = _plan_last_climb(total if total < _MOST_BOXES else len(boxes), len(best))
     if not octaves or time.monotonic() > deadline:
         return best
-    local = LocalSearch(boxes, best, objective, bounds, deadline)
+    local = objective.local_search(boxes, best, bounds, deadline)
     local.climb(octaves, sweeps, _BOX_SMALL)
     return local.anchors
 
@@ -249,7 +255,7 @@ def _search_closely(
     for anchors in found[: max(1, _FEW_WORK // len(sizes))]:
         if time.monotonic() > deadline:
             break
-        local = LocalSearch(sizes, anchors, objective, bounds, deadline)
+        local = objective.local_search(sizes, anchors, bounds, deadline)
         local.climb(octaves, sweeps, _BOX_SMALL)
         if len(anchors) <= _FEW:
             for octave, steps in _SCANS:
@@ -262,7 +268,7 @@ def _search_closely(
         if total > best_total:
             best, best_total = local.anchors, total
     if bounds.movable.sum() == 1:
-        local = LocalSearch(sizes, best, objective, bounds, deadline)
+        local = objective.local_search(sizes, best, bounds, deadline)
         local.perturb(np.random.default_rng(seed), _PERTURBATION_ROUNDS)
         best = local.anchors
     return best

@@ -15,7 +15,9 @@ from anchorlib.fitting.anchor_fit import AnchorFit, FitInputs
 from anchorlib.fitting.evolve import improve
 from anchorlib.fitting.fit_arguments import FitArguments, check_fit_arguments
 from anchorlib.fitting.kmeans import cluster
-from anchorlib.fitting.order import sort_by_area
+from anchorlib.fitting.layered import LayeredFit, search_in_layers
+from anchorlib.fitting.order import sort_in_layers
+from anchorlib.training import crowding
 
 
 def fit_anchors(
@@ -36,6 +38,7 @@ def fit_anchors(
     distance: Optional[str] = None,
     update: Optional[str] = None,
     init: Optional[str] = None,
+    strides: Optional[Sequence[float]] = None,
 ) -> AnchorFit:
     """Find the anchors that fit box sizes best.
 
@@ -62,6 +65,12 @@ def fit_anchors(
         "direct" only
     distance, update, init : options of `kmeans`, for "kmeans" and for "evolve" without `start`. The default distance
         is "iou" for objective="iou" and "euclidean" for objective="ratio"; the other defaults are those of `kmeans`.
+    strides : pixels per cell of each layer, ascending, as [8, 16, 32]; "direct" only. The anchors of a layer then count
+        less for boxes whose shorter side is under half of its stride, and a layer that the boxes do not need keeps
+        the anchors of `start`, or gets large squares (docs/method.md). If the boxes are BoxSizes with centres, this is
+        also done for a layer that loses more than half of its targets to others in the same cell. `start` must be
+        layer by layer. A single n is divided evenly among the layers. Without strides, the anchors are divided among
+        the layers by area only.
 
     Returns
     -------
@@ -79,6 +88,8 @@ def fit_anchors(
     >>> fit_anchors(boxes_wh, n=2, method="kmeans").anchors
     array([[11., 20.],
            [95., 95.]])
+    >>> fit_anchors([[4, 4], [4, 5], [5, 4], [5, 5]], n=[1, 1], strides=[8, 128]).idle_layers
+    (1,)
     """
     started = time.perf_counter()
     given = check_fit_arguments(
@@ -98,16 +109,31 @@ def fit_anchors(
         distance=distance,
         update=update,
         init=init,
+        strides=strides,
     )
     boxes = given.boxes
-    anchors = to_framework(_SEARCHES[method](given), boxes.usable)
+    layered = LayeredFit(_SEARCHES[method](given)) if given.strides is None else _search_in_layers(given, boxes_wh)
+    anchors = to_framework(layered.anchors, boxes.usable)
     kept_start = given.start is not None and np.array_equal(
-        namespace_of(anchors).to_numpy(anchors), sort_by_area(given.start).astype(np.float64)
+        namespace_of(anchors).to_numpy(anchors),
+        sort_in_layers(given.start, given.layers if given.strides else None).astype(np.float64),
     )
     score = boxes.table.score(anchors, given.thr)
     anchors = from_host(anchors, like=boxes.like)
+    seconds = time.perf_counter() - started
     inputs = FitInputs(*take_sizes(boxes_wh, weights), given.thr, objective, given.fixed, min_side)
-    return AnchorFit(anchors, score, method, seed, time.perf_counter() - started, given.layers, kept_start, inputs)
+    return AnchorFit(
+        anchors,
+        score,
+        method,
+        seed,
+        seconds,
+        given.layers,
+        kept_start,
+        strides=given.strides,
+        idle_layers=layered.idle,
+        _inputs=inputs,
+    )
 
 
 def _search_directly(given: FitArguments) -> HostArray:
@@ -124,6 +150,30 @@ def _search_directly(given: FitArguments) -> HostArray:
         min_side=given.least_sides,
         time_budget=given.time_budget,
         table=None if given.start is None else given.boxes.usable_table,
+    )
+
+
+def _search_in_layers(given: FitArguments, boxes: Any) -> LayeredFit:
+    """Search with strides; the crowding of the layers is known if the boxes have centres."""
+    usable, strides = given.boxes.usable, given.strides
+    assert strides is not None
+
+    def find_overwritten(layers: list[HostArray]) -> list[float]:
+        return [layer.share_overwritten for layer in crowding(boxes, layers, strides, thr=given.thr).layers]
+
+    return search_in_layers(
+        namespace_of(usable).to_numpy(as_float(usable, namespace_of(usable).float32)),
+        given.layers,
+        strides,
+        thr=given.thr,
+        objective=given.objective,
+        weights=given.boxes.counts,
+        seed=given.seed,
+        start=given.start,
+        fixed=given.fixed,
+        min_side=given.least_sides,
+        time_budget=given.time_budget,
+        overwritten=None if getattr(boxes, "centres", None) is None else find_overwritten,
     )
 
 

@@ -71,6 +71,7 @@ class FitArguments:
 
     boxes: FitBoxes
     layers: tuple[int, ...]
+    strides: Optional[tuple[float, ...]]
     thr: float
     method: str
     objective: str
@@ -104,13 +105,21 @@ def check_fit_arguments(
     fixed: Optional[Any],
     min_side: Optional[Union[float, Sequence[float]]],
     time_budget: Optional[float],
+    strides: Optional[Any],
     **for_kmeans: Optional[str],
 ) -> FitArguments:
     """Check the arguments of `fit_anchors`, and return them converted."""
     check_one_of("method", method, METHODS)
     check_one_of("objective", objective, OBJECTIVES)
     _check_options_of_method(
-        method, start is not None, start=start, fixed=fixed, min_side=min_side, time_budget=time_budget, **for_kmeans
+        method,
+        start is not None,
+        start=start,
+        fixed=fixed,
+        min_side=min_side,
+        time_budget=time_budget,
+        strides=strides,
+        **for_kmeans,
     )
     kmeans_options: dict[str, Any] = {
         "distance": "iou" if objective == "iou" else "euclidean",
@@ -122,6 +131,9 @@ def check_fit_arguments(
     if method == "evolve":
         check_integer("generations", generations, 0, MAX_GENERATIONS)
     layers = check_counts(n)
+    steps = None if strides is None else check_strides(strides)
+    if steps is not None:
+        layers = split_evenly(layers, len(steps))
     boxes = FitBoxes(boxes_wh, weights)
     start = check_anchors("start", start)
     fixed = check_anchors("fixed", fixed)
@@ -141,6 +153,7 @@ def check_fit_arguments(
     return FitArguments(
         boxes=boxes,
         layers=layers,
+        strides=steps,
         thr=check_thr(thr),
         method=method,
         objective=objective,
@@ -159,7 +172,7 @@ def _check_options_of_method(method: str, has_start: bool, **options: Any) -> No
     """Refuse an option that the method does not have: it would do nothing."""
     of_kmeans = {"distance", "update", "init"}
     options_of = {
-        "direct": {"start", "fixed", "min_side", "time_budget"},
+        "direct": {"start", "fixed", "min_side", "time_budget", "strides"},
         "evolve": {"start"} if has_start else of_kmeans,
         "kmeans": of_kmeans,
     }
@@ -176,6 +189,31 @@ def check_counts(n: Union[int, Sequence[int]]) -> tuple[int, ...]:
     if not are_integers or not len(counts):
         raise BadValueError(f"n must be an integer >= 1, or one such integer for each layer, got {n!r}.")
     return tuple(int(count) for count in counts)
+
+
+def check_strides(strides: Any) -> tuple[float, ...]:
+    """Return strides as floats; BadValueError unless they are finite, > 0 and ascending."""
+    values = (
+        strides if isinstance(strides, (list, tuple)) else namespace_of(strides).to_numpy(strides).reshape(-1).tolist()
+    )
+    steps = tuple(check_number("strides", value) for value in values)
+    if not steps or not all(low < high for low, high in zip((0.0, *steps), (*steps, np.inf))):
+        raise BadValueError(
+            f"strides must be the pixels per cell of each layer, ascending as in [8, 16, 32], got {list(steps)}."
+        )
+    return steps
+
+
+def split_evenly(counts: tuple[int, ...], n_layers: int) -> tuple[int, ...]:
+    """Return the number of anchors of each layer; a single number is divided evenly among the layers."""
+    if len(counts) == 1 and counts[0] % n_layers == 0:
+        return (counts[0] // n_layers,) * n_layers
+    if len(counts) != n_layers:
+        shown = counts[0] if len(counts) == 1 else list(counts)
+        raise BadValueError(
+            f"n must be a multiple of the {n_layers} strides, or one number for each of them, got {shown}."
+        )
+    return counts
 
 
 def check_anchors(name: str, anchors: Optional[Any]) -> Optional[HostArray]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 import numpy as np
 
@@ -34,7 +35,7 @@ class Candidates:
             self._measure(fixed, objective), axis=0, initial=0.0
         )  # (M,) the values of the fixed anchors
 
-    def _measure(self, anchors: HostArray, objective: Objective) -> HostArray:
+    def _measure(self, anchors: HostArray, objective: Callable[..., HostArray]) -> HostArray:
         sums = np.zeros((len(anchors), len(self._first)), dtype=np.float32)
         units = _UNITS / self._detail.count.sum()
         for row in range(0, len(anchors), _ROWS):
@@ -79,10 +80,14 @@ class Candidates:
             all_gone = with_new @ ones
             capped = np.minimum(with_new, best, out=with_new) @ belongs  # (P, n)
             gain = (all_gone - capped.sum(axis=1))[:, None] + (capped - best @ belongs)
+            self._bar_swaps(gain, chosen)
             new, goes = divmod(int(gain.argmax()), len(chosen))
             if not gain[new, goes] > 0 or time.monotonic() > deadline:
                 return tuple(sorted(chosen)), float(best.sum())
             chosen[goes] = new
+
+    def _bar_swaps(self, gain: HostArray, chosen: list[int]) -> None:
+        """Mark swaps that are not allowed, in (P, n) gains, by a gain of -1; here all are allowed."""
 
     def find_neighbours(self, chosen: tuple[int, ...], most: int) -> list[tuple[int, ...]]:
         """Return the `most` best solutions that are one swap away, best first."""

@@ -23,14 +23,45 @@ _CHUNK = 2**12  # boxes at a time: each has nine values or more
 _EXACT = 52  # bits of a sum in float64: one fewer than the mantissa has
 
 
-class RatioObjective:
+class Objective:
+    """Measure boxes by anchors, in values whose sum over `total` boxes is exact.
+
+    limit : a value that is at most this counts as 0
+    steepness : if each side changes by a factor f, a value changes by at most f ** steepness
+    """
+
+    steepness = 1
+
+    def __init__(self, limit: float, total: int) -> None:
+        self.limit = np.float32(limit)
+        self._rounder = _rounder(total)
+
+    def raw(self, sizes: WeightedSizes, w: Array, h: Array) -> HostArray:
+        """Return the exact values, for anchor sides that broadcast against the sizes."""
+        raise NotImplementedError
+
+    def kept(self, values: HostArray) -> HostArray:
+        """Return the values that are summed."""
+        return self.round(values)
+
+    def __call__(self, sizes: WeightedSizes, w: Array, h: Array) -> HostArray:
+        """Return kept(raw(...)): the values that are summed."""
+        return self.kept(self.raw(sizes, w, h))
+
+    def round(self, values: HostArray) -> HostArray:
+        """Round values in [0, 1] so that their sum is exact."""
+        return (values + self._rounder) - self._rounder
+
+    def local_search(self, sizes: WeightedSizes, anchors: HostArray, bounds: Bounds, deadline: float) -> LocalSearch:
+        """Return a local search that improves these anchors."""
+        return LocalSearch(sizes, anchors, self, bounds, deadline)
+
+
+class RatioObjective(Objective):
     """Measure boxes by their best side ratio, and by 0 if it is at most 1 / thr."""
 
-    steepness = 1  # if each side changes by a factor f, a value changes by at most f ** steepness
-
     def __init__(self, thr: float, total: int) -> None:
-        self.limit = np.float32(1 / thr)
-        self._rounder = _rounder(total)
+        super().__init__(1 / thr, total)
 
     def raw(self, sizes: WeightedSizes, w: Array, h: Array) -> HostArray:
         """Return the exact ratios, for anchor sides that broadcast against the sizes."""
@@ -38,7 +69,7 @@ class RatioObjective:
 
     def kept(self, values: HostArray) -> HostArray:
         """Round ratios, and replace those that do not match by 0."""
-        rounded = (values + self._rounder) - self._rounder
+        rounded = self.round(values)
         rounded *= values > self.limit
         return rounded
 
@@ -48,29 +79,17 @@ class RatioObjective:
         return np.minimum(self.kept(np.minimum(ratio_w, 1 / ratio_w)), self.kept(np.minimum(ratio_h, 1 / ratio_h)))
 
 
-class IouObjective:
+class IouObjective(Objective):
     """Measure boxes by their best IoU with an anchor."""
 
     steepness = 2
-    limit = np.float32(0)
 
     def __init__(self, total: int) -> None:
-        self._rounder = _rounder(total)
+        super().__init__(0, total)
 
     def raw(self, sizes: WeightedSizes, w: Array, h: Array) -> HostArray:
         """Return the exact IoUs, for anchor sides that broadcast against the sizes."""
         return size_iou(np, sizes.w, sizes.h, w, h)
-
-    def kept(self, values: HostArray) -> HostArray:
-        """Round IoUs so that their sum is exact."""
-        return (values + self._rounder) - self._rounder
-
-    def __call__(self, sizes: WeightedSizes, w: Array, h: Array) -> HostArray:
-        """Return kept(raw(...)): the values that are summed."""
-        return self.kept(self.raw(sizes, w, h))
-
-
-Objective = Union[RatioObjective, IouObjective]
 
 
 def _rounder(total: int) -> np.float32:
@@ -121,9 +140,7 @@ class LocalSearch:
         self._deadline = deadline
         self._movable: list[int] = np.flatnonzero(bounds.movable).tolist()
         self._count = float(sizes.count.sum())
-        self._blocks = [
-            (block, objective.raw(block, anchors[:, :1], anchors[:, 1:])) for block in sizes.blocks(COLUMNS_IN_CACHE)
-        ]
+        self._blocks = [(block, self._measure(block)) for block in sizes.blocks(COLUMNS_IN_CACHE)]
 
     def total(self) -> float:
         """Return the sum of the values of all boxes."""
@@ -222,7 +239,7 @@ class LocalSearch:
         """Return the sum over the boxes within reach for each pair of sides of the anchor: (A, B)."""
         sums = np.zeros(np.broadcast_shapes(sides_w.shape, sides_h.shape))
         for chunk, others in near:
-            values = self._objective(chunk, sides_w[..., None], sides_h[..., None])  # (A, B, M)
+            values = self._value(anchor, chunk, sides_w[..., None], sides_h[..., None])  # (A, B, M)
             np.maximum(values, others, out=values)
             flat = values.reshape(sums.size, -1).astype(np.float64)  # for one product of a matrix and a vector
             sums += (flat @ chunk.count).reshape(sums.shape)
@@ -239,15 +256,30 @@ class LocalSearch:
         for block, values in self._blocks:
             values[anchor] = self._objective.raw(block, w, h)
 
+    def _measure(self, block: WeightedSizes) -> HostArray:
+        """Return what is kept of each anchor and box: the exact values, (n, M)."""
+        return self._objective.raw(block, self.anchors[:, :1], self.anchors[:, 1:])
+
+    def _value(self, anchor: int, sizes: WeightedSizes, w: HostArray, h: HostArray) -> HostArray:
+        """Return the values that are summed if the anchor has these sides."""
+        return self._objective(sizes, w, h)
+
+    def _find_near(
+        self, anchor: int, block: WeightedSizes, values: HostArray, reach: np.float32
+    ) -> tuple[HostArray, HostArray]:
+        """Return the rows of the boxes whose best anchor this is or could be, and their value by another anchor."""
+        before, after = values[:anchor], values[anchor + 1 :]
+        others = np.maximum(before.max(axis=0, initial=0), after.max(axis=0, initial=0))
+        near = np.flatnonzero(values[anchor] * reach > np.maximum(others, self._objective.limit))
+        return near, self._objective.kept(others[near])
+
     def _within_reach(self, anchor: int, factor: float) -> list[tuple[WeightedSizes, HostArray]]:
         """Return the boxes whose best anchor this is or could be after a move by `factor`, and their next value."""
         reach = np.float32(math.prod([factor] * self._objective.steepness) * 1.0001)
         found = []
         for block, values in self._blocks:
-            before, after = values[:anchor], values[anchor + 1 :]
-            others = np.maximum(before.max(axis=0, initial=0), after.max(axis=0, initial=0))
-            near = np.flatnonzero(values[anchor] * reach > np.maximum(others, self._objective.limit))
-            found.append((block.take(near), self._objective.kept(others[near])))
+            near, others = self._find_near(anchor, block, values, reach)
+            found.append((block.take(near), others))
         if len(found) == 1 and len(found[0][1]) <= _CHUNK:
             return found
         sizes = join([near for near, _ in found])

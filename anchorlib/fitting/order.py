@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Optional
+
 import numpy as np
 
 from anchorlib.arrays import HostArray
@@ -10,6 +13,13 @@ from anchorlib.arrays import HostArray
 def sort_by_area(anchors: HostArray) -> HostArray:
     """Sort anchors by area, then by width: (K, 2) to (K, 2)."""
     return anchors[_order_by_area(anchors)]
+
+
+def sort_in_layers(anchors: HostArray, counts: Optional[Sequence[int]]) -> HostArray:
+    """Sort the anchors of each layer by area, given the number of anchors of each layer, or all of them for None."""
+    if counts is None:
+        return sort_by_area(anchors)
+    return np.concatenate([sort_by_area(layer) for layer in np.split(anchors, np.cumsum(counts)[:-1])])
 
 
 def rank_by_area(anchors: HostArray) -> HostArray:

@@ -12,6 +12,7 @@ from anchorlib.arrays import Array, HostArray, take_sizes
 from anchorlib.fitting import fit_anchors
 from anchorlib.fitting.anchor_fit import FitInputs, Refit, open_file, write_fit
 from anchorlib.fitting.fit_arguments import check_anchors
+from anchorlib.modelfiles import AnchorFile
 
 _PathLike = Union[str, "os.PathLike[str]"]
 
@@ -31,6 +32,7 @@ def refit(
     start: Optional[Array] = None,
     fixed: Optional[Array] = None,
     min_side: Optional[Union[float, Sequence[float]]] = None,
+    strides: Union[str, Sequence[float], None] = "file",
     **options: Any,
 ) -> Refit:
     """Fit anchors to box sizes and write them into a model file, as `anchorlib fit --out FILE` does.
@@ -52,6 +54,9 @@ def refit(
         of the search if `start` is not given, K equals the number of anchors and the method can improve them.
     thr, method, objective, weights, start, fixed, min_side : as in `fit_anchors`. With `fixed` or `min_side` the
         file's own anchors are always replaced.
+    strides : pixels per cell of each layer, ascending, as in `fit_anchors`. With "file" and the method "direct", they
+        are those of the file, as far as it tells them (`AnchorFile.strides`). None divides the anchors among the
+        layers by area only. Boxes with centres (`read_boxes(..., centres=True)`) tell which layers are too crowded.
     options : other keywords of `fit_anchors`: seed, generations, progress, time_budget, distance, update, init
 
     Returns
@@ -75,14 +80,15 @@ def refit(
     +  - [10,20, 90,100]
     """
     file, counts = open_file(model_file, n, format)
-    boxes_wh, weights = take_sizes(boxes, weights)
+    boxes_wh, all_weights = take_sizes(boxes, weights)
+    steps = find_strides(file, counts, method) if isinstance(strides, str) else strides
     own = np.concatenate(file.layers) if file and file.layers else None
     compared = own if before is None else check_anchors("before", before)
     fixed = check_anchors("fixed", fixed)
     if start is None:
         start = choose_start(compared, sum(counts), method=method, fixed=fixed)
     fit = fit_anchors(
-        boxes_wh,
+        boxes,
         counts,
         thr=thr,
         method=method,
@@ -91,9 +97,10 @@ def refit(
         start=start,
         fixed=fixed,
         min_side=min_side,
+        strides=steps,
         **options,
     )
-    asked = FitInputs(boxes_wh, weights, thr, objective, fixed, min_side)
+    asked = FitInputs(boxes_wh, all_weights, thr, objective, fixed, min_side)
     return write_fit(fit, asked, model_file, format, file, counts, compared, dry_run)
 
 
@@ -105,6 +112,12 @@ def check_model_file(
     Use it to report a wrong file or count before a long read of labels. Raises what `refit` raises for the file.
     """
     return open_file(model_file, n, format)[1]
+
+
+def find_strides(file: Optional[AnchorFile], counts: Sequence[int], method: str) -> Optional[list[float]]:
+    """Return the strides of a file with layers of these counts; None if they are not known, or not for this method."""
+    known = None if file is None or method != "direct" else file.strides
+    return known if known and len(known) == len(counts) else None
 
 
 def choose_start(before: Optional[HostArray], n: int, *, method: str, fixed: Optional[Any]) -> Optional[HostArray]:

@@ -9,7 +9,7 @@ from typing import Any, Optional, Union
 import numpy as np
 
 from anchorlib.arrays import HostArray
-from anchorlib.fitting.order import sort_by_area
+from anchorlib.fitting.order import sort_in_layers
 from anchorlib.metrics import AnchorScore, SizeTable
 
 SAME_SCORE = 1e-4  # of BPR, fitness and average IoU
@@ -47,6 +47,7 @@ def round_anchors(
     unit: float = 1.0,
     fixed: Optional[HostArray] = None,
     least: Union[float, HostArray] = 0.0,
+    counts: Optional[Sequence[int]] = None,
 ) -> RoundedAnchors:
     """Round anchors to the fewest decimals for which BPR, fitness and average IoU change by at most 1e-4.
 
@@ -60,6 +61,7 @@ def round_anchors(
     unit : pixels per unit of the file: 32 for darknet's [region], else 1
     fixed : (m, 2) float32, pixels, anchors that are not rounded
     least : pixels, one value or (K, 1): lower bound of the rounded sides
+    counts : number of anchors of each layer if the anchors are sorted by area only inside the layers
 
     Examples
     --------
@@ -74,7 +76,7 @@ def round_anchors(
     for digits in range(_MOST_DIGITS + 1):
         rounded = (np.round(anchors.astype(np.float64) / unit, digits) * unit).astype(np.float32)
         rounded[is_fixed] = anchors[is_fixed]
-        rounded = sort_by_area(rounded)  # rounding may change the order of areas that are almost equal
+        rounded = sort_in_layers(rounded, counts)  # rounding may change the order of areas that are almost equal
         if not (rounded >= least).all() or not (rounded > 0).all():
             continue
         score = table.score(rounded, thr)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -67,6 +68,19 @@ class AnchorFile:
     def form(self) -> str:
         """Return the format: its name in earlier versions."""
         return self.format
+
+    @property
+    def strides(self) -> Optional[list[float]]:
+        """Return the pixels per cell of each layer, ascending; None if the file does not tell them.
+
+        YOLOv5 and YOLOv7 write them in comments (`# P3/8`). Without comments, three layers have the strides 8, 16 and
+        32, as in YOLOv3 to YOLOv7, and two layers 16 and 32, as in the tiny models.
+        """
+        named = [float(stride) for stride in re.findall(r"#\s*P\d/(\d+)\b", self._document.text)]
+        steps = sorted(dict.fromkeys(named))
+        if len(steps) == len(self.counts):
+            return steps
+        return {3: [8.0, 16.0, 32.0], 2: [16.0, 32.0]}.get(len(self.counts)) if not steps else None
 
     def check_counts(self, counts: Sequence[int]) -> None:
         """Check that `edit_anchors` can write these numbers of anchors, the layer of the smallest anchors first.

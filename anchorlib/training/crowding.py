@@ -288,7 +288,9 @@ def _take_targets(boxes: Any, imgsz: Any, largest: float) -> tuple[HostArray, tu
         input_wh = _round_up(size, largest)
         rows = np.zeros((len(boxes.wh), 6))
         rows[:, 0] = boxes.image_index
-        rows[:, 2:] = np.concatenate([boxes.centres, boxes.wh], axis=1, dtype=np.float64) / np.tile(input_wh, 2)
+        rows[:, 2:] = np.concatenate(
+            [boxes.centres, namespace_of(boxes.wh).to_numpy(boxes.wh)], axis=1, dtype=np.float64
+        ) / np.tile(input_wh, 2)
         return rows, input_wh
     targets = take_array(boxes=boxes)
     if isinstance(boxes, (list, tuple)) and not len(boxes):
