@@ -41,6 +41,7 @@ def test_check_says_what_a_fit_with_the_same_number_would_give(folder, capsys):
         "that size, pass --imgsz 320.",
         f"4 fitted anchors instead of these: recall {now.bpr:.4f} -> {fitted.bpr:.4f} ({more} more boxes matched, "
         f"{more / len(boxes):.1%}), fitness {now.fitness:.4f} -> {fitted.fitness:.4f}. Worth a change.",
+        "Targets overwritten in training, on strides 16 / 32: 2% / 2%; all targets of 2 of 2 805 boxes.",
         "Next: anchorlib fit data --out poor.json",
     ]
     _, out, _ = run("check", "data", "--anchors", "poor.json", "--json", capsys=capsys)
@@ -76,10 +77,14 @@ def test_anchors_as_good_as_fitted_ones_need_no_change(folder, capsys):
     assert lines[0] == "9 anchors, a good fit."
     assert lines[1].startswith("9 fitted anchors instead of these: recall 0.9996 -> 0.9996, fitness 0.915")
     assert lines[1].endswith(". Not worth a change.")
-    assert len(lines) == 2
+    assert (
+        lines[2]
+        == "Targets overwritten in training, on strides 8 / 16 / 32: 5% / 2% / 2%; all targets of 1 of 2 805 boxes."
+    )
+    assert len(lines) == 3
     code, lines = last_lines("fit", "data", "--anchors", "a.yaml", capsys=capsys)
-    assert lines[-2].startswith("The fitted anchors instead of the anchors of a.yaml: recall 0.9996 -> 0.9996, fitness")
-    assert lines[-2].endswith(". Not worth a change.")
+    assert lines[-3].startswith("The fitted anchors instead of the anchors of a.yaml: recall 0.9996 -> 0.9996, fitness")
+    assert lines[-3].endswith(". Not worth a change.")
     assert lines[-1] == (
         "Next: keep your anchors, or anchorlib fit data --anchors a.yaml --out model.yaml, where model.yaml is the "
         "file of your model (.yaml, .cfg, .py or .json)."

@@ -6,12 +6,15 @@ import argparse
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Optional
+from typing import NamedTuple, Optional
 
 import numpy as np
 
 from anchorlib.arrays import HostArray
+from anchorlib.backends import namespace_of
 from anchorlib.cli.common import parse_sides
+from anchorlib.cli.crowding_lines import describe_crowding, measure_crowding, relieves
+from anchorlib.datasets import BoxSizes
 from anchorlib.errors import BadValueError
 from anchorlib.fitting import fit_anchors
 from anchorlib.fitting.anchor_fit import Refit
@@ -27,6 +30,7 @@ from anchorlib.reporting.advice import (
 )
 from anchorlib.reporting.report import Report, measure_layers
 from anchorlib.results import counted, printable
+from anchorlib.training import Crowding
 
 #: Anchors to compare a fit with: those that YOLOv3 and YOLOv3-tiny published for COCO.
 KNOWN_ANCHORS = {
@@ -80,10 +84,15 @@ def advise_fit(
 
 
 def advise_check(
-    table: SizeTable, wh: Any, layers: Sequence[HostArray], options: argparse.Namespace, imgsz: tuple[int, int]
+    table: SizeTable,
+    boxes: BoxSizes,
+    layers: Sequence[HostArray],
+    options: argparse.Namespace,
+    strides: Optional[Sequence[float]],
+    crowded: Optional[Crowding],
 ) -> tuple[list[str], Optional[AnchorScore]]:
     """Return sentences on the anchors that were checked, and the score of as many fitted ones (None: too few sizes)."""
-    thr = options.thr
+    thr, imgsz = options.thr, boxes.imgsz
     anchors = np.concatenate(layers)
     now = table.score(anchors, thr)
     odd_size = describe_odd_size(imgsz)
@@ -94,11 +103,19 @@ def advise_check(
     lines += [scale] if scale else []
     counts = [len(layer) for layer in layers]
     try:
-        fitted = fit_anchors(wh, sum(counts), thr=thr).score
+        fit = fit_anchors(boxes, counts, thr=thr, strides=None if crowded is None else strides)
     except BadValueError:  # fewer sizes than anchors
-        return lines, None
+        return lines + describe_crowding(crowded), None
+    fitted = fit.score
+    fitted_layers = split_layers(namespace_of(fit.anchors).to_numpy(fit.anchors), counts)
+    is_relieved = relieves(crowded, measure_crowding(boxes, fitted_layers, fit.strides, thr))
     lines.append(describe_gain(now, fitted, "these", counted(sum(counts), "fitted anchor")))
-    if not unit and is_worth_changing(now, fitted):
+    lines += describe_crowding(crowded)
+    if is_relieved:
+        lines.append(
+            "But these crowd a layer, which loses more than half of its targets; fitted ones do not: try them."
+        )
+    if not unit and (is_relieved or is_worth_changing(now, fitted)):
         lines.append(f"Next: {_fit_command(options, counts)}")
     return lines, fitted
 

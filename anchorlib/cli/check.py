@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from anchorlib.cli.common import (
     read,
     take_anchors,
 )
+from anchorlib.cli.crowding_lines import add_strides_option, choose_check_strides, measure_crowding
 from anchorlib.cli.paths import check_images
 from anchorlib.cli.report_option import add_curve_option, add_report_option, check_report_file, write_fit_report
 from anchorlib.fitting.rounding import score_dict
@@ -40,6 +42,7 @@ def add_to(commands: Any) -> None:
         help="file with the anchors to measure: best.pt, model .yaml, darknet .cfg, MMDetection .py, "
         "PaddleDetection .yml or .json; or the numbers, as in 10,13,16,30",
     )
+    add_strides_option(command, "leaves the crowding of the layers out")
     add_report_option(command)
     add_curve_option(command)
 
@@ -49,12 +52,22 @@ def run(options: argparse.Namespace) -> int:
     check_report_file(options.report)
     thr = check_thr(options.thr)
     layers = take_anchors(options.anchors)
-    boxes = read(options)
+    strides = choose_check_strides(options, len(layers))
+    boxes = read(options, centres=True)
     check_images(options.report, boxes.image_names)
     wh = on_backend(boxes.wh, options)
     table = SizeTable(wh)
-    advice, fitted = advise_check(table, wh, layers, options, boxes.imgsz)
-    report = make_report(options, boxes, table, layers, table.score(np.concatenate(layers), thr), advice=advice)
+    crowded = measure_crowding(boxes, layers, strides, thr)
+    advice, fitted = advise_check(table, replace(boxes, wh=wh), layers, options, strides, crowded)
+    report = make_report(
+        options,
+        boxes,
+        table,
+        layers,
+        table.score(np.concatenate(layers), thr),
+        advice=advice,
+        crowding=crowded.to_dict() if crowded else None,
+    )
     print_report(report, options, same_number_fitted=None if fitted is None else score_dict(fitted))
     write_fit_report(report, options)
     return choose_exit_code(boxes, report.score)

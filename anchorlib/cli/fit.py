@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from typing import Any, Optional
 
 import numpy as np
@@ -25,6 +26,12 @@ from anchorlib.cli.common import (
     say_wrote,
     take_anchors,
     wants_bar,
+)
+from anchorlib.cli.crowding_lines import (
+    add_strides_option,
+    choose_fit_strides,
+    describe_crowding,
+    measure_crowding,
 )
 from anchorlib.cli.paths import check_images
 from anchorlib.cli.report_option import add_curve_option, add_report_option, check_report_file, write_fit_report
@@ -56,6 +63,7 @@ def add_to(commands: Any) -> None:
         nargs="+",
         help="number of anchors, or one number for each layer (default: the numbers in the file --out, or 9)",
     )
+    add_strides_option(group, "divides the anchors among the layers by area only")
     add_objective_option(group)
     add_seed_option(group)
     add(
@@ -109,35 +117,52 @@ def run(options: argparse.Namespace) -> int:
     n = check_model_file(options.out, options.n, options.format) if options.out else options.n or [9]
     if options.generations is not None and options.method != "evolve":
         raise BadValueError("--generations has no meaning without --method evolve.")
-    boxes = read(options)
+    strides = choose_fit_strides(options, n, options.out)
+    boxes = read(options, centres=True)
     check_images(options.report, boxes.image_names)
     wh = on_backend(boxes.wh, options)
+    placed = replace(boxes, wh=wh)  # with centres, for the crowding of the layers
     layers = take_anchors(options.anchors) if options.anchors else None
     before = np.concatenate(layers) if layers else None
     found: Optional[Refit] = None
     if options.out:
         # The file is written after the report is printed: the anchors are not lost if writing fails.
-        found = refit(options.out, wh, n, format=options.format, before=before, dry_run=True, **_fit_options(options))
+        found = refit(
+            options.out,
+            placed,
+            n,
+            format=options.format,
+            before=before,
+            dry_run=True,
+            strides=strides,
+            **_fit_options(options),
+        )
         fit = found.fit
         if layers is None and found.before is not None:
             layers = open_anchors(options.out, options.format).layers
     else:
         start = choose_start(before, sum(n), method=options.method, fixed=options.fixed)
-        fit = fit_anchors(wh, n, start=start, **_fit_options(options))
+        fit = fit_anchors(placed, n, start=start, strides=strides, **_fit_options(options))
     anchors = namespace_of(fit.anchors).to_numpy(fit.anchors)
     in_file = found is not None and not found.is_new
     table = SizeTable(wh)
+    fitted_layers = split_layers(anchors, fit.counts if fit.strides or in_file or len(n) > 1 else None)
+    crowded = measure_crowding(boxes, fitted_layers, fit.strides, options.thr)
     compared = choose_compared(layers, sum(fit.counts), options.anchors or options.out)
     report = make_report(
         options,
         boxes,
         table,
-        split_layers(anchors, n if in_file or len(n) > 1 else None),
+        fitted_layers,
         fit.score,
         before=table.score(compared.anchors, options.thr),
         before_name=compared.name,
         before_anchors=compared.anchors,
-        advice=advise_fit(table, compared, fit.score, options.thr, boxes.imgsz),
+        advice=[
+            *advise_fit(table, compared, fit.score, options.thr, boxes.imgsz),
+            *describe_crowding(crowded, fit.idle_layers),
+        ],
+        crowding=crowded.to_dict() if crowded else None,
         fitted=_describe_fit(fit, found),
         written=None if found is None else RoundedAnchors(found.anchors, found.digits, found.score),
         certificate=_certify(wh, anchors, options) if options.certify else None,

@@ -218,7 +218,12 @@ def write_fit(
     layer_counts = None if fit.strides is None else fit.counts
     written = None
     if fit.kept_start:
-        if file and own is not None and file.counts == counts and np.array_equal(sort_in_layers(own, layer_counts), anchors):
+        if (
+            file
+            and own is not None
+            and file.counts == counts
+            and np.array_equal(sort_in_layers(own, layer_counts), anchors)
+        ):
             anchors = own  # in the order of the file
         written = RoundedAnchors(anchors, None, fit.score)
     elif file and own is not None and file.counts == counts and fixed is None and min_side is None:

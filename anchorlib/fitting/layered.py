@@ -76,7 +76,7 @@ def search_in_layers(
     strides : of the layers, pixels, ascending
     start : (n, 2) anchors to improve, layer by layer
     fixed : (m, 2), m < n, anchors that do not change. Each belongs to its layer in `start`; without `start`, to the
-        coarsest layer with room for it of which it is two strides long on its shorter side, otherwise to the finest.
+        layer in which it is if the anchors of the direct search are cut by area.
     min_side : the least side of each anchor, (n,), layer by layer; not for fixed anchors
     overwritten : returns, for the anchors of each layer, the share of the layer's rows that training overwrites. A
         coarse layer that loses more than half of its rows is given up.
@@ -113,8 +113,8 @@ def search_in_layers(
     total = len(boxes_wh) if weights is None else int(weights.sum())
     base = RatioObjective(thr, total) if objective == "ratio" else IouObjective(total)
     boxes = as_columns(boxes_wh, weights)
-    problem = _Problem(boxes, total, counts, strides, base, thr, fixed, start, min_side)
-    return problem.solve(by_area, seed, deadline, overwritten)
+    problem = _Problem(boxes, total, counts, strides, base, thr, fixed, start, min_side, by_area)
+    return problem.solve(seed, deadline, overwritten)
 
 
 class _Problem:
@@ -131,28 +131,30 @@ class _Problem:
         fixed: Optional[HostArray],
         start: Optional[HostArray],
         min_side: Optional[HostArray],
+        by_area: HostArray,
     ) -> None:
         self._boxes, self._total, self._counts, self._strides = boxes, total, counts, strides
         self._base, self._thr = base, thr
         self._fixed = np.empty((0, 2), np.float32) if fixed is None else fixed
         by_layer = np.repeat(np.arange(len(counts)), counts)  # (n,)
-        places = self._place_fixed(by_layer, start)
+        places = self._place_fixed(by_area if start is None else start)
         is_free = np.ones(len(by_layer), bool)
         is_free[places] = False
         self._order = np.concatenate([np.flatnonzero(is_free), np.asarray(places, np.int64)])  # of the layers' order
         self._layer = by_layer[self._order]
         self._start = None if start is None else start[self._order]
+        self._by_area = by_area
+        self._is_placed_by_area = start is None or not len(self._fixed)
         self._bounds = LayerBounds(is_free[self._order], None if min_side is None else min_side[self._order])
         self._grid = Resolutions(boxes, max(_COARSE, sum(counts)))
 
     def solve(
         self,
-        by_area: HostArray,
         seed: int,
         deadline: float,
         overwritten: Optional[Callable[[list[HostArray]], list[float]]],
     ) -> LayeredFit:
-        """Return the best anchors of each layer; `by_area` are those of the direct search, sorted by area."""
+        """Return the best anchors of each layer; those of the direct search, cut by area, if they are as good."""
         objective, bounds = LayeredObjective(self._base, self._layer, self._strides), self._bounds
         n_free = len(self._layer) - len(self._fixed)
         counts = np.bincount(self._layer[:n_free], minlength=len(self._counts))
@@ -161,7 +163,8 @@ class _Problem:
             least[self._layer] = bounds.min_side
         candidates = LayeredCandidates(self._grid, self._fixed, least, objective, counts)
         found = direct.find_starts(candidates, n_free, self._fixed, seed, deadline)
-        if not len(self._fixed):
+        by_area = self._by_area[self._order]
+        if self._is_placed_by_area:
             found.insert(0, by_area)
         if self._start is not None:
             found.insert(0, self._start)
@@ -170,7 +173,7 @@ class _Problem:
         local = objective.local_search(cells, best, bounds, deadline)
         local.sort_layers()
         is_by_area = False
-        if not len(self._fixed) and bounds.allow(by_area):
+        if self._is_placed_by_area and bounds.allow(by_area):
             simple = objective.local_search(cells, by_area, bounds, deadline)
             if simple.total() >= local.total() - _WORTHWHILE * self._total:
                 local, is_by_area = simple, True
@@ -187,7 +190,7 @@ class _Problem:
             idle = sorted([*idle, crowded])
             kept &= self._layer != crowded
         if layers_disagree(mean_areas(layers), self._strides):  # forks would reverse them
-            return LayeredFit(by_area)
+            return LayeredFit(self._by_area)
         return LayeredFit(np.concatenate(layers), tuple(idle))
 
     def _finish(self, best: HostArray, kept: HostArray, deadline: float) -> HostArray:
@@ -262,15 +265,10 @@ class _Problem:
             sides = np.maximum(sides, self._bounds.min_side[own])
         return np.stack([sides, sides], axis=1)
 
-    def _place_fixed(self, by_layer: HostArray, start: Optional[HostArray]) -> list[int]:
-        """Return the place of each fixed anchor in the order of the layers."""
+    def _place_fixed(self, layered: HostArray) -> list[int]:
+        """Return the places of the fixed anchors among anchors in the order of the layers."""
         places: list[int] = []
         for anchor in self._fixed:
-            if start is not None:
-                fits = (start == anchor).all(axis=1)
-            else:
-                fits = 2 * np.asarray(self._strides)[by_layer] <= anchor.min()
-            free = ~np.isin(np.arange(len(by_layer)), places)
-            best = np.flatnonzero(fits & free)
-            places.append(int(best[-1] if len(best) else np.flatnonzero(free)[0]))
+            same = np.flatnonzero((layered == anchor).all(axis=1))
+            places.append(next(place for place in same.tolist() if place not in places))
         return places

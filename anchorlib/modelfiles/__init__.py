@@ -9,6 +9,7 @@ from anchorlib.modelfiles.anchor_files import (
     read_anchors,
     read_input_size,
     split_layers,
+    usual_strides,
     write_anchors,
 )
 from anchorlib.modelfiles.checkpoint.reader import Checkpoint, may_be_checkpoint, read_checkpoint
@@ -28,5 +29,6 @@ __all__ = [
     "read_checkpoint",
     "read_input_size",
     "split_layers",
+    "usual_strides",
     "write_anchors",
 ]

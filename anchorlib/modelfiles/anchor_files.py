@@ -80,7 +80,7 @@ class AnchorFile:
         steps = sorted(dict.fromkeys(named))
         if len(steps) == len(self.counts):
             return steps
-        return {3: [8.0, 16.0, 32.0], 2: [16.0, 32.0]}.get(len(self.counts)) if not steps else None
+        return None if steps else usual_strides(len(self.counts))
 
     def check_counts(self, counts: Sequence[int]) -> None:
         """Check that `edit_anchors` can write these numbers of anchors, the layer of the smallest anchors first.
@@ -93,6 +93,15 @@ class AnchorFile:
             self._document.check_counts(list(counts)[::-1] if self._is_reversed else list(counts))
         except ValueError as error:
             raise ModelError(f"{self.path} is not changed: {error}.") from error
+
+
+def usual_strides(n_layers: int) -> Optional[list[float]]:
+    """Return the strides that models with this number of layers have: 8, 16, 32 for three, 16, 32 for two, else None.
+
+    >>> usual_strides(3)
+    [8.0, 16.0, 32.0]
+    """
+    return {3: [8.0, 16.0, 32.0], 2: [16.0, 32.0]}.get(n_layers)
 
 
 def split_layers(anchors: HostArray, counts: Optional[Sequence[int]] = None) -> list[HostArray]:

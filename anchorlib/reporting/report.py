@@ -61,6 +61,7 @@ class Report:
     written : the anchors as they are written to a file, if they are
     advice : sentences on what other anchors gain, and on what looks wrong
     certificate : the proof of how far the anchors are from the best ones, if it was asked for
+    crowding : how crowded the layers are, for JSON, if their strides are known
     """
 
     data: str
@@ -77,6 +78,7 @@ class Report:
     written: Optional[RoundedAnchors] = None
     advice: Sequence[str] = ()
     certificate: Optional[Certificate] = None
+    crowding: Optional[dict[str, Any]] = None
 
     @property
     def name(self) -> str:
@@ -96,6 +98,7 @@ class Report:
             **({"written": self.written.to_dict()} if self.written else {}),
             "compared_with": self._compared(),
             "advice": list(self.advice),
+            **({"crowding": self.crowding} if self.crowding else {}),
             "imgsz": list(self.boxes.imgsz),
             "resize": self.boxes.resize,
             **({"certificate": self.certificate.to_dict()} if self.certificate else {}),

@@ -6,7 +6,7 @@ A model is changed atomically: everything is computed first, then written, and r
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass, fields
+from dataclasses import astuple, dataclass, fields, replace
 from typing import Any, Callable, Optional, Union
 
 import numpy as np
@@ -17,11 +17,14 @@ from anchorlib.fitting import fit_anchors
 from anchorlib.fitting.fit_arguments import MIN_FIT_SIDE
 from anchorlib.layers import describe_reversal
 from anchorlib.metrics import AnchorScore, score
+from anchorlib.modelfiles import usual_strides
+from anchorlib.training import crowding
 from anchorlib.yolov5.detect import Detect
 from anchorlib.yolov5.log import get_logger
 from anchorlib.yolov5.ranks import Ranks, check_together
 
 _SMALL_SIDE = 3  # pixels
+_USUAL_N = 9  # anchors of the three layers of YOLOv3 to YOLOv7
 
 ImageSize = Union[int, tuple[int, int]]
 
@@ -52,6 +55,7 @@ def check_anchors(
     jitter: float = 0.0,
     raise_errors: bool = False,
     distributed: bool = False,
+    layered: bool = True,
 ) -> Optional[AnchorCheck]:
     """Check how well a model's anchors fit a data set, and replace them by better ones unless BPR > 0.98.
 
@@ -72,6 +76,8 @@ def check_anchors(
     distributed : for processes that train together (torch's default process group, or OneFlow's): each must call this
         function. Only rank 0 reads its `dataset`, and all models end with rank 0's anchors; if a rank fails, all keep
         their own. In a single process this option changes nothing.
+    layered : take the strides of the model and the crowding of its layers into account, as `fit_anchors` does with
+        `strides`; for the method "direct". False divides the anchors among the layers by area only, as YOLOv5 does.
 
     Returns
     -------
@@ -99,7 +105,7 @@ def check_anchors(
 
     def find(detect: Detect) -> tuple[AnchorCheck, Optional[HostArray]]:
         """Return the check, and the layers to write if there are better ones."""
-        boxes = from_dataset(dataset, imgsz=imgsz)
+        boxes = from_dataset(dataset, imgsz=imgsz, centres=True)
         sizes = _jitter_sizes(boxes, jitter, seed)
         anchors, is_size = detect.anchors_px().reshape(-1, 2), detect.find_sizes()
         before = _score_sizes(sizes, anchors[is_size], thr)
@@ -113,13 +119,24 @@ def check_anchors(
             )
         elif before.is_good:
             log.info("AutoAnchor: the anchors fit the data set and stay as they are.")
+            _warn_of_crowding(boxes, detect, thr)
             return AnchorCheck(before, None, False), None
 
         log.info("AutoAnchor: the anchors fit the data set poorly, fitting %d new ones ...", detect.n_anchors)
-        start = anchors if method == "direct" and is_size.all() else None
+        by_stride = np.argsort(detect.strides, kind="stable")
+        steps = [detect.strides[layer] for layer in by_stride]
+        is_layered = layered and method == "direct" and len(set(steps)) == len(steps)
+        start = detect.anchors_px()[by_stride].reshape(-1, 2) if method == "direct" and is_size.all() else None
         fit_sizes = sizes if is_size.all() else _spread_sizes(sizes, detect.n_anchors)
         fit = fit_anchors(
-            fit_sizes, detect.n_anchors, thr=thr, method=method, seed=seed, generations=generations, start=start
+            replace(boxes, wh=sizes) if fit_sizes is sizes else fit_sizes,
+            detect.n_anchors,
+            thr=thr,
+            method=method,
+            seed=seed,
+            generations=generations,
+            start=start,
+            strides=steps if is_layered else None,
         )
         after = fit.score if fit_sizes is sizes else score(sizes, fit.anchors, thr)
         log.info(_describe_score(after, thr))
@@ -160,6 +177,7 @@ def kmean_anchors(
     path: Any = None,
     method: str = "direct",
     seed: int = 0,
+    layered: bool = True,
 ) -> HostArray:
     """Fit anchors to a data set.
 
@@ -173,10 +191,12 @@ def kmean_anchors(
     verbose : log the anchors, their score, and warnings
     path : the name of `dataset` in older versions
     method, seed : as in `fit_anchors`
+    layered : for n = 9 and the method "direct", fit three layers of the strides 8, 16 and 32, as `check_anchors` does.
+        False divides the anchors by area only, as YOLOv5 does.
 
     Returns
     -------
-    (n, 2) NumPy float32, pixels, sorted by area.
+    (n, 2) NumPy float32, pixels: layer by layer, sorted by area in each; by area only if the fit is not layered.
 
     Raises
     ------
@@ -193,10 +213,11 @@ def kmean_anchors(
     """
     dataset = dataset if path is None else path
     if hasattr(dataset, "shapes") and hasattr(dataset, "labels"):
-        boxes = from_dataset(dataset, imgsz=img_size)
+        boxes = from_dataset(dataset, imgsz=img_size, centres=True)
     else:
-        boxes = read_boxes(dataset, imgsz=img_size)
-    fit = fit_anchors(boxes.wh, n, thr=thr, method=method, seed=seed, generations=gen)
+        boxes = read_boxes(dataset, imgsz=img_size, centres=True)
+    strides = usual_strides(3) if layered and n == _USUAL_N and method == "direct" else None
+    fit = fit_anchors(boxes, n, thr=thr, method=method, seed=seed, generations=gen, strides=strides)
     if verbose:
         log = get_logger()
         _warn_of_small(boxes)
@@ -281,6 +302,17 @@ def _warn_of_small(boxes: BoxSizes) -> None:
             "AutoAnchor: %d of %d labels are < %d pixels in size, on their shorter side at the training size.",
             *(n_small, len(boxes.wh), _SMALL_SIDE),
         )
+
+
+def _warn_of_crowding(boxes: BoxSizes, detect: Detect, thr: float) -> None:
+    """Log which layers are too coarse for what they train on."""
+    for layer in crowding(boxes, detect.anchors_px(), detect.strides, thr=thr).layers:
+        if layer.is_overtaxed:
+            get_logger().warning(
+                "AutoAnchor: stride %g is too coarse for its boxes: %.0f %% of its targets are overwritten by others "
+                "in the same cell. `anchorlib fit` gives that layer other anchors.",
+                *(layer.stride, 100 * layer.share_overwritten),
+            )
 
 
 def _check_together(

@@ -1,0 +1,109 @@
+"""Say how crowded the layers are: the option --strides, and the sentences of `fit` and `check`."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Optional
+
+from anchorlib.arrays import HostArray
+from anchorlib.datasets import BoxSizes
+from anchorlib.errors import AnchorlibError, BadValueError
+from anchorlib.fitting.fit_arguments import check_strides
+from anchorlib.fitting.layered import MOST_OVERWRITTEN
+from anchorlib.modelfiles import open_anchors, usual_strides
+from anchorlib.results import grouped
+from anchorlib.training import Crowding, crowding
+
+_USUAL_N = 9  # anchors of a model with the layers of YOLOv3 to YOLOv7
+
+
+def add_strides_option(command: Any, what: str) -> None:
+    """Add --strides to a command or group."""
+    command.add_argument(
+        "--strides",
+        nargs="+",
+        metavar="PX",
+        help=f"pixels per cell of each layer, as in 8 16 32 (default: those of the model file, and 8 16 32 for three "
+        f"layers or {_USUAL_N} anchors); none {what}",
+    )
+
+
+def parse_strides(options: argparse.Namespace) -> Optional[tuple[float, ...]]:
+    """Return the strides of --strides, () for none, and None if the option is not given; BadValueError."""
+    if options.strides is None:
+        return None
+    return () if options.strides == ["none"] else check_strides(options.strides)
+
+
+def choose_fit_strides(options: argparse.Namespace, n: Sequence[int], file: Optional[str]) -> Any:
+    """Return the keyword `strides` for a fit of n anchors: numbers, None, or "file" for those of an existing file."""
+    given = parse_strides(options)
+    if given is not None:
+        return given or None
+    if options.method != "direct":
+        return None
+    if file and Path(file).exists():
+        return "file"
+    return usual_strides(3) if list(n) == [_USUAL_N] or len(n) == 3 else None
+
+
+def choose_check_strides(options: argparse.Namespace, n_layers: int) -> Optional[Sequence[float]]:
+    """Return the strides of the layers that are checked; None if they are not known, or with --strides none."""
+    given = parse_strides(options)
+    if given is not None:
+        if given and len(given) != n_layers:
+            raise BadValueError(f"--strides must have one number for each of {n_layers} layers, got {len(given)}.")
+        return given or None
+    try:
+        found: Optional[Sequence[float]] = open_anchors(options.anchors).strides
+    except (AnchorlibError, OSError):  # a checkpoint, or numbers
+        return usual_strides(n_layers)
+    return found if found is None or len(found) == n_layers else None
+
+
+def measure_crowding(
+    boxes: BoxSizes, layers: Sequence[HostArray], strides: Optional[Sequence[float]], thr: float
+) -> Optional[Crowding]:
+    """Return the crowding of layers; None if their strides are not known or there is one for all anchors."""
+    if not strides or len(strides) != len(layers) or len(layers) < 2:
+        return None
+    return crowding(boxes, layers, strides, thr=thr)
+
+
+def describe_crowding(found: Optional[Crowding], idle: Sequence[int] = ()) -> list[str]:
+    """Return sentences on the crowding of layers, one of them for each layer that cannot resolve what it is asked for.
+
+    `idle` are the layers, from 0, that a fit gave up.
+    """
+    if found is None:
+        return []
+    shares = " / ".join(f"{layer.share_overwritten:.0%}" for layer in found.layers)
+    strides = " / ".join(f"{layer.stride:g}" for layer in found.layers)
+    lines = [
+        f"Targets overwritten in training, on strides {strides}: {shares}; all targets of {grouped(found.n_lost)} of "
+        f"{grouped(found.n_boxes)} boxes."
+    ]
+    for layer in found.layers:
+        if layer.is_overtaxed:
+            lines.append(
+                f"Stride {layer.stride:g} is too coarse for its boxes: {layer.share_small:.0%} of them are under one "
+                f"cell on their shorter side, and {layer.share_overwritten:.0%} of its targets are overwritten."
+            )
+    if idle:
+        names = " and ".join(f"{found.layers[i].stride:g}" for i in idle)
+        lines.append(
+            f"The boxes are too small or too crowded for stride {names}: the anchors there are placeholders that match "
+            "hardly any box."
+        )
+    return lines
+
+
+def relieves(before: Optional[Crowding], after: Optional[Crowding]) -> bool:
+    """Return True if a coarse layer loses more than half of its targets before, and none does after."""
+    return _is_crowded(before) and after is not None and not _is_crowded(after)
+
+
+def _is_crowded(found: Optional[Crowding]) -> bool:
+    return found is not None and any(layer.share_overwritten > MOST_OVERWRITTEN for layer in found.layers[1:])

@@ -1,0 +1,111 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from helpers.command import run
+from helpers.text_lines import draw_text_lines
+
+from anchorlib import crowding, fit_anchors, read_boxes
+from anchorlib.modelfiles import open_anchors, read_anchors, write_anchors
+
+YOLO = """anchors:
+  - [10,13, 16,30, 33,23] # P3/8
+  - [30,61, 62,45, 59,119] # P4/16
+  - [116,90, 156,198, 373,326] # P5/32
+"""
+
+
+@pytest.fixture
+def lines(tmp_path, monkeypatch):
+    """Go to a folder with text lines as a COCO file, a model file, and anchors that crowd stride 32."""
+    monkeypatch.chdir(tmp_path)
+    boxes = draw_text_lines(8)
+    corner = boxes.centres - boxes.wh / 2
+    content = {
+        "images": [{"id": i, "file_name": f"{i}.jpg", "width": 480, "height": 480} for i in range(8)],
+        "categories": [{"id": 1, "name": "text"}],
+        "annotations": [
+            {"image_id": int(image), "category_id": 1, "bbox": [*map(float, left_top), *map(float, wh)]}
+            for image, left_top, wh in zip(boxes.image_index, corner, boxes.wh)
+        ],
+    }
+    (tmp_path / "a.json").write_text(json.dumps(content))
+    (tmp_path / "model.yaml").write_text(YOLO)
+    by_area = fit_anchors(boxes.wh, 9).anchors
+    write_anchors("area.json", list(by_area.reshape(3, 3, 2)))
+    return ["a.json", "--imgsz", "480"]
+
+
+def test_check_names_the_layer_that_is_too_coarse_and_advises_a_fit(lines, capsys):
+    code, out, _ = run("check", *lines, "--anchors", "area.json", capsys=capsys)
+    assert code == 0
+    found = crowding(read_boxes("a.json", imgsz=480, centres=True), read_anchors("area.json"), [8, 16, 32])
+    shares = [f"{layer.share_overwritten:.0%}" for layer in found.layers]
+    assert found.layers[2].share_overwritten > 0.5
+    assert f"on strides 8 / 16 / 32: {' / '.join(shares)};" in out
+    assert (
+        f"Stride 32 is too coarse for its boxes: 100% of them are under one cell on their shorter side, and {shares[2]}"
+        in out
+    )
+    assert "fitted ones do not: try them" in out
+    assert "\nNext: anchorlib fit a.json --imgsz 480 --out area.json" in out
+    _, out, _ = run("check", *lines, "--anchors", "area.json", "--json", capsys=capsys)
+    assert json.loads(out)["crowding"] == found.to_dict()
+
+
+def test_fit_with_a_model_file_leaves_the_coarse_layer_out_by_itself(lines, capsys):
+    code, out, _ = run("fit", *lines, "--out", "model.yaml", capsys=capsys)
+    assert code == 0
+    assert "The boxes are too small or too crowded for stride 32" in out
+    layers = read_anchors("model.yaml")
+    assert layers[2].tolist() == [[116, 90], [156, 198], [373, 326]]  # those of the file do no harm
+    boxes = read_boxes("a.json", imgsz=480, centres=True)
+    assert crowding(boxes, layers, [8, 16, 32]).layers[2].rows == 0
+    before = Path("model.yaml").read_text()
+    run("fit", *lines, "--out", "model.yaml", capsys=capsys)
+    assert Path("model.yaml").read_text() == before
+
+
+def test_strides_none_is_the_fit_by_area(lines, capsys):
+    _, out, _ = run("fit", *lines, "--strides", "none", "--json", capsys=capsys)
+    boxes = read_boxes("a.json", imgsz=480)
+    assert np.float32(json.loads(out)["anchors"]).tolist() == fit_anchors(boxes.wh, 9).anchors.tolist()
+    assert "crowding" not in json.loads(out)
+    _, out, _ = run("fit", *lines, "--json", capsys=capsys)
+    usual = json.loads(out)
+    _, out, _ = run("fit", *lines, "--strides", "8", "16", "32", "--json", capsys=capsys)
+    assert json.loads(out)["anchors"] == usual["anchors"]
+    assert [layer["stride"] for layer in usual["crowding"]["layers"]] == [8, 16, 32]
+
+
+def test_other_methods_divide_by_area(lines, capsys):
+    _, out, _ = run("fit", *lines, "--method", "kmeans", "--json", capsys=capsys)
+    assert "crowding" not in json.loads(out)
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        (["fit", "--strides", "32", "8", "16"], "ascending"),
+        (["fit", "--strides", "8", "x", "16"], "strides must be a number"),
+        (["fit", "--strides", "8", "16", "32", "--method", "kmeans"], "no meaning for method"),
+        (["check", "--anchors", "area.json", "--strides", "8", "16"], "3 layers"),
+    ],
+)
+def test_wrong_strides(lines, options, text, capsys):
+    code, _, err = run(options[0], *lines, *options[1:], capsys=capsys)
+    assert code == 2
+    assert text in err
+
+
+def test_the_file_tells_its_strides(tmp_path):
+    file = tmp_path / "model.yaml"
+    file.write_text(YOLO)
+    assert open_anchors(file).strides == [8, 16, 32]
+    file.write_text(YOLO.replace("P3/8", "P2/4").replace("P4/16", "P3/8").replace("P5/32", "P4/16"))
+    assert open_anchors(file).strides == [4, 8, 16]
+    file.write_text("anchors:\n  - [10,13]\n  - [30,61]\n  - [62,45]\n  - [116,90]\n")
+    assert open_anchors(file).strides is None
+    file.write_text("anchors:\n  - [10,13]\n  - [116,90]\n")
+    assert open_anchors(file).strides == [16, 32]
