@@ -187,8 +187,8 @@ def read(options: argparse.Namespace, **more: Any) -> BoxSizes:
         choose_size(options)
         scaling["imgsz"] = options.imgsz[0] if len(options.imgsz) == 1 else tuple(options.imgsz[:2])
         scaling["resize"] = options.resize
-    if getattr(options, "report", None):
-        scaling["centres"] = True  # the page shows pictures of boxes
+    if "strides" in options or getattr(options, "report", None):
+        scaling["centres"] = True  # for the crowding of the layers, and for the pictures of a page
     return read_boxes(
         options.paths,
         split=options.split,

@@ -118,7 +118,7 @@ def run(options: argparse.Namespace) -> int:
     if options.generations is not None and options.method != "evolve":
         raise BadValueError("--generations has no meaning without --method evolve.")
     strides = choose_fit_strides(options, n, options.out)
-    boxes = read(options, centres=True)
+    boxes = read(options)
     check_images(options.report, boxes.image_names)
     wh = on_backend(boxes.wh, options)
     placed = replace(boxes, wh=wh)  # with centres, for the crowding of the layers
