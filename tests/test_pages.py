@@ -31,6 +31,7 @@ NOT_RUN = {
     "git clone": "needs a network",
     "ci/test": "runs this test",
     "ci/cuda": "needs a GPU",
+    "ci/study": "trains for hours",
     "pytest -p anchorlib.verify": "runs in tests/verify",
 }
 #: Languages of blocks that are not code: output, and directives of Sphinx.

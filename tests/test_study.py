@@ -5,9 +5,13 @@ import importlib.util
 import json
 import sys
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from PIL import Image
+
+from anchorlib import read_boxes
 
 STUDY = Path(__file__).parent.parent / "ci" / "study"
 
@@ -75,46 +79,92 @@ def test_a_seed_draws_the_same_images_and_another_seed_others(study):
         assert (np.asarray(one) != np.asarray(other)).any()
 
 
+def test_prepared_labels_and_targets_are_the_drawn_boxes(study, tmp_path):
+    prepare, draw = study("prepare"), study("draw")
+    asked = ["mixed", "--folder", str(tmp_path), "--size", "96", "--train", "3", "--val", "2"]
+    prepare.main([*asked, "--anchors", "coco"])
+    drawn = [boxes for _, boxes in draw.draw_set("mixed", 3, 96, seed=0)]
+    targets, wh = prepare.read_targets(tmp_path, 96)
+    np.testing.assert_array_equal(targets[:, 0], np.repeat([0, 1, 2], [len(boxes) for boxes in drawn]))
+    np.testing.assert_allclose(wh, np.concatenate([boxes[:, 2:] - boxes[:, :2] for boxes in drawn]), atol=1e-3)
+    assert len(list((tmp_path / "images" / "val").iterdir())) == 2
+    prepare.main([*asked, "--anchors", "area"])  # what is there stays
+    known = json.loads((tmp_path / "anchors.json").read_text())
+    assert list(known) == ["coco", "area"]
+    assert known["area"]["fitness"] > known["coco"]["fitness"]
+    assert np.shape(known["area"]["anchors"]) == (9, 2)
+    with pytest.raises(SystemExit, match=r"the anchors other need a file other\.py in the folder"):
+        prepare.main([*asked, "--anchors", "other"])
+
+
+def test_targets_of_bccd_lie_in_the_middle_of_the_square(study, tmp_path):
+    """Images of 320 x 240 fill three quarters of the height, from 1/8 to 7/8."""
+    prepare, labels = study("prepare"), STUDY.parent.parent / "tests" / "data" / "bccd"
+    (tmp_path / "photos").mkdir()
+    for part in ("train", "val"):
+        name = (labels / "ImageSets" / "Main" / f"{part}.txt").read_text().split()[0]
+        Image.new("RGB", (320, 240)).save(tmp_path / "photos" / f"{name}.jpg")
+    asked = ["bccd", "--folder", str(tmp_path / "set"), "--size", "192", "--train", "1", "--val", "1"]
+    asked += ["--bccd-labels", str(labels), "--bccd-images", str(tmp_path / "photos")]
+    prepare.main([*asked, "--anchors", "coco"])
+    targets, wh = prepare.read_targets(tmp_path / "set", 192)
+    boxes = read_boxes(labels, imgsz=192, split="train").wh[: len(targets)]
+    np.testing.assert_allclose(np.sort(wh, 0), np.sort(boxes, 0), atol=0.01)
+    top, bottom = targets[:, 3] - targets[:, 5] / 2, targets[:, 3] + targets[:, 5] / 2
+    assert 0.125 - 1e-6 <= top.min() < 0.2
+    assert 0.8 < bottom.max() <= 0.875 + 1e-6
+
+
 def line(name, anchors, seed, *curve, **more):
     common = {"seconds": 2.0, "fitness": 0.5, "rows": [4, 4, 0], "overwritten": [0.25, 0.5, 0.0], "sizes": [[8, 8]] * 9}
     return {"set": name, "anchors": anchors, "seed": seed, "map50": curve, "map": curve, **common, **more}
 
 
-#: By hand: the final values are coco 0.3 and 0.5 (mean 0.4), area 0.5 and 0.6 (mean 0.55).
-#: The deviations from the means are 0.1, 0.1, 0.05, 0.05: noise = sqrt((0.02 + 0.005) / 2).
+#: By hand: the final values are coco 0.4 and 0.5 (mean 0.45), area 0.5 and 0.6 (mean 0.55). Every value is 0.05 from
+#: its mean, so the noise is sqrt(4 * 0.05 ** 2 / 2).
 LINES = (
     line("text", "coco", 0, 0.0, 0.14, 0.2, 0.3, 0.4),
-    line("text", "coco", 1, 0.0, 0.2, 0.5, 0.5, 0.5),
+    line("text", "coco", 1, 0.0, 0.2, 0.5, 0.5, 0.3),
     line("text", "area", 0, 0.1, 0.3, 0.5, 0.5, 0.5),
     line("text", "area", 1, 0.3, 0.3, 0.6, 0.6, 0.6),
 )
+NOISE = 0.005**0.5
 
 
-def test_final_is_the_mean_of_three_epochs_and_half_is_the_first_epoch_above(study):
+def test_final_is_the_epoch_that_the_peer_keeps_and_half_is_the_first_epoch_at_half_of_it(study):
     summary = study("summary")
-    assert summary.final(LINES[0]["map50"]) == pytest.approx(0.3)
-    assert [summary.epochs_to_half(run["map50"]) for run in LINES] == [3, 3, 2, 1]
+    assert [summary.final(run, "map50") for run in LINES] == [0.4, 0.5, 0.5, 0.6]
+    assert [summary.epochs_to_half(run) for run in LINES] == [3, 3, 2, 1]
+    run = line("text", "coco", 0, 0.2, 0.9, 0.8, map=[0.1, 0.30, 0.32])  # 0.1 mAP50 + 0.9 mAP50-95: 0.36, then 0.368
+    assert (summary.final(run, "map50"), summary.final(run, "map"), summary.epochs_to_half(run)) == (0.8, 0.32, 2)
 
 
 def test_noise_is_pooled_over_the_anchors(study):
-    assert study("summary").noise(LINES, "map50") == {"text": pytest.approx(0.0125**0.5)}
+    assert study("summary").noise(LINES, "map50") == {"text": pytest.approx(NOISE)}
     assert np.isnan(study("summary").noise(LINES[::2], "map50")["text"])
 
 
 def test_table_has_means_and_ranges(study):
     rows = study("summary").table(LINES).splitlines()[2:]
     assert rows == [
-        "| text | coco | 2 | 0.400 (0.300 to 0.500) | 0.400 (0.300 to 0.500) | 3.0 | 0.500 | 25 % / 50 % / no row |",
+        "| text | coco | 2 | 0.450 (0.400 to 0.500) | 0.450 (0.400 to 0.500) | 3.0 | 0.500 | 25 % / 50 % / no row |",
         "| text | area | 2 | 0.550 (0.500 to 0.600) | 0.550 (0.500 to 0.600) | 1.5 | 0.500 | 25 % / 50 % / no row |",
     ]
 
 
 def test_a_difference_is_bold_only_beyond_twice_its_standard_error(study):
     summary = study("summary")
-    assert "| area | +15.0 |" in summary.compare(LINES, "coco", "map50")  # twice the error: 22.4 points
-    assert "| noise (SD of one run) | 11.2 |" in summary.compare(LINES, "coco", "map50")
-    better = [*LINES[:2], *(line("text", "area", s, 0.9, 0.9, f) for s, f in ((0, 0.6), (1, 0.9)))]
-    assert "| area | **+45.0** |" in summary.compare(better, "coco", "map50")
+    table = summary.compare(LINES, "coco", "map50")
+    assert "| area | +10.0 | +10.0 |" in table  # twice the error: 14.1 points
+    assert "| noise (SD of one run) | 7.1 | |" in table
+    better = [*LINES[:2], line("text", "area", 0, 0.8), line("text", "area", 1, 0.9)]
+    assert "| area | **+40.0** | **+40.0** |" in summary.compare(better, "coco", "map50")
+
+
+def test_the_mean_over_data_sets_has_a_smaller_error_than_each(study):
+    """Twice the error is 14.1 points on each of four data sets, and half of that for their mean."""
+    lines = [{**run, "set": name} for name in "abcd" for run in LINES]
+    assert "| area | +10.0 | +10.0 | +10.0 | +10.0 | **+10.0** |" in study("summary").compare(lines, "coco", "map50")
 
 
 def test_anchors_that_are_like_others_take_over_their_runs_but_do_not_count_as_noise(study):
@@ -124,6 +174,14 @@ def test_anchors_that_are_like_others_take_over_their_runs_but_do_not_count_as_n
     assert len(lines) == 6
     assert summary.noise(lines, "map50") == summary.noise(LINES, "map50")
     assert "| text | layers (as area) | 2 | 0.550" in summary.table(lines)
+
+
+def test_picture_has_a_dot_for_each_run_and_a_bar_for_each_mean(study):
+    alias = {"set": "text", "anchors": "layers", "seed": 0, "same_as": "area", "sizes": []}
+    svg = study("picture").draw(study("summary").resolve([*LINES, alias]), "map", "mAP")
+    found = ElementTree.fromstring(svg)
+    assert [len(found.findall(f".//{{*}}{name}")) for name in ("circle", "line")] == [4, 2]
+    assert "= area" in [text.text for text in found.iter("{http://www.w3.org/2000/svg}text")]
 
 
 def test_anchors_are_alike_in_any_order_within_a_layer_but_not_across_layers(study):

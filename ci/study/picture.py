@@ -29,7 +29,7 @@ def draw(lines: list[dict], key: str, title: str) -> str:
 
 
 def draw_panel(name: str, panel: dict[str, list[dict]], key: str) -> str:
-    values = [final(run[key]) for runs in panel.values() for run in runs]
+    values = [final(run, key) for runs in panel.values() for run in runs]
     low, high = min(values), max(values)
     margin = max(0.01, 0.06 * (high - low))
     low, high = low - margin, high + margin
@@ -48,7 +48,7 @@ def draw_panel(name: str, panel: dict[str, list[dict]], key: str) -> str:
         if "same_as" in runs[0]:
             parts.append(f'<text x="{LEFT + 6}" y="{y + 4}" fill="#777">= {runs[0]["same_as"]}</text>')
             continue
-        mine = [final(run[key]) for run in runs]
+        mine = [final(run, key) for run in runs]
         middle = at(statistics.fmean(mine))
         parts.append(f'<line x1="{middle}" x2="{middle}" y1="{y - 6}" y2="{y + 6}" stroke="#c33" stroke-width="2"/>')
         parts += [f'<circle cx="{at(value)}" cy="{y}" r="3.5" fill="#357" fill-opacity="0.7"/>' for value in mine]

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import importlib.util
+import importlib
 import json
 import random
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,15 +15,14 @@ import yaml
 from draw import SETS, draw_set
 from PIL import Image
 
-from anchorlib import fit_anchors, score
-from anchorlib.training import build_targets
+from anchorlib import crowding, fit_anchors, score
 
 STRIDES = (8, 16, 32)
 COCO = ((10, 13, 16, 30, 33, 23), (30, 61, 62, 45, 59, 119), (116, 90, 156, 198, 373, 326))  # YOLOv5's default
 TRAIN_SEED, VAL_SEED = 0, 1
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("name")
     parser.add_argument("--folder", type=Path, required=True)
@@ -32,13 +32,13 @@ def main() -> None:
     parser.add_argument("--bccd-images", type=Path)
     parser.add_argument("--bccd-labels", type=Path)
     parser.add_argument("--candidates", type=Path)
-    options = parser.parse_args()
+    parser.add_argument("--anchors", nargs="+", required=True, help="names of the sets of anchors to make")
+    options = parser.parse_args(arguments)
     if not (options.folder / "data.yaml").exists():
         write_set(options)
-    sets_of_anchors = options.folder / "anchors.json"
-    known = json.loads(sets_of_anchors.read_text()) if sets_of_anchors.exists() else {}
-    known = add_anchors(known, options)
-    sets_of_anchors.write_text(json.dumps(known, indent=1))
+    file = options.folder / "anchors.json"
+    known = add_anchors(json.loads(file.read_text()) if file.exists() else {}, options)
+    file.write_text(json.dumps(known, indent=1))
 
 
 def write_set(options) -> None:
@@ -108,13 +108,11 @@ def add_anchors(known: dict, options) -> dict:
         "autoanchor": lambda: autoanchor(options),
         "area": lambda: fit_anchors(wh, 9).anchors,
     }
-    for path in sorted(options.candidates.glob("[!_]*.py")) if options.candidates else ():
-        if path.stem != "try":
-            makers[path.stem] = lambda path=path: load(path).anchors(wh, options.size)
-    for name, make in makers.items():
+    for name in options.anchors:
         if name not in known:
-            anchors = np.asarray(make(), float).reshape(9, 2)
-            known[name] = {"anchors": anchors.round(2).tolist(), **describe(targets, wh, anchors, options.size)}
+            anchors = makers[name]() if name in makers else load(options.candidates, name).anchors(wh, options.size)
+            anchors = np.asarray(anchors, float).reshape(9, 2).round(2)
+            known[name] = {"anchors": anchors.tolist(), **describe(targets, wh, anchors, options.size)}
             print(options.name, name, json.dumps(known[name]))
     return known
 
@@ -130,30 +128,23 @@ def autoanchor(options) -> np.ndarray:
     )
 
 
-def load(path: Path):
-    """Import a module of candidates: it has anchors(boxes_wh, imgsz) -> (9, 2) pixels, three per layer."""
-    sys.path.insert(0, str(path.parent))
-    specification = importlib.util.spec_from_file_location(path.stem, path)
-    module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
-    return module
+def load(folder: Path | None, name: str):
+    """Import FOLDER/NAME.py: it has anchors(boxes_wh, imgsz), which returns (9, 2) pixels, three per layer."""
+    if folder is None or not (folder / f"{name}.py").exists():
+        raise SystemExit(f"the anchors {name} need a file {name}.py in the folder that --candidates names")
+    sys.path.insert(0, str(folder))
+    return importlib.import_module(name)
 
 
 def describe(targets: np.ndarray, wh: np.ndarray, anchors: np.ndarray, size: int) -> dict:
     """Return fitness, BPR, and per layer the rows of build_targets and the share of them that is overwritten."""
-    kept = wh[(wh > 0).all(1)]
-    found = score(kept, anchors)
-    layers = np.asarray(anchors, np.float32).reshape(3, 3, 2) / np.asarray(STRIDES, np.float32)[:, None, None]
-    rows, overwritten = [], []
-    for layer in build_targets(targets, layers, [(-(-size // stride),) * 2 for stride in STRIDES]):
-        cells = np.stack([layer.image, layer.anchor, layer.gj, layer.gi], 1)
-        rows.append(len(cells))
-        overwritten.append(round(1 - len(np.unique(cells, axis=0)) / len(cells), 3) if len(cells) else 0.0)
+    found = score(wh[(wh > 0).all(1)], anchors)
+    layers = crowding(targets, anchors.reshape(3, 3, 2), STRIDES, imgsz=size).layers
     return {
         "fitness": round(float(found.fitness), 4),
         "bpr": round(float(found.bpr), 4),
-        "rows": rows,
-        "overwritten": overwritten,
+        "rows": [layer.rows for layer in layers],
+        "overwritten": [round(layer.share_overwritten, 3) for layer in layers],
     }
 
 

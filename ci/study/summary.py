@@ -5,16 +5,21 @@ from __future__ import annotations
 import math
 import statistics
 
-LAST = 3  # the final mAP is the mean of the last epochs, since that of one epoch varies more
+
+def best_epoch(run: dict) -> int:
+    """Return the index of the epoch that the peer keeps: the first with the best 0.1 mAP50 + 0.9 mAP50-95."""
+    kept = [0.1 * fifty + 0.9 * both for fifty, both in zip(run["map50"], run["map"])]
+    return kept.index(max(kept))
 
 
-def final(curve: list[float]) -> float:
-    return statistics.fmean(curve[-LAST:])
+def final(run: dict, key: str) -> float:
+    """Return the mAP of the epoch that the peer would keep."""
+    return run[key][best_epoch(run)]
 
 
-def epochs_to_half(curve: list[float]) -> int:
-    """Return the first epoch, from 1, whose mAP is at least half of the final mAP."""
-    return next(epoch for epoch, value in enumerate(curve, 1) if value >= final(curve) / 2)
+def epochs_to_half(run: dict) -> int:
+    """Return the first epoch, from 1, whose mAP50 is at least half of the final one."""
+    return next(epoch for epoch, value in enumerate(run["map50"], 1) if value >= final(run, "map50") / 2)
 
 
 def resolve(lines: list[dict]) -> list[dict]:
@@ -43,7 +48,7 @@ def noise(lines: list[dict], key: str) -> dict[str, float]:
     squares: dict[str, list[float]] = {}
     freedom: dict[str, int] = {}
     for (name, _), runs in cells([line for line in lines if "same_as" not in line]).items():
-        values = [final(run[key]) for run in runs]
+        values = [final(run, key) for run in runs]
         squares.setdefault(name, []).append(
             statistics.fmean([(v - statistics.fmean(values)) ** 2 for v in values]) * len(values)
         )
@@ -59,9 +64,9 @@ def table(lines: list[dict]) -> str:
     ]
     order = list(dict.fromkeys(line["set"] for line in lines))
     for (name, anchors), runs in sorted(cells(lines).items(), key=lambda item: order.index(item[0][0])):
-        half = statistics.fmean(epochs_to_half(run["map50"]) for run in runs)
+        half = statistics.fmean(epochs_to_half(run) for run in runs)
         lost = " / ".join(percent(share, count) for share, count in zip(runs[0]["overwritten"], runs[0]["rows"]))
-        parts = [spread([final(run[key]) for run in runs]) for key in ("map50", "map")]
+        parts = [spread([final(run, key) for run in runs]) for key in ("map50", "map")]
         also = f" (as {runs[0]['same_as']})" if "same_as" in runs[0] else ""
         rows.append(
             f"| {name} | {anchors}{also} | {len(runs)} | {parts[0]} | {parts[1]} | {half:.1f} "
@@ -83,28 +88,31 @@ def spread(values: list[float]) -> str:
 def compare(lines: list[dict], with_what: str, key: str) -> str:
     """Return a Markdown table of mean differences to one set of anchors, over the seeds that both have, in points.
 
-    Bold: more than twice the standard error that the noise of the data set gives to such a difference.
+    Bold: more than twice the standard error that the noise of the data set gives to such a difference. The last column
+    is the mean over the data sets that the anchors were trained on.
     """
     deviation = noise(lines, key)
     found = cells(lines)
     sets = list(dict.fromkeys(line["set"] for line in lines))
     names = [n for n in dict.fromkeys(line["anchors"] for line in lines) if n != with_what]
-    rows = [f"| minus {with_what} | " + " | ".join(sets) + " |", "|---" * (len(sets) + 1) + "|"]
+    rows = [f"| minus {with_what} | " + " | ".join(sets) + " | mean |", "|---" * (len(sets) + 2) + "|"]
     for anchors in names:
-        row = []
+        row, means, errors = [], [], []
         for name in sets:
-            base = {run["seed"]: final(run[key]) for run in found.get((name, with_what), ())}
-            mine = {run["seed"]: final(run[key]) for run in found.get((name, anchors), ())}
+            base = {run["seed"]: final(run, key) for run in found.get((name, with_what), ())}
+            mine = {run["seed"]: final(run, key) for run in found.get((name, anchors), ())}
             seeds = sorted(base.keys() & mine.keys())
-            row.append(difference([mine[s] - base[s] for s in seeds], deviation[name]))
+            if seeds:
+                means.append(statistics.fmean(mine[s] - base[s] for s in seeds))
+                errors.append(deviation[name] * math.sqrt(2 / len(seeds)))
+            row.append(difference(means[-1], errors[-1]) if seeds else "")
+        if means:
+            row.append(difference(statistics.fmean(means), math.hypot(*errors) / len(errors)))
         rows.append(f"| {anchors} | " + " | ".join(row) + " |")
     noises = " | ".join("?" if math.isnan(deviation[name]) else f"{100 * deviation[name]:.1f}" for name in sets)
-    return "\n".join([*rows, f"| noise (SD of one run) | {noises} |"])
+    return "\n".join([*rows, f"| noise (SD of one run) | {noises} | |"])
 
 
-def difference(differences: list[float], deviation: float) -> str:
-    if not differences:
-        return ""
-    mean, error = statistics.fmean(differences), deviation * math.sqrt(2 / len(differences))
+def difference(mean: float, error: float) -> str:
     shown = f"{100 * mean:+.1f}"
     return f"**{shown}**" if abs(mean) > 2 * error else shown
