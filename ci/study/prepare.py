@@ -130,7 +130,7 @@ def autoanchor(options) -> np.ndarray:
 
 def load(folder: Path | None, name: str):
     """Import FOLDER/NAME.py: it has anchors(boxes_wh, imgsz), which returns (9, 2) pixels, three per layer."""
-    if folder is None or not (folder / f"{name}.py").exists():
+    if not (folder and (folder / f"{name}.py").exists()):
         raise SystemExit(f"the anchors {name} need a file {name}.py in the folder that --candidates names")
     sys.path.insert(0, str(folder))
     return importlib.import_module(name)
