@@ -68,10 +68,11 @@ class Certificate(Result):
     def __str__(self) -> str:
         name = "an average IoU" if self.objective == "iou" else "a fitness"
         anchors = "anchor" if self.n == 1 else counted(self.n, "anchor")
-        return (
-            f"No {anchors} can have {name} above {_round_up(self.upper_bound, 4):.4f}: "
-            f"these are within {_round_up(100 * self.gap, 2):.2f} % of the best."
-        )
+        near = f"are within {self._percent()} of the best" if math.isfinite(self.gap) else "match no box"
+        return f"No {anchors} can have {name} above {_round_up(self.upper_bound, 4):.4f}: these {near}."
+
+    def _percent(self) -> str:
+        return f"{_round_up(100 * self.gap, 2):.2f} %" if math.isfinite(self.gap) else "-"
 
     def to_dict(self) -> dict[str, Any]:
         """Return all figures, and the sentence."""
@@ -90,7 +91,7 @@ class Certificate(Result):
         return [
             ("upper bound", f"{_round_up(self.upper_bound, 4):.4f}"),
             ("reached", f"{self.fitness:.4f}"),
-            ("gap", f"{_round_up(100 * self.gap, 2):.2f} %"),
+            ("gap", self._percent()),
             ("time", f"{self.seconds:.1f} s"),
         ]
 

@@ -229,3 +229,11 @@ def test_the_anchors_themselves_are_looked_at_even_if_their_site_was_dropped():
     sizes = read_boxes(BCCD, split="all").wh  # the IoUs are near 1, and early prices drop the sites of the platelets
     anchors = fit_anchors(sizes, 9, objective="iou").anchors
     assert certify(sizes, anchors, objective="iou", gap=0.01).gap <= 0.01
+
+
+def test_anchors_that_match_no_box_have_no_gap_but_a_bound():
+    found = certify([[10, 10], [12, 9], [30, 20]], [[500, 500]], gap=9)
+    assert (found.fitness, found.gap) == (0, math.inf)
+    assert str(found).endswith(": these match no box.")
+    assert found.to_dict()["gap"] is None
+    assert ("gap", "-") in found._table_rows()
