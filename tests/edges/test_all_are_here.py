@@ -40,7 +40,7 @@ ELSEWHERE = {
         ("smooth_bce", "smooth_BCE", "available", "host_views", "load", "Case", "Outcome"),
         PLACES,
     ),
-    **dict.fromkeys(("Target", "find_targets", "select", "verify"), PLACES),
+    **dict.fromkeys(("Target", "find_targets", "select", "usual_strides", "verify"), PLACES),
     "write_anchors": "is tried with format_anchors, in one row for each format",
 }  # fmt: skip
 
