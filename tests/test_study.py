@@ -88,11 +88,11 @@ def test_prepared_labels_and_targets_are_the_drawn_boxes(study, tmp_path):
     np.testing.assert_array_equal(targets[:, 0], np.repeat([0, 1, 2], [len(boxes) for boxes in drawn]))
     np.testing.assert_allclose(wh, np.concatenate([boxes[:, 2:] - boxes[:, :2] for boxes in drawn]), atol=1e-3)
     assert len(list((tmp_path / "images" / "val").iterdir())) == 2
-    prepare.main([*asked, "--anchors", "area"])  # what is there stays
+    prepare.main([*asked, "--anchors", "area", "layers"])  # what is there stays
     known = json.loads((tmp_path / "anchors.json").read_text())
-    assert list(known) == ["coco", "area"]
+    assert list(known) == ["coco", "area", "layers"]
     assert known["area"]["fitness"] > known["coco"]["fitness"]
-    assert np.shape(known["area"]["anchors"]) == (9, 2)
+    assert {np.shape(entry["anchors"]) for entry in known.values()} == {(9, 2)}
     with pytest.raises(SystemExit, match=r"the anchors other need a file other\.py in the folder"):
         prepare.main([*asked, "--anchors", "other"])
 

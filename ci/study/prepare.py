@@ -15,7 +15,7 @@ import yaml
 from draw import SETS, draw_set
 from PIL import Image
 
-from anchorlib import crowding, fit_anchors, score
+from anchorlib import crowding, fit_anchors, read_boxes, score
 
 STRIDES = (8, 16, 32)
 COCO = ((10, 13, 16, 30, 33, 23), (30, 61, 62, 45, 59, 119), (116, 90, 156, 198, 373, 326))  # YOLOv5's default
@@ -107,6 +107,7 @@ def add_anchors(known: dict, options) -> dict:
         "coco": lambda: np.reshape(COCO, (9, 2)),
         "autoanchor": lambda: autoanchor(options),
         "area": lambda: fit_anchors(wh, 9).anchors,
+        "layers": lambda: fit_layers(options),
     }
     for name in options.anchors:
         if name not in known:
@@ -115,6 +116,12 @@ def add_anchors(known: dict, options) -> dict:
             known[name] = {"anchors": anchors.tolist(), **describe(targets, wh, anchors, options.size)}
             print(options.name, name, json.dumps(known[name]))
     return known
+
+
+def fit_layers(options) -> np.ndarray:
+    """Return the anchors of the layer-aware fit, from sizes and centres; layers that are not needed keep COCO's."""
+    boxes = read_boxes(options.folder / "data.yaml", imgsz=options.size, centres=True)
+    return fit_anchors(boxes, [3, 3, 3], strides=STRIDES, start=np.reshape(COCO, (9, 2))).anchors
 
 
 def autoanchor(options) -> np.ndarray:
