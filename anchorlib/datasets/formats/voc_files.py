@@ -182,8 +182,8 @@ def _file_of(line: str, layout: Layout, here: str, by_name: dict[str, str]) -> s
 def _drop_columns(line: str) -> str:
     """Return a line without the numbers at its end: -1, 0 or 1 in the list of a class, several in other lists.
 
-    >>> _drop_columns("plates of 2007  -1")
-    'plates of 2007'
+    >>> _drop_columns("car plates  1 -1")
+    'car plates'
     """
     words = line.split()
     kept = len(words)
