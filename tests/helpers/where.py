@@ -2,7 +2,7 @@
 
     all         every test (the environment `current`)
     frameworks  what runs on PyTorch or OneFlow (the environment of OneFlow, with the oldest PyTorch)
-    stand-ins   on the pretend device and array-api-strict: STAND_INS_RUN, hypothesis with few examples
+    stand-ins   on the pretend device and array-api-strict: STAND_INS_RUN; hypothesis with few examples
     versions    what the versions of Python and NumPy decide: every test but those of ONCE
 
 `ci/test --everywhere`, nightly.yml and `ci/matrix --tests` run every test in every environment.
@@ -38,32 +38,34 @@ ONCE = (
 
 #: The backends of tests/helpers/pretend_device.py and strict_backend.py.
 STAND_INS = ("torch:pretend", "strict")
-#: What the environment `stand-ins` runs on them: files, or FILE::FUNCTION. `anchorlib verify` has every subject; the
-#: others hold what it leaves out: exact bits, crossings, gradients, and the ways from and to the host.
-STAND_INS_RUN = (
+_ON_BOTH = (
     "tests/test_boxes.py",
-    "tests/test_crossings.py",
     "tests/test_metrics.py",
-    "tests/test_yolov2.py",
-    "tests/test_yolov7.py",
     "tests/backends/test_dispatch.py",
-    "tests/backends/test_gradients.py",
     "tests/fitting/test_evolve.py",
-    "tests/fitting/test_fit_anchors.py",
-    "tests/fitting/test_kmeans.py",
-    "tests/training/test_checks.py",
-    "tests/training/test_compute_loss.py",
     "tests/training/test_decode.py",
     "tests/training/test_losses.py",
-    "tests/training/test_masks.py",
-    "tests/training/test_ota.py",
     "tests/training/test_padded.py",
     "tests/training/test_targets.py",
-    "tests/training/test_waits.py",
     "tests/verify/test_verify.py::test_every_case_of_a_subject_is_equal",
-    "tests/yolov5/test_autoanchor.py",
-    "tests/yolov5/test_segment.py",
 )
+#: What the environment `stand-ins` runs: backend -> files, or FILE::FUNCTION. `anchorlib verify` has every subject; the
+#: others hold what it leaves out: recordings, crossings, gradients, and the ways from and to the host.
+STAND_INS_RUN = {
+    "torch:pretend": (
+        *_ON_BOTH,
+        "tests/test_crossings.py",
+        "tests/test_yolov7.py",
+        "tests/backends/test_gradients.py",
+        "tests/training/test_masks.py",
+        "tests/training/test_waits.py",
+        "tests/yolov5/test_autoanchor.py",
+        "tests/yolov5/test_segment.py",
+    ),
+    "strict": _ON_BOTH,
+}
+#: Functions that these backends cannot run: the pretend device has no autocast.
+NOT_ON_STAND_INS = ("test_it_runs_under_autocast",)
 
 #: Tests of a framework that take it by other ways than the fixture `backend` or the marker `needs`.
 OF_FRAMEWORKS = ("tests/backends/test_oneflow_import.py", "tests/yolov5/test_distributed.py")
@@ -74,8 +76,9 @@ def runs_here(item, file: str, where: str) -> bool:
     if where == "frameworks":
         return file in OF_FRAMEWORKS or of_a_framework(item)
     if where == "stand-ins":
-        listed = file in STAND_INS_RUN or f"{file}::{getattr(item, 'originalname', '')}" in STAND_INS_RUN
-        return listed and bool(needed_by(item) & set(STAND_INS))
+        function = getattr(item, "originalname", "")
+        listed = {name for one in needed_by(item) for name in STAND_INS_RUN.get(one, ())}
+        return function not in NOT_ON_STAND_INS and (file in listed or f"{file}::{function}" in listed)
     return where == "all" or not file.startswith(ONCE)
 
 
