@@ -101,7 +101,7 @@ def test_wrong_arguments_are_refused_by_name(backend):
     for arguments, error, message in (
         ((p[:1], anchors, STRIDES), ShapeError, "same layers, at least one, got 1, 2 and 2"),
         (([], [], []), ShapeError, "got 0, 0 and 0"),
-        ((p, anchors[:, :1], STRIDES), ShapeError, r"p\[0\] must have shape \(B, 1, ny, nx, 5 \+ C\)"),
+        ((p, anchors[:, :1, :], STRIDES), ShapeError, r"p\[0\] must have shape \(B, 1, ny, nx, 5 \+ C\)"),
         (([p[0], p[1][..., :7]], anchors, STRIDES), ShapeError, r"p\[1\] must have .* as many images and columns"),
         (([x[..., :5] for x in p], anchors, STRIDES), ShapeError, r"p\[0\] must have at least one class"),
         ((p, anchors, (8, 0)), BadValueError, r"strides\[1\] must be a number > 0, got 0"),
