@@ -13,10 +13,9 @@ framework, the file can call the one of `_numpy.py` on the arrays' values. `pyte
 `anchorlib verify --backends NAME` then compare the backend with NumPy.
 
 Arrays for which `in_host_memory` is True run as NumPy views, except in losses. Everywhere else the algorithms run on
-the framework's own arrays, and expect of them what the standard only allows: `device=` takes the short strings of
-`devices()`, an index may have fewer entries than the array has axes, a slice may end beyond the array, an array
-of integers or of bool is an index, and `len(x)` is the first side. The default floating dtype is float32; only NumPy's
-is float64.
+the framework's own arrays, and expect of them only the standard and the extras: tests/helpers/strict_backend.py runs
+them on array-api-strict, which refuses everything else. What the standard leaves open is fixed as follows: `device=`
+takes the strings of `devices()`, and the default floating dtype is float32, except NumPy's, which is float64.
 """
 
 from __future__ import annotations
