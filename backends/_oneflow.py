@@ -295,8 +295,8 @@ def log_softmax(x, /, *, axis=-1):
 
 
 def detach(x, /):
-    """Return a tensor of the same storage, without the graph."""
-    return x.detach()
+    """OneFlow's detach forgets where a view begins in its storage: a slice of x[1].detach() would be one of x[0]."""
+    return x.clone().detach() if x.storage_offset() else x.detach()
 
 
 def from_numpy(array, /, *, device=None):

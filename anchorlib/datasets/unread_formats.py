@@ -82,7 +82,7 @@ _FORMATS = (
             "Pass the folder that has the images and their labels."),
     _Unread("a file of a model", r"\.(pt|pth|ckpt|weights|onnx|cfg|py)$", "",
             "Pass the data set here, and the model as --anchors or --out."),
-    _Unread("saved sizes", r"\.npz$", "", "Use SizeCounts.load."),
+    _Unread("a file of saved sizes", r"\.npz$", "", "Use SizeCounts.load."),
     _Unread("an archive", r"\.zip$", "", "Unpack it first: python -m zipfile -e FILE.zip FOLDER."),
     _Unread("an archive", r"\.(tar|gz|tgz|bz2|xz)$", "", "Unpack it first: python -m tarfile -e FILE FOLDER."),
 )  # fmt: skip

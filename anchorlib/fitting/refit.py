@@ -39,7 +39,8 @@ def refit(
 
     The anchors are written with the fewest decimals for which BPR, fitness and average IoU change by at most 1e-4.
     The file keeps its own anchors if they score the same as the fitted ones within 1e-4, so a second call changes
-    nothing. Everything else in the file stays the same, to the byte.
+    nothing; with `strides` it may find better anchors, as it starts from those of the first. Everything else in the
+    file stays the same, to the byte.
 
     Parameters
     ----------

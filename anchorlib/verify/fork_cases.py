@@ -36,6 +36,7 @@ from anchorlib.verify.training import (
     slow_loss,
     slow_targets,
 )
+from anchorlib.yolov5 import kmean_anchors
 
 #: Fitted anchors may differ from ours, but may not be worse than this: forks draw theirs at random.
 BPR_BELOW, FITNESS_BELOW = 0.01, 0.03
@@ -203,7 +204,7 @@ def _kmean_anchors(made: Cases, candidate: Any) -> None:
         made.add(
             f"{n} anchors",
             functools.partial(_fitted, candidate, images, n),
-            functools.partial(_ours, sizes, n),
+            functools.partial(_ours, images, n),
             compare=functools.partial(_score_differences, sizes, 1.0),
         )
 
@@ -212,8 +213,8 @@ def _fitted(candidate: Any, images: SimpleNamespace, n: int, target: Target) -> 
     return {"anchors": np.asarray(candidate(images, n=n, img_size=_IMAGE_SIZE, thr=_THR, gen=1000, verbose=False))}
 
 
-def _ours(sizes: HostArray, n: int) -> Answers:
-    return {"anchors": fit_anchors(sizes, n).anchors}
+def _ours(images: SimpleNamespace, n: int) -> Answers:
+    return {"anchors": kmean_anchors(images, n=n, img_size=_IMAGE_SIZE, thr=_THR, verbose=False)}
 
 
 def _score_differences(sizes: HostArray, strides: Any, found: Answers, expected: Answers) -> list[str]:

@@ -34,7 +34,7 @@ def test_a_parameter_is_an_array_of_its_framework(grad_backend):
     ("thing", "called", "hint"),
     [
         (Image.new("L", (1, 1)), "PIL.Image.Image", " Pass np.asarray(x)."),
-        ([1.0, 2.0], "builtins.list", ""),
+        ([1.0, 2.0], "builtins.list", " Pass np.asarray(x)."),
         (3.0, "builtins.float", ""),
         (None, "builtins.NoneType", ""),
     ],

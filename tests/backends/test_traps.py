@@ -149,3 +149,11 @@ def test_a_declared_limit_is_one(backend, name):
 
 def test_only_names_of_the_standard_have_limits():
     assert {name for framework in FRAMEWORKS.values() for name in framework.limits} <= set(STANDARD)
+
+
+def test_a_slice_of_a_detached_view_begins_where_the_view_begins(backend):
+    """OneFlow's own detach forgets it: a slice of x[1].detach() was one of x[0]."""
+    xp, values = backend.xp, np.arange(12, dtype=np.float32).reshape(2, 3, 2)
+    view = xp.detach(backend.array(values)[1, ...])
+    assert np.array_equal(backend.host(view[:, 0:1]), values[1][:, :1])
+    assert np.array_equal(backend.host(view[1:, 1]), values[1][1:, 1])

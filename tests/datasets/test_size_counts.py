@@ -326,5 +326,5 @@ def test_a_file_of_another_suffix_is_refused_and_nothing_written(tmp_path):
 
 def test_saved_sizes_are_not_a_data_set(tmp_path):
     SizeCounts.of(np.ones((1, 2))).save(tmp_path / "sizes.npz")
-    with pytest.raises(DatasetError, match=r"Use SizeCounts\.load for saved sizes"):
+    with pytest.raises(DatasetError, match=r"a file of saved sizes, .*Use SizeCounts\.load\."):
         read_boxes(tmp_path / "sizes.npz")

@@ -62,7 +62,9 @@ class Edge(NamedTuple):
 def leaves(result):
     """Yield the arrays, numbers and texts of a result, one after another."""
     if dataclasses.is_dataclass(result):
-        result = {name: value for name, value in vars(result).items() if name not in UNEQUAL}
+        result = {
+            name: value for name, value in vars(result).items() if name not in UNEQUAL and not name.startswith("_")
+        }
     if isinstance(result, dict):
         result = [item for key in sorted(result) for item in (key, result[key])]
     if isinstance(result, (tuple, list)):

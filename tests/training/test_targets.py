@@ -274,10 +274,10 @@ def test_the_inputs_stay_as_they_are(backend, path):
 
 
 def test_the_limits_of_the_ratio_are_those_of_the_division():
-    from anchorlib.training.targets import _limits
+    from anchorlib.training.targets import ratio_limits
 
     for thr in (1.5, 2.0, 2.91, 3.0, 4.0, 7.3, 100.0, *np.random.default_rng(0).uniform(1.1, 20, 2000)):
-        limit, least = map(np.float32, _limits(thr))
+        limit, least = map(np.float32, ratio_limits(thr))
         assert limit == np.float32(thr)
         below = np.nextafter(least, np.float32(0))
         assert np.float32(1) / least < np.float32(thr) <= np.float32(1) / below

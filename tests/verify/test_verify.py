@@ -312,6 +312,8 @@ def test_the_escapes_of_a_workflow_command_are_those_of_github():
 
 def test_a_terminal_gets_a_progress_bar(backend, monkeypatch, capsys):
     monkeypatch.setattr(verify_command, "wants_bar", lambda options: True)
+    bar = verify_command.tqdm
+    monkeypatch.setattr(verify_command, "tqdm", lambda **options: bar(**{**options, "delay": 0}))
     code, _, err = run(*here(backend), "--subject", "metrics", capsys=capsys)
     assert code == 0
     assert "comparing" in err
