@@ -121,7 +121,7 @@ def _of_layer(
     cells = []
     for axis, (centre, length) in enumerate(((x, nx), (y, ny))):
         centre = xp.where(own, centre, xp.zeros_like(centre))
-        cell = xp.trunc(xp.stack([centre - step[axis] * offset for step in STEPS]))  # (5, T)
+        cell = xp.trunc(xp.stack([centre - step[axis] * offset for step in STEPS])) + 0.0  # (5, T); not -0.0
         cell = xp.maximum(cell, xp.zeros_like(cell))
         cells.append(xp.minimum(cell, xp.full_like(cell, float(length - 1))))
     part = [xp.where(own, c, xp.zeros_like(c))[None, :] - cell for c, cell in zip((x, y), cells)]  # (5, T)

@@ -229,7 +229,7 @@ def _assign(
     target = row[0, :]
     box = xp.take(xp.reshape(boxes, (4, -1)), row[1, :], axis=1)  # (4, M)
     step_last = xp.repeat_each(plan.step_last, counts, n_rows)  # (4, M)
-    cell = xp.trunc(box[:2, :] - step_last[:2, :])  # (2, M): x, y
+    cell = xp.trunc(box[:2, :] - step_last[:2, :]) + plan.zero  # (2, M): x, y; -0.0 becomes 0.0, which max may not do
     cell = xp.minimum(xp.maximum(cell, plan.zero), step_last[2:, :])
     box[:2, :] -= cell
 

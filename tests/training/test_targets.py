@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from anchorlib.backends import host_views
 from anchorlib.errors import ArrayTypeError, BackendMixError, BadValueError, ShapeError
-from anchorlib.training import build_targets
+from anchorlib.training import build_padded_targets, build_targets
 
 GOLDEN = Path(__file__).parent.parent / "data/golden"
 RECORDED = sorted(GOLDEN.glob("targets_*.npz"), key=lambda path: int(path.stem.split("_")[1]))
@@ -175,6 +175,17 @@ def test_build_targets_matches_the_loop_bit_for_bit(backend, case):
 def test_build_targets_on_the_array_matches_the_loop_bit_for_bit(backend, case):
     with host_views(False):
         check(backend, case)
+
+
+@pytest.mark.parametrize("n_targets", [1, 3, 40])  # vector instructions may choose the other zero of max(-0.0, 0.0)
+def test_a_centre_of_negative_zero_gives_the_signs_of_the_loop(backend, path, n_targets):
+    targets = np.asarray([[0, 0, -0.0, -0.0, 0.25, 0.25], [0, 1, -1e-30, 0.0, 0.25, 0.25]] * n_targets, np.float32)
+    anchors, shapes = np.full((2, 3, 2), 2.0, np.float32), [(8, 8), (8, 1)]
+    check(backend, (targets, anchors, shapes, 4.0, 0.5))
+    padded = build_padded_targets(backend.array(targets), backend.array(anchors), shapes)
+    expected = oracle.build_targets(targets, anchors, shapes, 4.0, 0.5)
+    for (rows, mask), layer in zip(padded, expected):
+        assert backend.host(rows.box)[backend.host(mask)].tobytes() == layer["tbox"].tobytes()
 
 
 @pytest.mark.parametrize(
