@@ -35,7 +35,7 @@ class Curve(Result):
     @property
     def ks(self) -> list[int]:
         """Return the number of anchors of each fit."""
-        return [len(fit.anchors) for fit in self.fits]
+        return [fit.anchors.shape[0] for fit in self.fits]
 
     @property
     def values(self) -> list[float]:
