@@ -135,7 +135,7 @@ def with_fault(module, right, wrong):
 NUMPY_REFUSED = r"\.numpy\(\) is not supported"
 EMPTY = "whole = xp.empty((6, n_rows), dtype=xp.int64, device=xp.device_of(found))"
 COUNTS = "counts = ends[1:] - ends[:-1]"
-FLOOR = "cell = xp.minimum(xp.maximum(cell, plan.zero), step_last[2:])"
+FLOOR = "cell = xp.minimum(xp.maximum(cell, plan.zero), step_last[2:, :])"
 
 
 @pytest.mark.parametrize(

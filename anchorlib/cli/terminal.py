@@ -11,6 +11,7 @@ from itertools import zip_longest
 from typing import Optional, TextIO
 
 _STYLES = {"bold": "1", "red": "31", "green": "32", "yellow": "33"}
+_COLUMNS = 80
 #: What `paint` writes, and nothing else.
 SEQUENCE = rf"\x1b\[(?:0|{'|'.join(_STYLES.values())})m"
 
@@ -51,7 +52,8 @@ def align_columns(table: Sequence[Sequence[str]], left: Sequence[int] = (0,), ro
 
 def find_room(stream: TextIO) -> Optional[int]:
     """Return the number of columns if the stream is a terminal; otherwise None, because lines need not be wrapped."""
-    return shutil.get_terminal_size().columns if stream.isatty() else None
+    # a terminal may not know its size; Python 3.9 and 3.10 then say 0
+    return (shutil.get_terminal_size().columns or _COLUMNS) if stream.isatty() else None
 
 
 def wrap_lines(text: str, room: Optional[int]) -> str:

@@ -108,7 +108,7 @@ def test_two_to_four_layers_in_either_order_of_strides(backend, strides):
     model, detect = make_model(backend, np.full((len(strides), 3, 2), 600, np.float32), strides)
     assert check_anchors(make_dataset(), model, generations=20).replaced
     means = pixels(backend, detect).prod(axis=2).mean(axis=1)
-    assert np.array_equal(np.argsort(means), np.argsort(strides))
+    assert (np.diff(means[np.argsort(strides)]) >= 0).all()  # layers without boxes keep their equal anchors
 
 
 def test_good_anchors_stay_bit_identical(backend):
