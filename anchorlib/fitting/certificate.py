@@ -32,6 +32,7 @@ from anchorlib.errors import BadValueError
 from anchorlib.fitting.certificate_bound import FLOAT32_ERROR, Measure, PricedSizes, find_greatest_gain
 from anchorlib.fitting.certificate_prices import Prices
 from anchorlib.fitting.fit_arguments import check_anchors
+from anchorlib.fitting.order import find_places
 from anchorlib.metrics import OBJECTIVES, SizeTable, take_anchors
 from anchorlib.results import Result, Row, counted
 from anchorlib.size_histogram import WeightedSizes, as_columns, make_key, merge_equal
@@ -203,14 +204,10 @@ def _gap(bound: float, reached: float) -> float:
 
 def _without(anchors: HostArray, fixed: HostArray) -> HostArray:
     """Return the anchors that are not fixed."""
-    free = anchors.tolist()
-    for anchor in fixed.tolist():
-        if anchor not in free:
-            raise BadValueError(f"fixed must be rows of the anchors, but no row equals {anchor}.")
-        free.remove(anchor)
-    if not free:
+    free = np.delete(anchors, find_places(anchors, fixed, "fixed must be rows of the anchors"), axis=0)
+    if not len(free):
         raise BadValueError(f"fixed must leave at least one of {len(anchors)} anchors, got {len(fixed)}.")
-    return np.array(free, dtype=np.float32)
+    return free
 
 
 def _count_sizes(boxes_wh: Any, counts: Optional[HostArray]) -> WeightedSizes:

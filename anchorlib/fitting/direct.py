@@ -29,7 +29,7 @@ from anchorlib.errors import BadValueError
 from anchorlib.fitting.grid import Resolutions
 from anchorlib.fitting.interchange import Candidates
 from anchorlib.fitting.local_search import Bounds, IouObjective, Objective, RatioObjective
-from anchorlib.fitting.order import sort_by_area
+from anchorlib.fitting.order import find_places, sort_by_area
 from anchorlib.metrics import SizeTable
 from anchorlib.size_histogram import WeightedSizes, as_columns, merge_equal
 
@@ -148,12 +148,8 @@ def search(
 
 def free_first(start: HostArray, fixed: HostArray) -> HostArray:
     """Return the rows of `start` with the fixed anchors last."""
-    free = start.tolist()
-    for anchor in fixed.tolist():
-        if anchor not in free:
-            raise BadValueError(f"start must contain the fixed anchors, but no row equals {anchor}.")
-        free.remove(anchor)
-    return np.concatenate([np.array(free, dtype=np.float32).reshape(-1, 2), fixed])
+    places = find_places(start, fixed, "start must contain the fixed anchors")
+    return np.concatenate([np.delete(start, places, axis=0), fixed])
 
 
 def find_starts(candidates: Candidates, n_free: int, fixed: HostArray, seed: int, deadline: float) -> list[HostArray]:

@@ -136,44 +136,43 @@ def fit_anchors(
     )
 
 
-def _search_directly(given: FitArguments) -> HostArray:
+def _usable_sizes(given: FitArguments) -> HostArray:
+    """Return the sizes that the direct search takes: (N, 2) float32 in host memory."""
     usable = given.boxes.usable
-    return direct.search(
-        namespace_of(usable).to_numpy(as_float(usable, namespace_of(usable).float32)),
-        given.n,
-        thr=given.thr,
-        objective=given.objective,
-        weights=given.boxes.counts,
-        seed=given.seed,
-        start=given.start,
-        fixed=given.fixed,
-        min_side=given.least_sides,
-        time_budget=given.time_budget,
-        table=None if given.start is None else given.boxes.usable_table,
-    )
+    sizes: HostArray = namespace_of(usable).to_numpy(as_float(usable, namespace_of(usable).float32))
+    return sizes
+
+
+def _direct_options(given: FitArguments) -> dict[str, Any]:
+    """Return the keywords of the direct search that are the same with and without strides."""
+    return {
+        "thr": given.thr,
+        "objective": given.objective,
+        "weights": given.boxes.counts,
+        "seed": given.seed,
+        "start": given.start,
+        "fixed": given.fixed,
+        "min_side": given.least_sides,
+        "time_budget": given.time_budget,
+    }
+
+
+def _search_directly(given: FitArguments) -> HostArray:
+    table = None if given.start is None else given.boxes.usable_table
+    return direct.search(_usable_sizes(given), given.n, table=table, **_direct_options(given))
 
 
 def _search_in_layers(given: FitArguments, boxes: Any) -> LayeredFit:
     """Search with strides; the crowding of the layers is known if the boxes have centres."""
-    usable, strides = given.boxes.usable, given.strides
+    strides = given.strides
     assert strides is not None
 
     def find_overwritten(layers: list[HostArray]) -> list[float]:
         return [layer.share_overwritten for layer in crowding(boxes, layers, strides, thr=given.thr).layers]
 
+    overwritten = None if getattr(boxes, "centres", None) is None else find_overwritten
     return search_in_layers(
-        namespace_of(usable).to_numpy(as_float(usable, namespace_of(usable).float32)),
-        given.layers,
-        strides,
-        thr=given.thr,
-        objective=given.objective,
-        weights=given.boxes.counts,
-        seed=given.seed,
-        start=given.start,
-        fixed=given.fixed,
-        min_side=given.least_sides,
-        time_budget=given.time_budget,
-        overwritten=None if getattr(boxes, "centres", None) is None else find_overwritten,
+        _usable_sizes(given), given.layers, strides, overwritten=overwritten, **_direct_options(given)
     )
 
 

@@ -24,7 +24,7 @@ from anchorlib.fitting import direct
 from anchorlib.fitting.grid import Resolutions
 from anchorlib.fitting.layer_values import RESOLVED, LayerBounds, LayeredCandidates, LayeredObjective, LayeredSearch
 from anchorlib.fitting.local_search import IouObjective, Objective, RatioObjective
-from anchorlib.fitting.order import sort_by_area
+from anchorlib.fitting.order import find_places, sort_by_area
 from anchorlib.layers import layers_disagree, mean_areas
 from anchorlib.metrics import ratio_limit, side_ratio
 from anchorlib.size_histogram import WeightedSizes, as_columns
@@ -137,7 +137,7 @@ class _Problem:
         self._base, self._thr = base, thr
         self._fixed = np.empty((0, 2), np.float32) if fixed is None else fixed
         by_layer = np.repeat(np.arange(len(counts)), counts)  # (n,)
-        places = self._place_fixed(by_area if start is None else start)
+        places = find_places(by_area if start is None else start, self._fixed, "start must contain the fixed anchors")
         is_free = np.ones(len(by_layer), bool)
         is_free[places] = False
         self._order = np.concatenate([np.flatnonzero(is_free), np.asarray(places, np.int64)])  # of the layers' order
@@ -264,11 +264,3 @@ class _Problem:
         if self._bounds.min_side is not None:
             sides = np.maximum(sides, self._bounds.min_side[own])
         return np.stack([sides, sides], axis=1)
-
-    def _place_fixed(self, layered: HostArray) -> list[int]:
-        """Return the places of the fixed anchors among anchors in the order of the layers."""
-        places: list[int] = []
-        for anchor in self._fixed:
-            same = np.flatnonzero((layered == anchor).all(axis=1))
-            places.append(next(place for place in same.tolist() if place not in places))
-        return places

@@ -1,4 +1,4 @@
-"""Sort anchors by area, the order in which they are returned and written."""
+"""Sort anchors by area, the order in which they are returned and written, and find anchors among others."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Optional
 import numpy as np
 
 from anchorlib.arrays import HostArray
+from anchorlib.errors import BadValueError
 
 
 def sort_by_area(anchors: HostArray) -> HostArray:
@@ -25,6 +26,21 @@ def sort_in_layers(anchors: HostArray, counts: Optional[Sequence[int]]) -> HostA
 def rank_by_area(anchors: HostArray) -> HostArray:
     """Return the position of each anchor in the order of `sort_by_area`: (K,) int64."""
     return np.argsort(_order_by_area(anchors))
+
+
+def find_places(anchors: HostArray, fixed: HostArray, expected: str) -> list[int]:
+    """Return the place of each fixed anchor among the anchors, no place twice.
+
+    A fixed anchor that is not there is a BadValueError, whose message begins with what was expected.
+    """
+    rows: list[list[float]] = anchors.tolist()
+    places: list[int] = []
+    for anchor in fixed.tolist():
+        place = next((i for i, row in enumerate(rows) if row == anchor and i not in places), None)
+        if place is None:
+            raise BadValueError(f"{expected}, but no row equals {anchor}.")
+        places.append(place)
+    return places
 
 
 def _order_by_area(anchors: HostArray) -> HostArray:
