@@ -54,11 +54,8 @@ def scale_sizes(
         )
     if not (image_wh > 0).all():
         raise BadValueError("image_wh must be > 0.")
-    scale = np.asarray(check_imgsz(imgsz), np.float64) / image_wh
-    if resize == "letterbox":
-        scale = scale.min(axis=-1, keepdims=True)
     with np.errstate(over="ignore"):  # a size that float32 cannot hold becomes inf, which the fit reports
-        return (boxes_wh * scale).astype(np.float32)
+        return (boxes_wh * find_scale(image_wh, imgsz, resize)).astype(np.float32)
 
 
 def place_centres(
@@ -81,8 +78,12 @@ def place_centres(
     array([[320., 140.]], dtype=float32)
     """
     input_wh, image_wh = np.asarray(check_imgsz(imgsz), np.float64), np.asarray(image_wh, np.float64)
-    scale = input_wh / image_wh
-    if resize == "letterbox":
-        scale = scale.min(axis=-1, keepdims=True)
+    scale = find_scale(image_wh, imgsz, resize)
     with np.errstate(over="ignore"):
         return (centres * scale + (input_wh - image_wh * scale) / 2).astype(np.float32)
+
+
+def find_scale(image_wh: HostArray, imgsz: ImageSize, resize: str) -> HostArray:
+    """Return by what the sides of images (..., 2) float64 are multiplied: (..., 1) for 'letterbox', else (..., 2)."""
+    scale: HostArray = np.asarray(check_imgsz(imgsz), np.float64) / image_wh
+    return scale.min(axis=-1, keepdims=True) if resize == "letterbox" else scale

@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from typing import Optional
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageOps
+from PIL import Image
 
 from anchorlib.arrays import HostArray
 from anchorlib.datasets import BoxSizes
 from anchorlib.datasets.io.image_index import IMAGE_FOLDERS, image_folders
+from anchorlib.datasets.resize import find_scale
 from anchorlib.files import open_regular
 from anchorlib.reporting.report_data import UnmatchedBox
 
@@ -76,9 +77,7 @@ def _corners(boxes: BoxSizes, row: int) -> HostArray:
     """Return left, top, right and bottom of a box as fractions of its image."""
     assert boxes.centres is not None
     input_wh, image_wh = np.asarray(boxes.imgsz, np.float64), boxes.image_wh[boxes.image_index[row]].astype(np.float64)
-    scale = input_wh / image_wh
-    if boxes.resize == "letterbox":
-        scale = np.full(2, scale.min())
+    scale = find_scale(image_wh, boxes.imgsz, boxes.resize)
     centre = (boxes.centres[row] - (input_wh - image_wh * scale) / 2) / scale / image_wh
     half = boxes.wh[row] / scale / image_wh / 2
     return np.concatenate([centre - half, centre + half])
@@ -86,6 +85,8 @@ def _corners(boxes: BoxSizes, row: int) -> HostArray:
 
 def _cut(file: str, box: UnmatchedBox, corners: HostArray) -> Optional[Picture]:
     """Return the picture of a box in an image, or None if the image cannot be read."""
+    from PIL import ImageOps  # only a page with pictures needs it, and every command imports this module
+
     try:
         with warnings.catch_warnings(), os.fdopen(open_regular(file)[0], "rb") as stream:
             warnings.simplefilter("error", Image.DecompressionBombWarning)
@@ -99,6 +100,8 @@ def _cut(file: str, box: UnmatchedBox, corners: HostArray) -> Optional[Picture]:
 
 def _draw(image: Image.Image, box: UnmatchedBox, corners: HostArray) -> Picture:
     """Cut out the box with about its own size of surroundings on each side, and draw its outline."""
+    from PIL import ImageDraw
+
     whole = np.asarray(image.size, np.float64)
     left_top, right_bottom = corners[:2] * whole, corners[2:] * whole
     size = right_bottom - left_top
