@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, Optional
 
 from anchorlib.arrays import HostArray
 from anchorlib.datasets import BoxSizes
 from anchorlib.errors import AnchorlibError, BadValueError
+from anchorlib.files import status_of
 from anchorlib.fitting.fit_arguments import check_strides
 from anchorlib.fitting.layered import MOST_OVERWRITTEN
 from anchorlib.modelfiles import open_anchors, usual_strides
@@ -44,7 +44,7 @@ def choose_fit_strides(options: argparse.Namespace, n: Sequence[int], file: Opti
         return given or None
     if options.method != "direct":
         return None
-    if file and Path(file).exists():
+    if file and status_of(file):
         return "file"
     return usual_strides(3) if list(n) == [_USUAL_N] or len(n) == 3 else None
 
