@@ -31,6 +31,7 @@ from anchorlib.cli.crowding_lines import (
     add_strides_option,
     choose_fit_strides,
     describe_crowding,
+    describe_placeholders,
     measure_crowding,
 )
 from anchorlib.cli.paths import check_images
@@ -160,7 +161,8 @@ def run(options: argparse.Namespace) -> int:
         before_anchors=compared.anchors,
         advice=[
             *advise_fit(table, compared, fit.score, options.thr, boxes.imgsz),
-            *describe_crowding(crowded, fit.idle_layers),
+            *describe_crowding(crowded),
+            *describe_placeholders(fit),
         ],
         crowding=crowded.to_dict() if crowded else None,
         fitted=_describe_fit(fit, found),
