@@ -12,7 +12,7 @@ So the best anchors are the best locations for n facilities whose customers are 
    result, on the boxes, with `start`.
 
 All sums are exact, and no logarithm or power is computed, so one seed gives bit-identical anchors on every machine. It
-is not proven that the result is the optimum.
+is not proven that the result is the optimum, except for a single anchor and the side ratio (single.py).
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from anchorlib.fitting.grid import Resolutions
 from anchorlib.fitting.interchange import Candidates
 from anchorlib.fitting.local_search import Bounds, IouObjective, Objective, RatioObjective
 from anchorlib.fitting.order import find_places, sort_by_area
+from anchorlib.fitting.single import find_single
 from anchorlib.metrics import SizeTable
 from anchorlib.size_histogram import WeightedSizes, as_columns, merge_equal
 
@@ -59,6 +60,7 @@ _STAGES = (
 _BOX_OCTAVES = (1 / 128, 1 / 512, 1 / 2048)
 _BOX_SWEEPS = 12  # at most, for each step size
 _BOX_SMALL = 2.0**-24
+_MOST_SIZES = 2**20  # that a single anchor is proven for; more are counted in cells
 _MOST_BOXES = 2**33  # a larger sum of counts comes from weights, which are scaled to 2^34 and more
 _BOX_WORK = 2**22  # boxes times anchors times sweeps, 0.1 s; with more work the cells are as good as the boxes
 _FEW = 3  # up to this many anchors, many boxes are outside the limit, so there are many peaks of almost equal height
@@ -102,6 +104,9 @@ def search(
     time_budget : seconds after which the best anchors so far are returned, which then depend on the machine's speed
     table : the same boxes as a SizeTable, to compare with `start`; built here if not given
 
+    A single anchor, without `fixed` and for "ratio", is found with a proof (single.py) unless the proof takes too long.
+    With more than 2^20 distinct sizes, it is the best anchor of cells.
+
     Returns
     -------
     (n, 2) float32, sorted by area; bit-identical for every order of the boxes, number of threads and machine.
@@ -131,6 +136,13 @@ def search(
     if start is not None:
         start = free_first(np.asarray(start, dtype=np.float32), fixed)
 
+    known = [] if start is None or not bounds.allow(start) else [start]
+    if n == 1 and objective == "ratio" and time.monotonic() <= deadline:
+        single = find_single(_limit_sizes(boxes), thr, least=0 if least is None else float(least[0]), deadline=deadline)
+        if single.proven:
+            return _best_of([single.anchor[None], *known], boxes_wh, weights, thr, objective, table)
+        known.insert(0, single.anchor[None])
+
     grid = Resolutions(boxes, max(_COARSE, n))
     if grid.n_distinct is not None and grid.n_distinct < n_free:
         raise BadValueError(f"n={n_free} needs at least {n_free} distinct box sizes, got {grid.n_distinct}.")
@@ -139,11 +151,30 @@ def search(
     if start is not None:
         found.insert(0, start)
     best = improve(found, grid, boxes, total, measure, bounds, seed, deadline)
-    if start is not None and bounds.allow(start):
+    return _best_of([best, *known], boxes_wh, weights, thr, objective, table)
+
+
+def _best_of(
+    found: list[HostArray],
+    boxes_wh: HostArray,
+    weights: Optional[HostArray],
+    thr: float,
+    objective: str,
+    table: Optional[SizeTable],
+) -> HostArray:
+    """Return the anchors that score best on the boxes, sorted by area; of equally good ones, the last."""
+    if len(found) > 1:
         table = table or SizeTable(boxes_wh, weights)
-        if table.fitness(start, thr, objective) >= table.fitness(best, thr, objective):
-            best = start
-    return sort_by_area(best)
+        found = sorted(found, key=lambda anchors: table.fitness(anchors, thr, objective))
+    return sort_by_area(found[-1])
+
+
+def _limit_sizes(boxes: WeightedSizes) -> WeightedSizes:
+    """Return the boxes, or cells if there are too many distinct sizes to look at each."""
+    if len(boxes) <= _MOST_SIZES:
+        return boxes
+    sizes = merge_equal(boxes)  # so that merged boxes give the same anchors as single boxes
+    return sizes if len(sizes) <= _MOST_SIZES else Resolutions(sizes, _COARSE).at_most(_STAGES[-1].cells)
 
 
 def free_first(start: HostArray, fixed: HostArray) -> HostArray:
