@@ -127,13 +127,13 @@ def next_step(options: argparse.Namespace, report: Report, found: Optional[Refit
         is_gain = report.before is None or is_worth_changing(report.before, report.score)
         keep = "" if is_gain else "keep your anchors, or "
         return f"Next: {keep}{command}, where model.yaml is the file of your model (.yaml, .cfg, .py or .json)."
+    if not found.diff:
+        return ""
     out = printable(options.out)
     if options.dry_run:
         return "Next: run the command again without --dry-run."
     if found.is_new:
         return f"Next: copy the anchors of {out} into the file of your model, or fit again with that file as --out."
-    if not found.diff:
-        return ""
     train = _TRAIN.get(open_anchors(options.out, options.format).format)
     return f"Next: train with it, for example {train.format(shlex.quote(out))}" if train else ""
 

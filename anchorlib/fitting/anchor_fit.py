@@ -55,6 +55,8 @@ class AnchorFit(Result):
     strides : of the layers, pixels, if the fit took them into account
     idle_layers : layers, from 0, that the boxes do not need. Their anchors are those of `start`, or large squares; they
         match hardly any box.
+    spare_anchors : rows of `anchors`, from 0, in the place of anchors that small boxes do not need, because another one
+        of the layer is nearly equal. They are large squares.
     """
 
     anchors: Array
@@ -66,6 +68,7 @@ class AnchorFit(Result):
     kept_start: bool = False
     strides: Optional[tuple[float, ...]] = None
     idle_layers: tuple[int, ...] = ()
+    spare_anchors: tuple[int, ...] = ()
     _inputs: Optional[FitInputs] = field(default=None, compare=False)
 
     def write(self, model_file: _PathLike, *, format: Optional[str] = None, dry_run: bool = False) -> Refit:
@@ -113,7 +116,14 @@ class AnchorFit(Result):
             "seed": self.seed,
             "seconds": self.seconds,
             "kept_start": self.kept_start,
-            **({"strides": list(self.strides), "idle_layers": list(self.idle_layers)} if self.strides else {}),
+            **(self._layers_to_dict(self.strides) if self.strides else {}),
+        }
+
+    def _layers_to_dict(self, strides: tuple[float, ...]) -> dict[str, Any]:
+        return {
+            "strides": list(strides),
+            "idle_layers": list(self.idle_layers),
+            "spare_anchors": list(self.spare_anchors),
         }
 
     def __repr__(self) -> str:

@@ -58,7 +58,7 @@ def fit_anchors(
     weights : (N,) >= 0, how often each box counts; not for SizeCounts, whose counts are the weights
     progress : show a progress bar on standard error if the method takes long
     start : (n, 2), anchors to improve, taken as float32, for "direct" and "evolve". The result is never worse than
-        `start` on the boxes of the fit, unless `start` violates `min_side`.
+        `start` on the boxes of the fit, unless `start` violates `min_side`, or `strides` make other anchors better.
     fixed : (m, 2), m < n, anchors that stay bit-identical in float32; "direct" only
     min_side : pixels, lower bound for the sides of fitted anchors: one for all, or one for each layer of `n`;
         "direct" only
@@ -69,9 +69,9 @@ def fit_anchors(
     strides : pixels per cell of each layer, ascending, as [8, 16, 32]; "direct" only. The anchors of a layer then count
         less for boxes whose shorter side is under half of its stride, and a layer that the boxes do not need keeps
         the anchors of `start`, or gets large squares (docs/method.md). If the boxes are BoxSizes with centres, this is
-        also done for a layer that loses more than half of its targets to others in the same cell. `start` must be
-        layer by layer. A single n is divided evenly among the layers. Without strides, the anchors are divided among
-        the layers by area only.
+        also done for a layer that loses more than half of its targets to others in the same cell. Of nearly equal
+        anchors that serve boxes under 1.5 strides, one is kept. `start` must be layer by layer. A single n is divided
+        evenly among the layers. Without strides, the anchors are divided among the layers by area only.
 
     Returns
     -------
@@ -133,6 +133,7 @@ def fit_anchors(
         kept_start,
         strides=given.strides,
         idle_layers=layered.idle,
+        spare_anchors=layered.spare,
         _inputs=inputs,
     )
 

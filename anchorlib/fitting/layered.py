@@ -4,9 +4,10 @@ The value of a box and an anchor is that of the direct search (side ratio or IoU
 is under half of the layer's stride: such a box shares its cell with neighbours, and they overwrite each other's
 targets. The layers compete for the boxes in one facility-location problem. The direct search solves it by its own
 steps; only the values differ, and a swap must keep the number of anchors of each layer. Then layers are given up that
-the boxes do not need, and, if the crowding of the layers is known, layers that lose more than half of their targets.
+the boxes do not need, and, if the crowding of the layers is known, layers that lose more than half of their targets;
+then nearly equal anchors that serve small boxes.
 
-If no layer is too coarse or too crowded, the result is that of the direct search, cut into layers by area.
+If nothing is gained by all this, the result is that of the direct search, cut into layers by area.
 """
 
 from __future__ import annotations
@@ -24,14 +25,15 @@ from anchorlib.fitting import direct
 from anchorlib.fitting.grid import Resolutions
 from anchorlib.fitting.layer_values import RESOLVED, LayerBounds, LayeredCandidates, LayeredObjective, LayeredSearch
 from anchorlib.fitting.local_search import IouObjective, Objective, RatioObjective
-from anchorlib.fitting.order import find_places, sort_by_area
+from anchorlib.fitting.order import find_places, order_by_area
+from anchorlib.fitting.twins import SMALL, find_twin
 from anchorlib.layers import layers_disagree, mean_areas
 from anchorlib.metrics import ratio_limit, side_ratio
 from anchorlib.size_histogram import WeightedSizes, as_columns
 
 NEEDED = 0.01  # of the boxes' count: what a layer must add to the sum of the values, or it is given up
 MOST_OVERWRITTEN = 0.5  # share of the rows of a layer; a layer that loses more is given up
-_WORTHWHILE = 0.01  # of the boxes' count: anchors that are not cut by area must be better by this much
+_WORTHWHILE = 2.0**-12  # of the boxes' count: anchors that are not cut by area must be better by this much
 _HARMLESS = 0.1  # share of the boxes, with a side under a stride, that the anchors of a layer given up may match
 _COARSE = 400  # cells to choose from, in each layer
 _CELLS = 4000  # on which layers are compared
@@ -46,10 +48,12 @@ class LayeredFit:
 
     anchors : (n, 2) float32, pixels: those of the smallest stride first, sorted by area in each layer
     idle : the layers, from 0, that the boxes do not need; their anchors match hardly any box
+    spare : the rows of `anchors` that small boxes do not need; they are large squares
     """
 
     anchors: HostArray
     idle: tuple[int, ...] = ()
+    spare: tuple[int, ...] = ()
 
 
 def search_in_layers(
@@ -108,7 +112,8 @@ def search_in_layers(
         min_side=min_side,
         time_budget=None if time_budget is None else time_budget / 2,
     )
-    if len(counts) == 1 or (overwritten is None and boxes_wh.min() >= RESOLVED * max(strides)):
+    are_large = boxes_wh.min() >= RESOLVED * max(strides) and boxes_wh.max(axis=1).min() >= SMALL * max(strides)
+    if overwritten is None and are_large:
         return LayeredFit(by_area)
     total = len(boxes_wh) if weights is None else int(weights.sum())
     base = RatioObjective(thr, total) if objective == "ratio" else IouObjective(total)
@@ -183,15 +188,43 @@ class _Problem:
                 best = self._finish(best, kept, deadline)
             for layer in idle:
                 best[self._layer == layer] = self._fill(layer, best[kept])
-            layers = [sort_by_area(best[self._layer == layer]) for layer in range(len(self._counts))]
+            layers = [best[self._layer == layer] for layer in range(len(self._counts))]
             crowded = None if overwritten is None else self._find_crowded(overwritten(layers), kept)
             if crowded is None:
                 break
             idle = sorted([*idle, crowded])
             kept &= self._layer != crowded
-        if layers_disagree(mean_areas(layers), self._strides):  # forks would reverse them
+        fit = self._arrange(best, idle, np.zeros(len(best), bool))
+        if fit is None:
             return LayeredFit(self._by_area)
-        return LayeredFit(np.concatenate(layers), tuple(idle))
+        return self._arrange(*self._without_twins(best, kept, idle, deadline)) or fit
+
+    def _arrange(self, best: HostArray, idle: list[int], is_spare: HostArray) -> Optional[LayeredFit]:
+        """Return the fit, sorted by area in each layer; None if the layers would be in the wrong order."""
+        rows = [np.flatnonzero(self._layer == layer) for layer in range(len(self._counts))]
+        rows = [some[order_by_area(best[some])] for some in rows]
+        if layers_disagree(mean_areas([best[some] for some in rows]), self._strides):  # forks would reverse them
+            return None
+        order = np.concatenate(rows)
+        return LayeredFit(best[order], tuple(idle), tuple(np.flatnonzero(is_spare[order]).tolist()))
+
+    def _without_twins(
+        self, best: HostArray, kept: HostArray, idle: list[int], deadline: float
+    ) -> tuple[HostArray, list[int], HostArray]:
+        """Put large squares in the place of anchors that small boxes do not need; return also which these are."""
+        best, kept, is_spare = best.copy(), kept.copy(), np.zeros(len(best), bool)
+        cells, strides = self._grid.at_most(_CELLS), np.asarray(self._strides, np.float32)
+        while True:
+            twin = find_twin(cells, best[kept], self._layer[kept], strides, self._bounds.movable[kept])
+            if twin is None:
+                break
+            place = np.flatnonzero(kept)[twin]
+            is_spare[place], kept[place] = True, False
+            best = self._finish(best, kept, deadline)
+        for layer in np.unique(self._layer[is_spare]).tolist():
+            spare = is_spare & (self._layer == layer)
+            best[spare] = self._squares(spare, SMALL * self._strides[layer])
+        return best, idle, is_spare
 
     def _finish(self, best: HostArray, kept: HostArray, deadline: float) -> HostArray:
         """Return the anchors after a last local search of those that are kept, or those of `start` if as good."""
@@ -256,11 +289,15 @@ class _Problem:
             unresolved = np.minimum(cells.w, cells.h) < self._strides[layer]
             if cells.count @ (matched & unresolved) <= _HARMLESS * self._total and self._bounds.allow(self._start):
                 return self._start[own]
-        n = int(own.sum())
-        side = self._thr * self._strides[layer]
-        while side * side < mean_areas([others])[0]:
+        side = self._strides[layer]
+        while (self._thr * side) ** 2 < mean_areas([others])[0]:
             side *= 2
-        sides = np.asarray([round(side * (1 + i / n)) for i in range(n)], np.float32)
+        return self._squares(own, side)
+
+    def _squares(self, which: HostArray, side: float) -> HostArray:
+        """Return squares for some anchors that match no box with a shorter side under `side`."""
+        n = int(which.sum())
+        sides = np.asarray([math.ceil(self._thr * side * (1 + i / n)) for i in range(n)], np.float32)
         if self._bounds.min_side is not None:
-            sides = np.maximum(sides, self._bounds.min_side[own])
+            sides = np.maximum(sides, self._bounds.min_side[which])
         return np.stack([sides, sides], axis=1)

@@ -26,7 +26,7 @@ CHARTS = {"taco.html": 2, "curve.html": 1}  # --no-curve; only the curve
 @pytest.fixture(scope="session")
 def browser():
     """Start a Chromium for the session."""
-    assert not chromium.missing(), f"asked for with --extras and not here: {chromium.missing()}; see ci/browser"
+    assert not chromium.missing(), f"asked for with --extras and not here: {chromium.missing()}; see ci/programs"
     with chromium.started() as browser:
         yield browser
 

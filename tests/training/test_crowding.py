@@ -53,10 +53,10 @@ def draw_set(rng):
     return targets, layers, strides, size, float(rng.choice([1.5, 2.91, 4.0, 8.0]))
 
 
-def test_crowding_is_a_slow_count_of_the_rows_of_build_targets(backend):
+def test_crowding_is_a_slow_count_of_the_rows_of_build_targets(backend, n_cases):
     rng = np.random.default_rng(0)
     n_overwritten = n_lost = 0
-    for _ in range(200):
+    for _ in range(n_cases(200)):
         targets, layers, strides, size, thr = draw_set(rng)
         found = crowding(
             backend.array(targets), [backend.array(layer) for layer in layers], strides, imgsz=size, thr=thr
@@ -67,8 +67,8 @@ def test_crowding_is_a_slow_count_of_the_rows_of_build_targets(backend):
         assert (got, found.n_without_row, found.n_lost) == count_slowly(backend, targets, layers, strides, size, thr)
         n_overwritten += sum(layer.overwritten for layer in found.layers)
         n_lost += found.n_lost
-    assert n_overwritten > 1000
-    assert n_lost > 50
+    assert n_overwritten > n_cases(1000)
+    assert n_lost > n_cases(50)
 
 
 def test_nine_anchors_by_area_crowd_the_coarse_layer_on_text_lines():
