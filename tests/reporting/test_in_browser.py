@@ -126,6 +126,14 @@ def test_all_sections_are_there_and_drawn(browser, folder, name):
     assert min(seen["columns"]) > 0.6 * max(seen["columns"])
 
 
+@pytest.mark.parametrize("width", [400, 412, 424])
+def test_no_line_ends_within_an_option(browser, folder, width):
+    texts = browser.open(folder / "taco.html", width, False)["texts"]
+    options = [text for text in texts if re.fullmatch(r"--[a-z-]+", text["text"])]
+    assert {"--out", "--report"} <= {text["text"] for text in options}  # of the advice, and of the command
+    assert [text["text"] for text in options if len(text["boxes"]) > 1] == []
+
+
 def test_the_bars_of_the_layers_are_shares_of_their_frames(browser, folder):
     html = (folder / "taco.html").read_text(encoding="utf-8")
     shares = [float(share) / 100 for share in re.findall(r'class="percent">([0-9.]+)%', html)]
