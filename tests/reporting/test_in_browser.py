@@ -50,7 +50,7 @@ def folder(tmp_path_factory, request):
     rows = [[i % 20, 0.5, 0.5, *rng.uniform(0.003, 0.6, 2)] for i in range(120)]
     write_yolo(folder / "names", rows, names)
     assert main(["fit", str(folder / "names"), "--n", "3", "--report", str(folder / "names.html")]) in (0, 1)
-    write_yolo(folder / "few", [[0, 0.5, 0.5, 0.05 * i, 0.05 * i] for i in range(1, 9)], ["thing"])
+    write_yolo(folder / "few", [[0, 0.5, 0.5, 0.05 * i, 0.05 * i] for i in range(1, 18)], ["thing"])  # too many for one
     assert main(["fit", str(folder / "few"), "--n", "1", "--report", str(folder / "few.html")]) in (0, 1)
     assert main(["curve", bccd, "--k", "1-12", "--report", str(folder / "curve.html")]) == 0
     report = hostile_report()
