@@ -128,3 +128,26 @@ def test_fit_says_that_small_boxes_need_one_anchor(tmp_path, monkeypatch, capsys
     assert f"Stride 8 needs 1 of 3 anchors: {sentence} Stride 16 needs 1 of 3 anchors: {sentence}" in " ".join(
         out.split()
     )
+
+
+def test_check_advises_a_fit_for_small_boxes_on_a_coarse_layer_that_loses_a_third(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(1)
+    content = {
+        "images": [{"id": i, "file_name": f"{i}.jpg", "width": 192, "height": 192} for i in range(30)],
+        "categories": [{"id": 1, "name": "dot"}],
+        "annotations": [
+            {"image_id": i // 15, "category_id": 1, "bbox": [*rng.uniform(0, 170, 2), *rng.uniform(5, 15, 2)]}
+            for i in range(450)
+        ],
+    }
+    Path("dots.json").write_text(json.dumps(content))
+    boxes = read_boxes("dots.json", imgsz=192, centres=True)
+    by_area = fit_anchors(boxes.wh, 9).anchors.reshape(3, 3, 2)
+    share = crowding(boxes, by_area, [8, 16, 32]).layers[2].share_overwritten
+    assert 0.3 < share < 0.5
+    write_anchors("area.json", list(by_area))
+    code, out, _ = run("check", "dots.json", "--imgsz", "192", "--anchors", "area.json", capsys=capsys)
+    assert code == 0
+    assert "fitted ones do not: try them" in " ".join(out.split())
+    assert "\nNext: anchorlib fit dots.json --imgsz 192 --out area.json" in out

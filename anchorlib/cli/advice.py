@@ -112,9 +112,7 @@ def advise_check(
     lines.append(describe_gain(now, fitted, "these", counted(sum(counts), "fitted anchor")))
     lines += describe_crowding(crowded)
     if is_relieved:
-        lines.append(
-            "But these crowd a layer, which loses more than half of its targets; fitted ones do not: try them."
-        )
+        lines.append("But these crowd a coarse layer, which loses many of its targets; fitted ones do not: try them.")
     if not unit and (is_relieved or is_worth_changing(now, fitted)):
         lines.append(f"Next: {_fit_command(options, counts)}")
     return lines, fitted

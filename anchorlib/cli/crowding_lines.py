@@ -115,9 +115,11 @@ def describe_placeholders(fit: AnchorFit) -> list[str]:
 
 
 def relieves(before: Optional[Crowding], after: Optional[Crowding]) -> bool:
-    """Return True if a coarse layer loses more than half of its targets before, and none does after."""
+    """Return True if a coarse layer loses too many targets before, and none does after."""
     return _is_crowded(before) and after is not None and not _is_crowded(after)
 
 
 def _is_crowded(found: Optional[Crowding]) -> bool:
-    return found is not None and any(layer.share_overwritten > MOST_OVERWRITTEN for layer in found.layers[1:])
+    return found is not None and any(
+        layer.is_overtaxed or layer.share_overwritten > MOST_OVERWRITTEN for layer in found.layers[1:]
+    )
