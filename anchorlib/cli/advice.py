@@ -11,9 +11,8 @@ from typing import NamedTuple, Optional
 import numpy as np
 
 from anchorlib.arrays import HostArray
-from anchorlib.backends import namespace_of
 from anchorlib.cli.common import parse_sides
-from anchorlib.cli.crowding_lines import describe_crowding, measure_crowding, relieves
+from anchorlib.cli.crowding_lines import describe_crowding, relieves
 from anchorlib.datasets import BoxSizes
 from anchorlib.errors import BadValueError
 from anchorlib.fitting import fit_anchors
@@ -107,8 +106,7 @@ def advise_check(
     except BadValueError:  # fewer sizes than anchors
         return lines + describe_crowding(crowded), None
     fitted = fit.score
-    fitted_layers = split_layers(namespace_of(fit.anchors).to_numpy(fit.anchors), counts)
-    is_relieved = relieves(crowded, measure_crowding(boxes, fitted_layers, fit.strides, thr))
+    is_relieved = relieves(crowded, fit.crowding)
     lines.append(describe_gain(now, fitted, "these", counted(sum(counts), "fitted anchor")))
     lines += describe_crowding(crowded)
     if is_relieved:

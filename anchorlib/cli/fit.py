@@ -32,7 +32,6 @@ from anchorlib.cli.crowding_lines import (
     choose_fit_strides,
     describe_crowding,
     describe_placeholders,
-    measure_crowding,
 )
 from anchorlib.cli.paths import check_images
 from anchorlib.cli.report_option import add_curve_option, add_report_option, check_report_file, write_fit_report
@@ -150,7 +149,7 @@ def run(options: argparse.Namespace) -> int:
     in_file = found is not None and not found.is_new
     table = SizeTable(wh)
     fitted_layers = split_layers(anchors, fit.counts if fit.strides or in_file or len(n) > 1 else None)
-    crowded = measure_crowding(boxes, fitted_layers, fit.strides, options.thr)
+    crowded = fit.crowding if len(fit.counts) > 1 else None
     compared = choose_compared(layers, sum(fit.counts), options.anchors or options.out)
     report = make_report(
         options,

@@ -17,7 +17,7 @@ from anchorlib.fitting.fit_arguments import FitArguments, check_fit_arguments
 from anchorlib.fitting.kmeans import cluster
 from anchorlib.fitting.layered import LayeredFit, search_in_layers
 from anchorlib.fitting.order import sort_in_layers
-from anchorlib.training import crowding
+from anchorlib.training.crowding import CrowdingCounter
 
 
 def fit_anchors(
@@ -113,7 +113,13 @@ def fit_anchors(
         strides=strides,
     )
     boxes = given.boxes
-    layered = LayeredFit(_SEARCHES[method](given)) if given.strides is None else _search_in_layers(given, boxes_wh)
+    counter = None
+    if given.strides is None:
+        layered = LayeredFit(_SEARCHES[method](given))
+    else:
+        if getattr(boxes_wh, "centres", None) is not None:
+            counter = CrowdingCounter(boxes_wh, given.strides, thr=given.thr)
+        layered = _search_in_layers(given, given.strides, counter)
     anchors = to_framework(layered.anchors, boxes.usable)
     kept_start = given.start is not None and np.array_equal(
         namespace_of(anchors).to_numpy(anchors),
@@ -135,6 +141,7 @@ def fit_anchors(
         idle_layers=layered.idle,
         spare_anchors=layered.spare,
         _inputs=inputs,
+        _counter=counter,
     )
 
 
@@ -164,15 +171,9 @@ def _search_directly(given: FitArguments) -> HostArray:
     return direct.search(_usable_sizes(given), given.n, table=table, **_direct_options(given))
 
 
-def _search_in_layers(given: FitArguments, boxes: Any) -> LayeredFit:
+def _search_in_layers(given: FitArguments, strides: Sequence[float], counter: Optional[CrowdingCounter]) -> LayeredFit:
     """Search with strides; the crowding of the layers is known if the boxes have centres."""
-    strides = given.strides
-    assert strides is not None
-
-    def find_overwritten(layers: list[HostArray]) -> list[float]:
-        return [layer.share_overwritten for layer in crowding(boxes, layers, strides, thr=given.thr).layers]
-
-    overwritten = None if getattr(boxes, "centres", None) is None else find_overwritten
+    overwritten = None if counter is None else counter.share_overwritten
     return search_in_layers(
         _usable_sizes(given), given.layers, strides, overwritten=overwritten, **_direct_options(given)
     )

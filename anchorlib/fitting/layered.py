@@ -25,7 +25,7 @@ from anchorlib.fitting import direct
 from anchorlib.fitting.grid import Resolutions
 from anchorlib.fitting.layer_values import RESOLVED, LayerBounds, LayeredCandidates, LayeredObjective, LayeredSearch
 from anchorlib.fitting.local_search import IouObjective, Objective, RatioObjective
-from anchorlib.fitting.order import find_places, order_by_area
+from anchorlib.fitting.order import find_places, order_by_area, sort_by_area
 from anchorlib.fitting.twins import SMALL, find_twin
 from anchorlib.layers import layers_disagree, mean_areas
 from anchorlib.metrics import ratio_limit, side_ratio
@@ -69,7 +69,7 @@ def search_in_layers(
     fixed: Optional[HostArray] = None,
     min_side: Optional[HostArray] = None,
     time_budget: Optional[float] = None,
-    overwritten: Optional[Callable[[list[HostArray]], list[float]]] = None,
+    overwritten: Optional[Callable[[int, HostArray], float]] = None,
 ) -> LayeredFit:
     """Find the anchors of each layer that fit the boxes best, as far as the layers resolve them.
 
@@ -82,7 +82,7 @@ def search_in_layers(
     fixed : (m, 2), m < n, anchors that do not change. Each belongs to its layer in `start`; without `start`, to the
         layer in which it is if the anchors of the direct search are cut by area.
     min_side : the least side of each anchor, (n,), layer by layer; not for fixed anchors
-    overwritten : returns, for the anchors of each layer, the share of the layer's rows that training overwrites. A
+    overwritten : returns, for a layer and its anchors, the share of the layer's rows that training overwrites. A
         coarse layer that loses more than half of its rows is given up.
 
     Returns
@@ -100,6 +100,8 @@ def search_in_layers(
     (1,)
     """
     deadline = math.inf if time_budget is None else time.monotonic() + time_budget
+    boxes = as_columns(boxes_wh, weights)
+    grid = direct.make_grid(boxes, sum(counts))
     by_area = direct.search(
         boxes_wh,
         sum(counts),
@@ -111,14 +113,15 @@ def search_in_layers(
         fixed=fixed,
         min_side=min_side,
         time_budget=None if time_budget is None else time_budget / 2,
+        grid=grid,
     )
     are_large = boxes_wh.min() >= RESOLVED * max(strides) and boxes_wh.max(axis=1).min() >= SMALL * max(strides)
     if overwritten is None and are_large:
         return LayeredFit(by_area)
     total = len(boxes_wh) if weights is None else int(weights.sum())
     base = RatioObjective(thr, total) if objective == "ratio" else IouObjective(total)
-    boxes = as_columns(boxes_wh, weights)
-    problem = _Problem(boxes, total, counts, strides, base, thr, fixed, start, min_side, by_area)
+    grid = Resolutions(boxes, max(_COARSE, sum(counts)), finer=grid)
+    problem = _Problem(boxes, grid, total, counts, strides, base, thr, fixed, start, min_side, by_area)
     return problem.solve(seed, deadline, overwritten)
 
 
@@ -128,6 +131,7 @@ class _Problem:
     def __init__(
         self,
         boxes: WeightedSizes,
+        grid: Resolutions,
         total: int,
         counts: Sequence[int],
         strides: Sequence[float],
@@ -138,7 +142,8 @@ class _Problem:
         min_side: Optional[HostArray],
         by_area: HostArray,
     ) -> None:
-        self._boxes, self._total, self._counts, self._strides = boxes, total, counts, strides
+        self._boxes, self._grid, self._total = boxes, grid, total
+        self._counts, self._strides = counts, strides
         self._base, self._thr = base, thr
         self._fixed = np.empty((0, 2), np.float32) if fixed is None else fixed
         by_layer = np.repeat(np.arange(len(counts)), counts)  # (n,)
@@ -151,13 +156,12 @@ class _Problem:
         self._by_area = by_area
         self._is_placed_by_area = start is None or not len(self._fixed)
         self._bounds = LayerBounds(is_free[self._order], None if min_side is None else min_side[self._order])
-        self._grid = Resolutions(boxes, max(_COARSE, sum(counts)))
 
     def solve(
         self,
         seed: int,
         deadline: float,
-        overwritten: Optional[Callable[[list[HostArray]], list[float]]],
+        overwritten: Optional[Callable[[int, HostArray], float]],
     ) -> LayeredFit:
         """Return the best anchors of each layer; those of the direct search, cut by area, if they are as good."""
         objective, bounds = LayeredObjective(self._base, self._layer, self._strides), self._bounds
@@ -188,8 +192,8 @@ class _Problem:
                 best = self._finish(best, kept, deadline)
             for layer in idle:
                 best[self._layer == layer] = self._fill(layer, best[kept])
-            layers = [best[self._layer == layer] for layer in range(len(self._counts))]
-            crowded = None if overwritten is None else self._find_crowded(overwritten(layers), kept)
+            layers = [sort_by_area(best[self._layer == layer]) for layer in range(len(self._counts))]
+            crowded = None if overwritten is None else self._find_crowded(layers, kept, overwritten)
             if crowded is None:
                 break
             idle = sorted([*idle, crowded])
@@ -239,10 +243,14 @@ class _Problem:
                 best[kept] = self._start[kept]
         return best
 
-    def _find_crowded(self, shares: list[float], kept: HostArray) -> Optional[int]:
+    def _find_crowded(
+        self, layers: list[HostArray], kept: HostArray, overwritten: Callable[[int, HostArray], float]
+    ) -> Optional[int]:
         """Return the coarsest layer that may be given up and loses too many of its rows; None if there is none."""
-        movable = [layer for layer in range(len(shares) - 1, 0, -1) if self._may_give_up(layer, kept)]
-        return next((layer for layer in movable if shares[layer] > MOST_OVERWRITTEN), None)
+        for layer in range(len(layers) - 1, 0, -1):
+            if self._may_give_up(layer, kept) and overwritten(layer, layers[layer]) > MOST_OVERWRITTEN:
+                return layer
+        return None
 
     def _may_give_up(self, layer: int, kept: HostArray) -> bool:
         own = self._layer == layer
