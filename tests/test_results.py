@@ -48,7 +48,7 @@ def results(backend):
     boxes_wh = backend.array(BOXES_WH, np.float32)
     targets = backend.array([[0, 1, 0.5, 0.5, 0.25, 0.5], [0, 2, 0.2, 0.3, 0.5, 0.25]], np.float32)
     return {
-        "score": score(boxes_wh, boxes_wh[:1]),
+        "score": score(boxes_wh, boxes_wh[:1, :]),
         "fit": fit_anchors(boxes_wh, 2, method="kmeans"),
         "boxes": read_bccd(),
         "targets": build_targets(targets, backend.array([[[2, 4], [4, 2]]], np.float32), [(8, 8)])[0],

@@ -198,9 +198,12 @@ def _take_strides(strides: Any) -> list[float]:
 
 def _take_layers(anchors: Any, n_layers: int) -> list[HostArray]:
     """Return the anchors of each layer, (A, 2) float32 in host memory; ShapeError, BadValueError."""
-    layers = list(anchors) if isinstance(anchors, (list, tuple)) else anchors
-    if not isinstance(layers, list) and len(layers.shape) != 3:
-        raise ShapeError(f"anchors must be (L, A, 2), or a list of (A, 2), got {tuple(layers.shape)}.")
+    if isinstance(anchors, (list, tuple)):
+        layers = list(anchors)
+    elif len(anchors.shape) != 3:
+        raise ShapeError(f"anchors must be (L, A, 2), or a list of (A, 2), got {tuple(anchors.shape)}.")
+    else:
+        layers = [anchors[i, :, :] for i in range(anchors.shape[0])]
     if len(layers) != n_layers:
         raise ShapeError(f"anchors must have one layer for each of {n_layers} strides, got {len(layers)}.")
     taken = []
