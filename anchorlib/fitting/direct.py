@@ -68,7 +68,7 @@ _FEW_KEPT = 4
 _FEW_SIZES = (
     2**17
 )  # with more distinct sizes, few anchors are searched on cells: saves ten seconds, costs 1e-5 of fitness
-_FEW_WORK = 2**18  # sizes times solutions that are searched for few anchors: about a second
+_FEW_WORK = 2**15  # sizes times solutions that are searched for few anchors: about half a second
 _SCANS = ((1 / 128, 32), (1 / 1024, 48))  # octaves and steps
 _PERTURBATION_ROUNDS = 60  # if a single anchor may move
 _SCAN_ROUNDS = 2  # at most, for each scan
@@ -87,7 +87,6 @@ def search(
     min_side: Optional[HostArray] = None,
     time_budget: Optional[float] = None,
     table: Optional[SizeTable] = None,
-    grid: Optional[Resolutions] = None,
 ) -> HostArray:
     """Find the n anchors that fit the boxes best, starting from coarse cells.
 
@@ -104,7 +103,6 @@ def search(
     min_side : the least side of each anchor in the order of area, (n,) or one for all; not for fixed anchors
     time_budget : seconds after which the best anchors so far are returned, which then depend on the machine's speed
     table : the same boxes as a SizeTable, to compare with `start`; built here if not given
-    grid : `make_grid` of the same boxes; made here if not given
 
     A single anchor, without `fixed` and for "ratio", is found with a proof (single.py) unless the proof takes too long.
     With more than 2^20 distinct sizes, it is the best anchor of cells.
@@ -145,7 +143,7 @@ def search(
             return _best_of([single.anchor[None], *known], boxes_wh, weights, thr, objective, table)
         known.insert(0, single.anchor[None])
 
-    grid = grid or make_grid(boxes, n)
+    grid = Resolutions(boxes, max(_COARSE, n))
     if grid.n_distinct is not None and grid.n_distinct < n_free:
         raise BadValueError(f"n={n_free} needs at least {n_free} distinct box sizes, got {grid.n_distinct}.")
     candidates = Candidates(grid, fixed, np.float32(0) if least is None else least.min(), measure)
@@ -177,11 +175,6 @@ def _limit_sizes(boxes: WeightedSizes) -> WeightedSizes:
         return boxes
     sizes = merge_equal(boxes)  # so that merged boxes give the same anchors as single boxes
     return sizes if len(sizes) <= _MOST_SIZES else Resolutions(sizes, _COARSE).at_most(_STAGES[-1].cells)
-
-
-def make_grid(boxes: WeightedSizes, n: int) -> Resolutions:
-    """Return the cells that a search for n anchors uses."""
-    return Resolutions(boxes, max(_COARSE, n))
 
 
 def free_first(start: HostArray, fixed: HostArray) -> HostArray:

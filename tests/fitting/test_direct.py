@@ -3,7 +3,7 @@ import subprocess
 import sys
 import tracemalloc
 import warnings
-from itertools import product
+from itertools import combinations, product
 from pathlib import Path
 
 import numpy as np
@@ -127,6 +127,38 @@ def test_no_place_on_a_grid_is_better_for_few_boxes(objective, n, steps, thr, se
     boxes_wh = whole_sizes(7, seed)
     found = fitness(boxes_wh, direct.search(boxes_wh, n, thr=thr, objective=objective), thr, objective)
     assert found >= best_of_all(boxes_wh, n, thr, objective, steps) - 1e-6
+
+
+def refine(boxes_wh, anchors):
+    """Return the fitness after moves of one anchor to a neighbour while any is a gain, by smaller and smaller steps."""
+    best = fitness(boxes_wh, anchors)
+    for step in (0.08, 0.02, 0.005, 0.001, 0.0002):
+        better = True
+        while better:
+            better = False
+            for anchor, along_w, along_h in product(range(len(anchors)), (-1, 0, 1), (-1, 0, 1)):
+                moved = anchors.copy()
+                moved[anchor] *= f32([1 + step * along_w, 1 + step * along_h])
+                reached = fitness(boxes_wh, moved)
+                if reached > best:
+                    best, anchors, better = reached, moved, True
+    return best
+
+
+@pytest.mark.parametrize(("n", "boxes", "steps", "tried"), [(2, 250, 22, 12), (3, 120, 9, 8)])
+def test_all_pairs_and_triples_of_a_grid_are_not_better_even_if_refined(n, boxes, steps, tried):
+    boxes_wh = coco_like(boxes, seed=n)
+    sides = [np.geomspace(low, high, steps) for low, high in zip(boxes_wh.min(axis=0), boxes_wh.max(axis=0))]
+    places = f32(list(product(*sides)))
+    values = oracle.size_ratio(places, boxes_wh)
+    values[values <= 1 / 4] = 0
+    reached = {}
+    for first in combinations(range(len(places)), n - 1):
+        totals = np.maximum(values[list(first)].max(axis=0), values).sum(axis=1)
+        reached[(*first, int(totals.argmax()))] = totals.max()
+    best_first = sorted(reached, key=reached.get, reverse=True)[:tried]
+    best = max(refine(boxes_wh, places[list(chosen)]) for chosen in best_first)
+    assert fitness(boxes_wh, direct.search(boxes_wh, n)) >= best * (1 - 1e-4)
 
 
 @pytest.mark.parametrize(("n", "seed"), [(1, 1), (1, 3), (2, 2), (3, 3), (5, 5), (9, 9), (20, 20)])
@@ -328,19 +360,18 @@ def test_weights_are_repeated_boxes(objective, scale):
         )
 
 
-@pytest.mark.parametrize("n", [2, 3])
-def test_few_anchors_for_many_sizes_look_around_on_cells(monkeypatch, n):
+def test_few_anchors_for_many_sizes_look_around_on_cells(monkeypatch):
     boxes_wh = coco_like(30_000, seed=11)
     weights = np.random.default_rng(11).integers(1, 5, len(boxes_wh))
-    on_sizes = direct.search(boxes_wh, n, weights=weights)
+    on_sizes = direct.search(boxes_wh, 2, weights=weights)
     monkeypatch.setattr(direct, "_FEW_SIZES", 10_000)
-    on_cells = direct.search(boxes_wh, n, weights=weights)
+    on_cells = direct.search(boxes_wh, 2, weights=weights)
     assert not np.array_equal(on_cells, on_sizes)
     assert fitness(boxes_wh, on_cells, weights=weights) == pytest.approx(
         fitness(boxes_wh, on_sizes, weights=weights), abs=1e-4
     )
     repeated = np.random.default_rng(12).permutation(np.repeat(boxes_wh, weights, axis=0))
-    assert np.array_equal(direct.search(repeated, n), on_cells)
+    assert np.array_equal(direct.search(repeated, 2), on_cells)
 
 
 def test_cells_that_mislead_few_anchors_are_not_believed(monkeypatch):
