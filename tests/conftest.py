@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 from helpers import chromium
 from helpers.fast_tests import FAST
-from helpers.where import STAND_INS, WHERE, runs_here
+from helpers.where import STAND_INS, WHERE, is_traced, number_of_cases, runs_here
 from hypothesis import settings
 
 from anchorlib import backends
@@ -74,10 +74,13 @@ def pytest_configure(config):
 def pytest_collection_modifyitems(config, items):
     """Mark the tests of helpers/fast_tests.py, and leave out those that --where leaves to another environment."""
     where, kept, left_out = config.getoption("--where"), [], []
+    has_coverage = config.pluginmanager.hasplugin("_cov")
     for item in items:
         file, function = item.path.relative_to(ROOT).as_posix(), getattr(item, "originalname", item.name)
         if file in FAST or f"{file}::{function}" in FAST:
             item.add_marker("fast")
+        if has_coverage and not is_traced(item, file):
+            item.add_marker("no_cover")
         (kept if runs_here(item, file, where) and not _repeats_a_path(item) else left_out).append(item)
     if left_out:
         config.hook.pytest_deselected(items=left_out)  # pytest says how many
@@ -96,11 +99,12 @@ def _is_on_stand_in(item):
 
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_call(item):
-    """Let hypothesis try fewer examples on a stand-in, where an operation takes ten times as long."""
+    """Let hypothesis try fewer examples where only the versions are others, and on a stand-in, which is slow."""
     attribute = "_hypothesis_internal_use_settings"
-    usual = getattr(item.obj, attribute, None) if _is_on_stand_in(item) else None
+    usual = getattr(item.obj, attribute, None)
     if usual is not None:
-        setattr(item.obj, attribute, settings(usual, max_examples=5))
+        wanted = number_of_cases(usual.max_examples, item.config.getoption("--where"))
+        setattr(item.obj, attribute, settings(usual, max_examples=5 if _is_on_stand_in(item) else wanted))
     yield
     if usual is not None:
         setattr(item.obj, attribute, usual)
@@ -140,6 +144,12 @@ def _pretend_device(request):
 
     with PretendDevice():
         yield
+
+
+@pytest.fixture(scope="session")
+def n_cases(request):
+    """Return how many random cases to try, from the number for `--where all`."""
+    return lambda usual: number_of_cases(usual, request.config.getoption("--where"))
 
 
 @pytest.fixture(scope="session")

@@ -57,7 +57,7 @@ def offered(tmp_path, capsys):
 
     def ask(shell, typed):
         if not shutil.which(shell):
-            pytest.skip(f"{shell} is not installed")
+            pytest.skip(f"{shell} is not installed; as root on Debian, ci/programs installs it")
         with pytest.raises(SystemExit) as ended:
             main(["--print-completion", shell])
         assert ended.value.code == 0

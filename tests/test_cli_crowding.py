@@ -109,3 +109,45 @@ def test_the_file_tells_its_strides(tmp_path):
     assert open_anchors(file).strides is None
     file.write_text("anchors:\n  - [10,13]\n  - [116,90]\n")
     assert open_anchors(file).strides == [16, 32]
+
+
+def test_fit_says_that_small_boxes_need_one_anchor(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    sides = np.random.default_rng(0).integers(7, 10, (300, 2)).tolist()
+    content = {
+        "images": [{"id": i, "file_name": f"{i}.jpg", "width": 400, "height": 400} for i in range(30)],
+        "categories": [{"id": 1, "name": "dot"}],
+        "annotations": [
+            {"image_id": i // 10, "category_id": 1, "bbox": [40 * (i % 10), 40, *wh]} for i, wh in enumerate(sides)
+        ],
+    }
+    Path("dots.json").write_text(json.dumps(content))
+    code, out, _ = run("fit", "dots.json", "--imgsz", "400", "--n", "3", "3", "--strides", "8", "16", capsys=capsys)
+    assert code == 0
+    sentence = "its boxes are small, and nearly equal anchors for them do harm. The other 2 are placeholders."
+    assert f"Stride 8 needs 1 of 3 anchors: {sentence} Stride 16 needs 1 of 3 anchors: {sentence}" in " ".join(
+        out.split()
+    )
+
+
+def test_check_advises_a_fit_for_small_boxes_on_a_coarse_layer_that_loses_a_third(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(1)
+    content = {
+        "images": [{"id": i, "file_name": f"{i}.jpg", "width": 192, "height": 192} for i in range(30)],
+        "categories": [{"id": 1, "name": "dot"}],
+        "annotations": [
+            {"image_id": i // 15, "category_id": 1, "bbox": [*rng.uniform(0, 170, 2), *rng.uniform(5, 15, 2)]}
+            for i in range(450)
+        ],
+    }
+    Path("dots.json").write_text(json.dumps(content))
+    boxes = read_boxes("dots.json", imgsz=192, centres=True)
+    by_area = fit_anchors(boxes.wh, 9).anchors.reshape(3, 3, 2)
+    share = crowding(boxes, by_area, [8, 16, 32]).layers[2].share_overwritten
+    assert 0.3 < share < 0.5
+    write_anchors("area.json", list(by_area))
+    code, out, _ = run("check", "dots.json", "--imgsz", "192", "--anchors", "area.json", capsys=capsys)
+    assert code == 0
+    assert "fitted ones do not: try them" in " ".join(out.split())
+    assert "\nNext: anchorlib fit dots.json --imgsz 192 --out area.json" in out

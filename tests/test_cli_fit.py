@@ -203,6 +203,8 @@ def test_a_second_fit_without_a_gain_changes_nothing(tmp_path, capsys):
     _, out, _ = run("fit", BCCD, "--out", str(path), capsys=capsys)
     assert "The file's anchors score the same (within 0.0001); the file is unchanged.\n" in out
     assert out.endswith("a.yaml already contains these anchors.\n")
+    _, out, _ = run("fit", BCCD, "--out", str(path), "--dry-run", capsys=capsys)
+    assert out.endswith("a.yaml already contains these anchors.\n")
     assert path.read_text() == first
     _, out, _ = run("fit", BCCD, "--out", str(path), "--objective", "iou", capsys=capsys)  # that asks for others
     assert f"\nWrote {path}.\n" in out

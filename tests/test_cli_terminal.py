@@ -176,11 +176,22 @@ def test_the_seconds_are_shown_from_the_first_one_and_cleared_before_a_message(f
     assert show_on_terminal(["fit", "data", "--quiet"], 80, monkeypatch) == "anchorlib: careful\nanchorlib: no data.\n"
 
 
-def test_a_bar_takes_the_place_of_the_seconds(folder, monkeypatch):
+def test_the_first_line_is_there_half_a_second_after_the_command_has_started(folder, monkeypatch):
+    """Python and the imports take the other half."""
+
+    def read_slowly(*_, **__):
+        time.sleep(0.5)
+        raise DatasetError("no data.")
+
+    monkeypatch.setattr("anchorlib.cli.common.read_boxes", read_slowly)
+    shown = show_on_terminal(["fit", "data"], 80, monkeypatch)
+    assert shown.startswith("anchorlib fit: 1 s\r")
+
+
+def test_a_bar_takes_the_place_of_the_seconds_once_it_is_printed(folder, monkeypatch):
     def read_with_bar(*_, **__):
-        time.sleep(1.2)
-        for _ in with_bar(range(12), "labels", True, 12):
-            time.sleep(0.2)
+        for item in with_bar(range(8), "labels", True, 8):
+            time.sleep(0.2 if item else 1.6)  # the bar is printed after its first item
         raise DatasetError("no data.")
 
     monkeypatch.setattr("anchorlib.cli.common.read_boxes", read_with_bar)
@@ -189,7 +200,7 @@ def test_a_bar_takes_the_place_of_the_seconds(folder, monkeypatch):
         [m.start() for m in re.finditer("anchorlib fit: ", shown)],
         [m.start() for m in re.finditer("labels:", shown)],
     )
-    assert len(seconds) in (1, 2)
+    assert len(seconds) >= 2
     assert len(bars) > 3
     assert max(seconds) < min(bars)
     assert shown.endswith("anchorlib: no data.\n")

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -37,7 +38,9 @@ def folder(tmp_path, monkeypatch):
         Image.new("L", (64, 64)).save(name)
     Path("set/labels/1.txt").write_text("0 0.5 0.5 0.5 0.25\n0 0.5 0.5 0.5 0.5\n")
     Path("pixels/labels/1.txt").write_text("0 30 30 20 20\n")
-    for name in ("set", "pixels"):
+    shutil.copytree("set", "lost")
+    Path("lost/labels/2.txt").write_text("0 0.5 0.5 0.5 0.5\n")
+    for name in ("set", "pixels", "lost"):
         Path(name, "data.yaml").write_text("train: images\nnames: [cat, dog]\n")
     Path("model.yaml").write_text(MODEL)
     strides = np.asarray([8, 16, 32])[:, None, None]
@@ -61,6 +64,11 @@ COMMANDS = {
         "anchorlib: pixels: split 'train' has no usable boxes: 1 readable images, 1 label rows, 1 of them rejected. "
         "First of 1 problems: pixels/labels/1.txt:1: centre and size must be inside the image: '0 30 30 20 20' (row "
         "refused). YOLO rows are fractions of the image: if these are pixels, divide them by its width and height.\n",
+    ),
+    "labels whose images are missing": (
+        "fit lost",
+        "anchorlib: lost: 9 anchors need at least as many boxes, got 2: 1 of 3 label rows in split 'train' were "
+        "rejected. `anchorlib check-labels lost` says why.\n",
     ),
     "a model instead of data": (
         "fit model.yaml",

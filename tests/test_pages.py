@@ -1,4 +1,7 @@
-"""Run README.md and the pages of docs/ as a reader does: all blocks in order in a fresh folder, and once more there."""
+"""Run README.md and the pages of docs/ as a reader does: all blocks in order in a fresh folder, and once more there.
+
+ci/installs.py runs the commands that install something.
+"""
 
 import re
 import runpy
@@ -11,11 +14,10 @@ from types import SimpleNamespace
 import pytest
 import yaml
 from helpers.fast_tests import FAST
+from helpers.pages import INSTALLS, NOT_RUN, PAGES, ROOT, blocks, commands, page_commands
 
 from anchorlib.cli import main
 
-ROOT = Path(__file__).parent.parent
-PAGES = ["README.md", *sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs").glob("*.md"))]
 #: page -> the frameworks and extras that it needs: it runs where all of them are
 NEEDS = {
     "docs/guide-torch.md": ("torch",),
@@ -25,34 +27,8 @@ NEEDS = {
     "docs/guide-ci.md": ("oneflow", "torch"),
     "docs/scale.md": ("dask",),
 }
-#: start of a line in a bash block -> why such a line is not run
-NOT_RUN = {
-    "pip install": "needs a package index; ci/test runs the README's first, and makes its environments with the others",
-    "git clone": "needs a network",
-    "ci/test": "runs this test",
-    "ci/cuda": "needs a GPU",
-    "ci/study": "trains for hours",
-    "pytest -p anchorlib.verify": "runs in tests/verify",
-}
 #: Languages of blocks that are not code: output, and directives of Sphinx.
 NO_CODE = ("text", "{toctree}", "{eval-rst}")
-
-
-def blocks(page):
-    """Return the language and text of each fenced block."""
-    text = (ROOT / page).read_text(encoding="utf-8")
-    found = re.findall(r"^```(\S*)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
-    assert 2 * len(found) == len(re.findall(r"^ *```", text, re.MULTILINE)), f"{page} has a fence that is not seen"
-    return found
-
-
-def commands(text):
-    """Yield the lines of a bash block; a here-document is one, and so is a line that goes on after a backslash."""
-    yield from (
-        found[0].strip()
-        for found in re.finditer(r".*<<'(\w+)'\n(?s:.*?)^\1$|.*(?:\\\n.*)*", text, re.MULTILINE)
-        if found[0].strip()
-    )
 
 
 @pytest.fixture
@@ -83,7 +59,7 @@ def run_python(text):
 
 def run_command(line):
     """Run a line of a bash block: anchorlib in this process, the rest in a shell."""
-    if line.startswith(tuple(NOT_RUN)):
+    if line.startswith((*INSTALLS, *NOT_RUN)):
         return
     found = re.fullmatch(r"anchorlib (.*?)(?: +# *(?:exit (\d+))?.*)?", line.replace("\\\n", " "))
     if found is None:
@@ -121,6 +97,35 @@ def test_a_page_has_no_block_that_nobody_runs(page):
         assert language in ("python", "bash", "yaml", *NO_CODE), text
         if language == "yaml":
             assert yaml.safe_load(text)
+
+
+def test_a_command_that_nobody_runs_has_a_reason_and_is_on_a_page():
+    started = {start: [] for start in (*INSTALLS, *NOT_RUN)}
+    for page in PAGES:
+        for command in page_commands(page):
+            for start in started:
+                if command.startswith(start):
+                    started[start].append(command)
+    assert all(NOT_RUN.values())
+    assert [start for start, found in started.items() if not found] == []
+
+
+def test_the_workflow_in_the_guide_is_part_of_the_file_that_ci_matrix_runs():
+    (text,) = (text for language, text in blocks("docs/guide-ci.md") if language == "yaml")
+    whole = yaml.safe_load((ROOT / "docs" / "workflow-for-forks.yml").read_text(encoding="utf-8"))
+    part = yaml.safe_load(text)
+    (job,), (whole_job,) = part["jobs"].values(), whole["jobs"].values()
+    assert part["env"] == whole["env"]
+    assert job["strategy"] == whole_job["strategy"]
+    assert job["steps"] == [step for step in whole_job["steps"] if "run" in step]
+
+
+def test_a_page_does_not_install_anchorlib_from_a_package_index():
+    """It is on none yet. Once it is installed, its name with an extra adds the packages of the extra."""
+    for page in PAGES:
+        text = (ROOT / page).read_text(encoding="utf-8")
+        found = [line for line in text.splitlines() if re.search(r"pip install [^&`#]*(?<![\w/.])anchorlib\b", line)]
+        assert [line for line in found if "matrix.backend" not in line] == [], page
 
 
 def test_an_install_command_in_the_code_names_packages_of_an_extra():

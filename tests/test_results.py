@@ -1,6 +1,7 @@
 """Check how results look in a terminal, in a notebook and as JSON."""
 
 import dataclasses
+import functools
 import json
 from html.parser import HTMLParser
 from pathlib import Path
@@ -37,14 +38,19 @@ def text_of(html):
     return " | ".join(parts)
 
 
+@functools.lru_cache
+def read_bccd():
+    return read_boxes(Path(__file__).parent / "data/bccd", split="all")
+
+
 @pytest.fixture
 def results(backend):
     boxes_wh = backend.array(BOXES_WH, np.float32)
     targets = backend.array([[0, 1, 0.5, 0.5, 0.25, 0.5], [0, 2, 0.2, 0.3, 0.5, 0.25]], np.float32)
     return {
-        "score": score(boxes_wh, boxes_wh[:1]),
+        "score": score(boxes_wh, boxes_wh[:1, :]),
         "fit": fit_anchors(boxes_wh, 2, method="kmeans"),
-        "boxes": read_boxes(Path(__file__).parent / "data/bccd", split="all"),
+        "boxes": read_bccd(),
         "targets": build_targets(targets, backend.array([[[2, 4], [4, 2]]], np.float32), [(8, 8)])[0],
     }
 

@@ -42,6 +42,7 @@ def sizes(samples):
         ("dots", (7, 7), (9, 9)),
         ("mixed", (4, 4), (163, 163)),
         ("large", (48, 48), (163, 163)),
+        ("tiny", (5, 5), (16, 16)),
     ],
 )
 def test_drawn_boxes_have_the_promised_sizes_and_lie_in_the_image(study, name, low, high):
@@ -182,6 +183,15 @@ def test_picture_has_a_dot_for_each_run_and_a_bar_for_each_mean(study):
     found = ElementTree.fromstring(svg)
     assert [len(found.findall(f".//{{*}}{name}")) for name in ("circle", "line")] == [4, 2]
     assert "= area" in [text.text for text in found.iter("{http://www.w3.org/2000/svg}text")]
+
+
+def test_anchors_are_the_same_only_as_those_of_a_run_with_the_same_seed(study):
+    find, sizes = study("run").find_same, [[8, 8]] * 9
+    lines = [*LINES, {"set": "text", "anchors": "layers", "seed": 2, "same_as": "area", "sizes": sizes}]
+    assert find(lines, "text", 1, sizes) == "coco"
+    assert find(lines, "text", 1, [[9, 9]] * 9) is None
+    assert find(lines, "text", 2, sizes) is None
+    assert find(lines, "dots", 1, sizes) is None
 
 
 def test_anchors_are_alike_in_any_order_within_a_layer_but_not_across_layers(study):

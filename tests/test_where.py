@@ -4,7 +4,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from helpers.where import OF_FRAMEWORKS, ONCE, STAND_INS_RUN, runs_here
+from helpers.where import OF_FRAMEWORKS, ONCE, STAND_INS_RUN, UNTRACED, is_traced, number_of_cases, runs_here
 
 ROOT = Path(__file__).parent.parent
 
@@ -54,8 +54,26 @@ def test_the_stand_ins_run_what_is_listed_for_them(one, file, runs):
 def test_the_lists_name_what_there_is():
     assert [
         name
-        for name in ONCE
-        + OF_FRAMEWORKS
-        + tuple(n.partition("::")[0] for names in STAND_INS_RUN.values() for n in names)
-        if not (ROOT / name).exists()
+        for name in (*ONCE, *OF_FRAMEWORKS, *UNTRACED, *(n for names in STAND_INS_RUN.values() for n in names))
+        if not is_there(*name.split("::"))
     ] == []
+
+
+def is_there(file, function=""):
+    path = ROOT / file
+    return path.exists() and (not function or f"def {function}(" in path.read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize(("usual", "elsewhere"), [(2000, 400), (26, 5), (8, 5), (3, 3)])
+def test_only_one_environment_tries_all_random_cases(usual, elsewhere):
+    assert number_of_cases(usual, "all") == usual
+    assert {number_of_cases(usual, where) for where in ("frameworks", "versions")} == {elsewhere}
+
+
+def test_coverage_counts_no_random_cases():
+    file, function = UNTRACED[0].split("::")
+    known, random, by_hypothesis = item(), item(), item()
+    known.originalname, random.originalname, by_hypothesis.originalname = "test_known_values", function, "test_any"
+    for one in (known, random, by_hypothesis):
+        one.obj = SimpleNamespace(is_hypothesis_test=one is by_hypothesis)
+    assert [is_traced(one, file) for one in (known, random, by_hypothesis)] == [True, False, False]

@@ -11,9 +11,8 @@ from typing import NamedTuple, Optional
 import numpy as np
 
 from anchorlib.arrays import HostArray
-from anchorlib.backends import namespace_of
 from anchorlib.cli.common import parse_sides
-from anchorlib.cli.crowding_lines import describe_crowding, measure_crowding, relieves
+from anchorlib.cli.crowding_lines import describe_crowding, relieves
 from anchorlib.datasets import BoxSizes
 from anchorlib.errors import BadValueError
 from anchorlib.fitting import fit_anchors
@@ -107,14 +106,11 @@ def advise_check(
     except BadValueError:  # fewer sizes than anchors
         return lines + describe_crowding(crowded), None
     fitted = fit.score
-    fitted_layers = split_layers(namespace_of(fit.anchors).to_numpy(fit.anchors), counts)
-    is_relieved = relieves(crowded, measure_crowding(boxes, fitted_layers, fit.strides, thr))
+    is_relieved = relieves(crowded, fit.crowding)
     lines.append(describe_gain(now, fitted, "these", counted(sum(counts), "fitted anchor")))
     lines += describe_crowding(crowded)
     if is_relieved:
-        lines.append(
-            "But these crowd a layer, which loses more than half of its targets; fitted ones do not: try them."
-        )
+        lines.append("But these crowd a coarse layer, which loses many of its targets; fitted ones do not: try them.")
     if not unit and (is_relieved or is_worth_changing(now, fitted)):
         lines.append(f"Next: {_fit_command(options, counts)}")
     return lines, fitted
@@ -127,13 +123,13 @@ def next_step(options: argparse.Namespace, report: Report, found: Optional[Refit
         is_gain = report.before is None or is_worth_changing(report.before, report.score)
         keep = "" if is_gain else "keep your anchors, or "
         return f"Next: {keep}{command}, where model.yaml is the file of your model (.yaml, .cfg, .py or .json)."
+    if not found.diff:
+        return ""
     out = printable(options.out)
     if options.dry_run:
         return "Next: run the command again without --dry-run."
     if found.is_new:
         return f"Next: copy the anchors of {out} into the file of your model, or fit again with that file as --out."
-    if not found.diff:
-        return ""
     train = _TRAIN.get(open_anchors(options.out, options.format).format)
     return f"Next: train with it, for example {train.format(shlex.quote(out))}" if train else ""
 

@@ -10,10 +10,11 @@ from anchorlib.arrays import HostArray
 from anchorlib.datasets import BoxSizes
 from anchorlib.errors import AnchorlibError, BadValueError
 from anchorlib.files import status_of
+from anchorlib.fitting.anchor_fit import AnchorFit
 from anchorlib.fitting.fit_arguments import check_strides
 from anchorlib.fitting.layered import MOST_OVERWRITTEN
 from anchorlib.modelfiles import open_anchors, usual_strides
-from anchorlib.results import grouped
+from anchorlib.results import counted, grouped
 from anchorlib.training import Crowding, crowding
 
 _USUAL_N = 9  # anchors of a model with the layers of YOLOv3 to YOLOv7
@@ -72,11 +73,8 @@ def measure_crowding(
     return crowding(boxes, layers, strides, thr=thr)
 
 
-def describe_crowding(found: Optional[Crowding], idle: Sequence[int] = ()) -> list[str]:
-    """Return sentences on the crowding of layers, one of them for each layer that cannot resolve what it is asked for.
-
-    `idle` are the layers, from 0, that a fit gave up.
-    """
+def describe_crowding(found: Optional[Crowding]) -> list[str]:
+    """Return sentences on the crowding of layers, one of them for each layer that is too coarse for its boxes."""
     if found is None:
         return []
     shares = " / ".join(f"{layer.share_overwritten:.0%}" for layer in found.layers)
@@ -91,19 +89,37 @@ def describe_crowding(found: Optional[Crowding], idle: Sequence[int] = ()) -> li
                 f"Stride {layer.stride:g} is too coarse for its boxes: {layer.share_small:.0%} of them are under one "
                 f"cell on their shorter side, and {layer.share_overwritten:.0%} of its targets are overwritten."
             )
-    if idle:
-        names = " and ".join(f"{found.layers[i].stride:g}" for i in idle)
+    return lines
+
+
+def describe_placeholders(fit: AnchorFit) -> list[str]:
+    """Return sentences on the anchors that a fit with strides does not need."""
+    if fit.strides is None:
+        return []
+    lines = []
+    if fit.idle_layers:
+        names = " and ".join(f"{fit.strides[i]:g}" for i in fit.idle_layers)
         lines.append(
             f"The boxes are too small or too crowded for stride {names}: the anchors there are placeholders that match "
             "hardly any box."
+        )
+    layer_of = [layer for layer, count in enumerate(fit.counts) for _ in range(count)]
+    for layer in sorted({layer_of[row] for row in fit.spare_anchors}):
+        count, spare = fit.counts[layer], sum(layer_of[row] == layer for row in fit.spare_anchors)
+        others = "other one is a placeholder" if spare == 1 else f"other {spare} are placeholders"
+        lines.append(
+            f"Stride {fit.strides[layer]:g} needs {count - spare} of {counted(count, 'anchor')}: its boxes are small, "
+            f"and nearly equal anchors for them do harm. The {others}."
         )
     return lines
 
 
 def relieves(before: Optional[Crowding], after: Optional[Crowding]) -> bool:
-    """Return True if a coarse layer loses more than half of its targets before, and none does after."""
+    """Return True if a coarse layer loses too many targets before, and none does after."""
     return _is_crowded(before) and after is not None and not _is_crowded(after)
 
 
 def _is_crowded(found: Optional[Crowding]) -> bool:
-    return found is not None and any(layer.share_overwritten > MOST_OVERWRITTEN for layer in found.layers[1:])
+    return found is not None and any(
+        layer.is_overtaxed or layer.share_overwritten > MOST_OVERWRITTEN for layer in found.layers[1:]
+    )

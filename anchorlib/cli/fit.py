@@ -31,10 +31,11 @@ from anchorlib.cli.crowding_lines import (
     add_strides_option,
     choose_fit_strides,
     describe_crowding,
-    measure_crowding,
+    describe_placeholders,
 )
 from anchorlib.cli.paths import check_images
 from anchorlib.cli.report_option import add_curve_option, add_report_option, check_report_file, write_fit_report
+from anchorlib.datasets import BoxSizes
 from anchorlib.errors import BadValueError
 from anchorlib.fitting import DISTANCES, INITS, METHODS, UPDATES, AnchorFit, fit_anchors
 from anchorlib.fitting.anchor_fit import Refit
@@ -43,7 +44,7 @@ from anchorlib.fitting.refit import check_model_file, choose_start, refit
 from anchorlib.fitting.rounding import RoundedAnchors
 from anchorlib.metrics import SizeTable
 from anchorlib.modelfiles import FORMATS, open_anchors, split_layers
-from anchorlib.results import printable
+from anchorlib.results import counted, printable
 
 _GENERATIONS = 1000
 
@@ -119,6 +120,7 @@ def run(options: argparse.Namespace) -> int:
         raise BadValueError("--generations has no meaning without --method evolve.")
     strides = choose_fit_strides(options, n, options.out)
     boxes = read(options)
+    _check_count(boxes, sum(n), options)
     check_images(options.report, boxes.image_names)
     wh = on_backend(boxes.wh, options)
     placed = replace(boxes, wh=wh)  # with centres, for the crowding of the layers
@@ -147,7 +149,7 @@ def run(options: argparse.Namespace) -> int:
     in_file = found is not None and not found.is_new
     table = SizeTable(wh)
     fitted_layers = split_layers(anchors, fit.counts if fit.strides or in_file or len(n) > 1 else None)
-    crowded = measure_crowding(boxes, fitted_layers, fit.strides, options.thr)
+    crowded = fit.crowding if len(fit.counts) > 1 else None
     compared = choose_compared(layers, sum(fit.counts), options.anchors or options.out)
     report = make_report(
         options,
@@ -160,7 +162,8 @@ def run(options: argparse.Namespace) -> int:
         before_anchors=compared.anchors,
         advice=[
             *advise_fit(table, compared, fit.score, options.thr, boxes.imgsz),
-            *describe_crowding(crowded, fit.idle_layers),
+            *describe_crowding(crowded),
+            *describe_placeholders(fit),
         ],
         crowding=crowded.to_dict() if crowded else None,
         fitted=_describe_fit(fit, found),
@@ -169,20 +172,30 @@ def run(options: argparse.Namespace) -> int:
     )
     if found is None:
         print_report(report, options)
-    elif options.dry_run:
-        print_report(report, options, diff=found.diff)
-        say(options, f"\n{found.diff}Nothing was written: --dry-run.")
     else:
-        print_report(report, options)
-        found.write()
-        if found.diff:
-            say_wrote(options, options.out)
-        else:
+        print_report(report, options, **({"diff": found.diff} if options.dry_run else {}))
+        if not options.dry_run:
+            found.write()
+        if not found.diff:
             say(options, f"{printable(options.out)} already contains these anchors.")
+        elif options.dry_run:
+            say(options, f"\n{found.diff}Nothing was written: --dry-run.")
+        else:
+            say_wrote(options, options.out)
     if step := next_step(options, report, found):
         say(options, step)
     write_fit_report(report, options)
     return choose_exit_code(boxes, fit.score)
+
+
+def _check_count(boxes: BoxSizes, n: int, options: argparse.Namespace) -> None:
+    """Raise BadValueError if there are fewer boxes than anchors because rows were rejected."""
+    if len(boxes.wh) < n and boxes.rows_refused:
+        raise BadValueError(
+            f"{options.data}: {counted(n, 'anchor')} need at least as many boxes, got {len(boxes.wh)}: "
+            f"{boxes.rows_refused} of {boxes.rows_read} label rows in split {options.split!r} were rejected. "
+            f"`anchorlib check-labels {options.data}` says why."
+        )
 
 
 def _fit_options(options: argparse.Namespace) -> dict[str, Any]:

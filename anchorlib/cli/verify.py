@@ -11,7 +11,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
-from typing import Any, Optional
+from typing import TYPE_CHECKING, Any, Optional
 
 from tqdm import tqdm
 
@@ -22,8 +22,9 @@ from anchorlib.cli.common import BAD_INPUT, GOOD, add_command, say, wants_bar
 from anchorlib.cli.terminal import align_columns, find_room
 from anchorlib.errors import BadValueError
 from anchorlib.files import is_folder
-from anchorlib.verify import Outcome, find_targets, select, verify
-from anchorlib.verify.training import LOSS_RTOL
+
+if TYPE_CHECKING:
+    from anchorlib.verify import Outcome
 
 DIFFERENT = 1
 
@@ -71,6 +72,9 @@ def add_to(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run the cases, print the differences and a summary table; return the exit code."""
+    from anchorlib.verify import find_targets, select, verify  # here, because other commands start without them
+    from anchorlib.verify.training import LOSS_RTOL
+
     started = time.perf_counter()
     folder = os.path.dirname(options.differences or "") or os.curdir
     if options.differences and (is_folder(options.differences) or not is_folder(folder)):

@@ -26,6 +26,8 @@ from anchorlib.modelfiles import (
     write_anchors,
 )
 from anchorlib.results import Result, Row, counted
+from anchorlib.training import Crowding
+from anchorlib.training.crowding import CrowdingCounter
 
 _PathLike = Union[str, "os.PathLike[str]"]
 _NEW_FILE = 9  # anchors that a new file gets if `n` is not given
@@ -55,6 +57,8 @@ class AnchorFit(Result):
     strides : of the layers, pixels, if the fit took them into account
     idle_layers : layers, from 0, that the boxes do not need. Their anchors are those of `start`, or large squares; they
         match hardly any box.
+    spare_anchors : rows of `anchors`, from 0, in the place of anchors that small boxes do not need, because another one
+        of the layer is nearly equal. They are large squares.
     """
 
     anchors: Array
@@ -66,7 +70,20 @@ class AnchorFit(Result):
     kept_start: bool = False
     strides: Optional[tuple[float, ...]] = None
     idle_layers: tuple[int, ...] = ()
+    spare_anchors: tuple[int, ...] = ()
     _inputs: Optional[FitInputs] = field(default=None, compare=False)
+    _counter: Optional[CrowdingCounter] = field(default=None, compare=False)
+
+    @property
+    def crowding(self) -> Optional[Crowding]:
+        """Return how crowded the layers are with these anchors.
+
+        None without `strides`, without the centres of the boxes, or if the fit comes from a pickle.
+        """
+        if self._counter is None:
+            return None
+        anchors = self._host_anchors().astype(np.float32)
+        return self._counter.count(np.split(anchors, np.cumsum(self.counts)[:-1]))
 
     def write(self, model_file: _PathLike, *, format: Optional[str] = None, dry_run: bool = False) -> Refit:
         """Write the anchors into a model file, as `anchorlib.refit` does after its fit.
@@ -101,7 +118,7 @@ class AnchorFit(Result):
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave the boxes out of pickles: there may be millions."""
-        return {**self.__dict__, "_inputs": None}
+        return {**self.__dict__, "_inputs": None, "_counter": None}
 
     def to_dict(self) -> dict[str, Any]:
         """Return the anchors as [w, h] with all digits of their float32, the score, and how they were found."""
@@ -113,7 +130,14 @@ class AnchorFit(Result):
             "seed": self.seed,
             "seconds": self.seconds,
             "kept_start": self.kept_start,
-            **({"strides": list(self.strides), "idle_layers": list(self.idle_layers)} if self.strides else {}),
+            **(self._layers_to_dict(self.strides) if self.strides else {}),
+        }
+
+    def _layers_to_dict(self, strides: tuple[float, ...]) -> dict[str, Any]:
+        return {
+            "strides": list(strides),
+            "idle_layers": list(self.idle_layers),
+            "spare_anchors": list(self.spare_anchors),
         }
 
     def __repr__(self) -> str:

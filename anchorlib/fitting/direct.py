@@ -87,6 +87,7 @@ def search(
     min_side: Optional[HostArray] = None,
     time_budget: Optional[float] = None,
     table: Optional[SizeTable] = None,
+    grid: Optional[Resolutions] = None,
 ) -> HostArray:
     """Find the n anchors that fit the boxes best, starting from coarse cells.
 
@@ -103,6 +104,7 @@ def search(
     min_side : the least side of each anchor in the order of area, (n,) or one for all; not for fixed anchors
     time_budget : seconds after which the best anchors so far are returned, which then depend on the machine's speed
     table : the same boxes as a SizeTable, to compare with `start`; built here if not given
+    grid : `make_grid` of the same boxes; made here if not given
 
     A single anchor, without `fixed` and for "ratio", is found with a proof (single.py) unless the proof takes too long.
     With more than 2^20 distinct sizes, it is the best anchor of cells.
@@ -143,7 +145,7 @@ def search(
             return _best_of([single.anchor[None], *known], boxes_wh, weights, thr, objective, table)
         known.insert(0, single.anchor[None])
 
-    grid = Resolutions(boxes, max(_COARSE, n))
+    grid = grid or make_grid(boxes, n)
     if grid.n_distinct is not None and grid.n_distinct < n_free:
         raise BadValueError(f"n={n_free} needs at least {n_free} distinct box sizes, got {grid.n_distinct}.")
     candidates = Candidates(grid, fixed, np.float32(0) if least is None else least.min(), measure)
@@ -175,6 +177,11 @@ def _limit_sizes(boxes: WeightedSizes) -> WeightedSizes:
         return boxes
     sizes = merge_equal(boxes)  # so that merged boxes give the same anchors as single boxes
     return sizes if len(sizes) <= _MOST_SIZES else Resolutions(sizes, _COARSE).at_most(_STAGES[-1].cells)
+
+
+def make_grid(boxes: WeightedSizes, n: int) -> Resolutions:
+    """Return the cells that a search for n anchors uses."""
+    return Resolutions(boxes, max(_COARSE, n))
 
 
 def free_first(start: HostArray, fixed: HostArray) -> HostArray:

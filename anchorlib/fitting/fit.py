@@ -17,7 +17,7 @@ from anchorlib.fitting.fit_arguments import FitArguments, check_fit_arguments
 from anchorlib.fitting.kmeans import cluster
 from anchorlib.fitting.layered import LayeredFit, search_in_layers
 from anchorlib.fitting.order import sort_in_layers
-from anchorlib.training import crowding
+from anchorlib.training.crowding import CrowdingCounter
 
 
 def fit_anchors(
@@ -58,7 +58,7 @@ def fit_anchors(
     weights : (N,) >= 0, how often each box counts; not for SizeCounts, whose counts are the weights
     progress : show a progress bar on standard error if the method takes long
     start : (n, 2), anchors to improve, taken as float32, for "direct" and "evolve". The result is never worse than
-        `start` on the boxes of the fit, unless `start` violates `min_side`.
+        `start` on the boxes of the fit, unless `start` violates `min_side`, or `strides` make other anchors better.
     fixed : (m, 2), m < n, anchors that stay bit-identical in float32; "direct" only
     min_side : pixels, lower bound for the sides of fitted anchors: one for all, or one for each layer of `n`;
         "direct" only
@@ -69,9 +69,9 @@ def fit_anchors(
     strides : pixels per cell of each layer, ascending, as [8, 16, 32]; "direct" only. The anchors of a layer then count
         less for boxes whose shorter side is under half of its stride, and a layer that the boxes do not need keeps
         the anchors of `start`, or gets large squares (docs/method.md). If the boxes are BoxSizes with centres, this is
-        also done for a layer that loses more than half of its targets to others in the same cell. `start` must be
-        layer by layer. A single n is divided evenly among the layers. Without strides, the anchors are divided among
-        the layers by area only.
+        also done for a layer that loses more than half of its targets to others in the same cell. Of nearly equal
+        anchors that serve boxes under 1.5 strides, one is kept. `start` must be layer by layer. A single n is divided
+        evenly among the layers. Without strides, the anchors are divided among the layers by area only.
 
     Returns
     -------
@@ -113,7 +113,13 @@ def fit_anchors(
         strides=strides,
     )
     boxes = given.boxes
-    layered = LayeredFit(_SEARCHES[method](given)) if given.strides is None else _search_in_layers(given, boxes_wh)
+    counter = None
+    if given.strides is None:
+        layered = LayeredFit(_SEARCHES[method](given))
+    else:
+        if getattr(boxes_wh, "centres", None) is not None:
+            counter = CrowdingCounter(boxes_wh, given.strides, thr=given.thr)
+        layered = _search_in_layers(given, given.strides, counter)
     anchors = to_framework(layered.anchors, boxes.usable)
     kept_start = given.start is not None and np.array_equal(
         namespace_of(anchors).to_numpy(anchors),
@@ -133,7 +139,9 @@ def fit_anchors(
         kept_start,
         strides=given.strides,
         idle_layers=layered.idle,
+        spare_anchors=layered.spare,
         _inputs=inputs,
+        _counter=counter,
     )
 
 
@@ -163,15 +171,9 @@ def _search_directly(given: FitArguments) -> HostArray:
     return direct.search(_usable_sizes(given), given.n, table=table, **_direct_options(given))
 
 
-def _search_in_layers(given: FitArguments, boxes: Any) -> LayeredFit:
+def _search_in_layers(given: FitArguments, strides: Sequence[float], counter: Optional[CrowdingCounter]) -> LayeredFit:
     """Search with strides; the crowding of the layers is known if the boxes have centres."""
-    strides = given.strides
-    assert strides is not None
-
-    def find_overwritten(layers: list[HostArray]) -> list[float]:
-        return [layer.share_overwritten for layer in crowding(boxes, layers, strides, thr=given.thr).layers]
-
-    overwritten = None if getattr(boxes, "centres", None) is None else find_overwritten
+    overwritten = None if counter is None else counter.share_overwritten
     return search_in_layers(
         _usable_sizes(given), given.layers, strides, overwritten=overwritten, **_direct_options(given)
     )

@@ -17,14 +17,17 @@ class Resolutions:
     """Hold sizes at several resolutions, from a fine grid of bounded size to at most `coarse` cells.
 
     If the fine grid has at most `coarse` cells, the distinct sizes are used instead of cells: all of them, or every
-    k-th.
+    k-th. `finer` are Resolutions of the same sizes with a larger `coarse`, whose cells need not be made again.
     """
 
-    def __init__(self, sizes: WeightedSizes, coarse: int) -> None:
-        shift = _finest_shift(sizes)
-        cells = bin_in_cells(sizes, shift, shift)
-        self._levels = [(cells, shift, shift)]
-        self._distinct = merge_equal(sizes) if len(cells) <= coarse else None
+    def __init__(self, sizes: WeightedSizes, coarse: int, finer: Optional[Resolutions] = None) -> None:
+        if finer is None:
+            shift = _finest_shift(sizes)
+            self._levels = [(bin_in_cells(sizes, shift, shift), shift, shift)]
+        else:
+            self._levels = list(finer._levels)
+        cells = self._levels[-1][0]
+        self._distinct = merge_equal(sizes) if len(self._levels[0][0]) <= coarse else None
         while len(cells) > coarse:  # neighbours are merged in height and in width, in turn
             _, shift_w, shift_h = self._levels[-1]
             shift_w, shift_h = (shift_w, shift_h + 1) if shift_w == shift_h else (shift_w + 1, shift_h)

@@ -4,9 +4,10 @@ The value of a box and an anchor is that of the direct search (side ratio or IoU
 is under half of the layer's stride: such a box shares its cell with neighbours, and they overwrite each other's
 targets. The layers compete for the boxes in one facility-location problem. The direct search solves it by its own
 steps; only the values differ, and a swap must keep the number of anchors of each layer. Then layers are given up that
-the boxes do not need, and, if the crowding of the layers is known, layers that lose more than half of their targets.
+the boxes do not need, and, if the crowding of the layers is known, layers that lose more than half of their targets;
+then nearly equal anchors that serve small boxes.
 
-If no layer is too coarse or too crowded, the result is that of the direct search, cut into layers by area.
+If nothing is gained by all this, the result is that of the direct search, cut into layers by area.
 """
 
 from __future__ import annotations
@@ -24,14 +25,15 @@ from anchorlib.fitting import direct
 from anchorlib.fitting.grid import Resolutions
 from anchorlib.fitting.layer_values import RESOLVED, LayerBounds, LayeredCandidates, LayeredObjective, LayeredSearch
 from anchorlib.fitting.local_search import IouObjective, Objective, RatioObjective
-from anchorlib.fitting.order import find_places, sort_by_area
+from anchorlib.fitting.order import find_places, order_by_area, sort_by_area
+from anchorlib.fitting.twins import SMALL, find_twin
 from anchorlib.layers import layers_disagree, mean_areas
 from anchorlib.metrics import ratio_limit, side_ratio
 from anchorlib.size_histogram import WeightedSizes, as_columns
 
 NEEDED = 0.01  # of the boxes' count: what a layer must add to the sum of the values, or it is given up
 MOST_OVERWRITTEN = 0.5  # share of the rows of a layer; a layer that loses more is given up
-_WORTHWHILE = 0.01  # of the boxes' count: anchors that are not cut by area must be better by this much
+_WORTHWHILE = 2.0**-12  # of the boxes' count: anchors that are not cut by area must be better by this much
 _HARMLESS = 0.1  # share of the boxes, with a side under a stride, that the anchors of a layer given up may match
 _COARSE = 400  # cells to choose from, in each layer
 _CELLS = 4000  # on which layers are compared
@@ -46,10 +48,12 @@ class LayeredFit:
 
     anchors : (n, 2) float32, pixels: those of the smallest stride first, sorted by area in each layer
     idle : the layers, from 0, that the boxes do not need; their anchors match hardly any box
+    spare : the rows of `anchors` that small boxes do not need; they are large squares
     """
 
     anchors: HostArray
     idle: tuple[int, ...] = ()
+    spare: tuple[int, ...] = ()
 
 
 def search_in_layers(
@@ -65,7 +69,7 @@ def search_in_layers(
     fixed: Optional[HostArray] = None,
     min_side: Optional[HostArray] = None,
     time_budget: Optional[float] = None,
-    overwritten: Optional[Callable[[list[HostArray]], list[float]]] = None,
+    overwritten: Optional[Callable[[int, HostArray], float]] = None,
 ) -> LayeredFit:
     """Find the anchors of each layer that fit the boxes best, as far as the layers resolve them.
 
@@ -78,7 +82,7 @@ def search_in_layers(
     fixed : (m, 2), m < n, anchors that do not change. Each belongs to its layer in `start`; without `start`, to the
         layer in which it is if the anchors of the direct search are cut by area.
     min_side : the least side of each anchor, (n,), layer by layer; not for fixed anchors
-    overwritten : returns, for the anchors of each layer, the share of the layer's rows that training overwrites. A
+    overwritten : returns, for a layer and its anchors, the share of the layer's rows that training overwrites. A
         coarse layer that loses more than half of its rows is given up.
 
     Returns
@@ -96,6 +100,8 @@ def search_in_layers(
     (1,)
     """
     deadline = math.inf if time_budget is None else time.monotonic() + time_budget
+    boxes = as_columns(boxes_wh, weights)
+    grid = direct.make_grid(boxes, sum(counts))
     by_area = direct.search(
         boxes_wh,
         sum(counts),
@@ -107,13 +113,15 @@ def search_in_layers(
         fixed=fixed,
         min_side=min_side,
         time_budget=None if time_budget is None else time_budget / 2,
+        grid=grid,
     )
-    if len(counts) == 1 or (overwritten is None and boxes_wh.min() >= RESOLVED * max(strides)):
+    are_large = boxes_wh.min() >= RESOLVED * max(strides) and boxes_wh.max(axis=1).min() >= SMALL * max(strides)
+    if overwritten is None and are_large:
         return LayeredFit(by_area)
     total = len(boxes_wh) if weights is None else int(weights.sum())
     base = RatioObjective(thr, total) if objective == "ratio" else IouObjective(total)
-    boxes = as_columns(boxes_wh, weights)
-    problem = _Problem(boxes, total, counts, strides, base, thr, fixed, start, min_side, by_area)
+    grid = Resolutions(boxes, max(_COARSE, sum(counts)), finer=grid)
+    problem = _Problem(boxes, grid, total, counts, strides, base, thr, fixed, start, min_side, by_area)
     return problem.solve(seed, deadline, overwritten)
 
 
@@ -123,6 +131,7 @@ class _Problem:
     def __init__(
         self,
         boxes: WeightedSizes,
+        grid: Resolutions,
         total: int,
         counts: Sequence[int],
         strides: Sequence[float],
@@ -133,7 +142,8 @@ class _Problem:
         min_side: Optional[HostArray],
         by_area: HostArray,
     ) -> None:
-        self._boxes, self._total, self._counts, self._strides = boxes, total, counts, strides
+        self._boxes, self._grid, self._total = boxes, grid, total
+        self._counts, self._strides = counts, strides
         self._base, self._thr = base, thr
         self._fixed = np.empty((0, 2), np.float32) if fixed is None else fixed
         by_layer = np.repeat(np.arange(len(counts)), counts)  # (n,)
@@ -146,13 +156,12 @@ class _Problem:
         self._by_area = by_area
         self._is_placed_by_area = start is None or not len(self._fixed)
         self._bounds = LayerBounds(is_free[self._order], None if min_side is None else min_side[self._order])
-        self._grid = Resolutions(boxes, max(_COARSE, sum(counts)))
 
     def solve(
         self,
         seed: int,
         deadline: float,
-        overwritten: Optional[Callable[[list[HostArray]], list[float]]],
+        overwritten: Optional[Callable[[int, HostArray], float]],
     ) -> LayeredFit:
         """Return the best anchors of each layer; those of the direct search, cut by area, if they are as good."""
         objective, bounds = LayeredObjective(self._base, self._layer, self._strides), self._bounds
@@ -184,14 +193,42 @@ class _Problem:
             for layer in idle:
                 best[self._layer == layer] = self._fill(layer, best[kept])
             layers = [sort_by_area(best[self._layer == layer]) for layer in range(len(self._counts))]
-            crowded = None if overwritten is None else self._find_crowded(overwritten(layers), kept)
+            crowded = None if overwritten is None else self._find_crowded(layers, kept, overwritten)
             if crowded is None:
                 break
             idle = sorted([*idle, crowded])
             kept &= self._layer != crowded
-        if layers_disagree(mean_areas(layers), self._strides):  # forks would reverse them
+        fit = self._arrange(best, idle, np.zeros(len(best), bool))
+        if fit is None:
             return LayeredFit(self._by_area)
-        return LayeredFit(np.concatenate(layers), tuple(idle))
+        return self._arrange(*self._without_twins(best, kept, idle, deadline)) or fit
+
+    def _arrange(self, best: HostArray, idle: list[int], is_spare: HostArray) -> Optional[LayeredFit]:
+        """Return the fit, sorted by area in each layer; None if the layers would be in the wrong order."""
+        rows = [np.flatnonzero(self._layer == layer) for layer in range(len(self._counts))]
+        rows = [some[order_by_area(best[some])] for some in rows]
+        if layers_disagree(mean_areas([best[some] for some in rows]), self._strides):  # forks would reverse them
+            return None
+        order = np.concatenate(rows)
+        return LayeredFit(best[order], tuple(idle), tuple(np.flatnonzero(is_spare[order]).tolist()))
+
+    def _without_twins(
+        self, best: HostArray, kept: HostArray, idle: list[int], deadline: float
+    ) -> tuple[HostArray, list[int], HostArray]:
+        """Put large squares in the place of anchors that small boxes do not need; return also which these are."""
+        best, kept, is_spare = best.copy(), kept.copy(), np.zeros(len(best), bool)
+        cells, strides = self._grid.at_most(_CELLS), np.asarray(self._strides, np.float32)
+        while True:
+            twin = find_twin(cells, best[kept], self._layer[kept], strides, self._bounds.movable[kept])
+            if twin is None:
+                break
+            place = np.flatnonzero(kept)[twin]
+            is_spare[place], kept[place] = True, False
+            best = self._finish(best, kept, deadline)
+        for layer in np.unique(self._layer[is_spare]).tolist():
+            spare = is_spare & (self._layer == layer)
+            best[spare] = self._squares(spare, SMALL * self._strides[layer])
+        return best, idle, is_spare
 
     def _finish(self, best: HostArray, kept: HostArray, deadline: float) -> HostArray:
         """Return the anchors after a last local search of those that are kept, or those of `start` if as good."""
@@ -206,10 +243,14 @@ class _Problem:
                 best[kept] = self._start[kept]
         return best
 
-    def _find_crowded(self, shares: list[float], kept: HostArray) -> Optional[int]:
+    def _find_crowded(
+        self, layers: list[HostArray], kept: HostArray, overwritten: Callable[[int, HostArray], float]
+    ) -> Optional[int]:
         """Return the coarsest layer that may be given up and loses too many of its rows; None if there is none."""
-        movable = [layer for layer in range(len(shares) - 1, 0, -1) if self._may_give_up(layer, kept)]
-        return next((layer for layer in movable if shares[layer] > MOST_OVERWRITTEN), None)
+        for layer in range(len(layers) - 1, 0, -1):
+            if self._may_give_up(layer, kept) and overwritten(layer, layers[layer]) > MOST_OVERWRITTEN:
+                return layer
+        return None
 
     def _may_give_up(self, layer: int, kept: HostArray) -> bool:
         own = self._layer == layer
@@ -256,11 +297,15 @@ class _Problem:
             unresolved = np.minimum(cells.w, cells.h) < self._strides[layer]
             if cells.count @ (matched & unresolved) <= _HARMLESS * self._total and self._bounds.allow(self._start):
                 return self._start[own]
-        n = int(own.sum())
-        side = self._thr * self._strides[layer]
-        while side * side < mean_areas([others])[0]:
+        side = self._strides[layer]
+        while (self._thr * side) ** 2 < mean_areas([others])[0]:
             side *= 2
-        sides = np.asarray([round(side * (1 + i / n)) for i in range(n)], np.float32)
+        return self._squares(own, side)
+
+    def _squares(self, which: HostArray, side: float) -> HostArray:
+        """Return squares for some anchors that match no box with a shorter side under `side`."""
+        n = int(which.sum())
+        sides = np.asarray([math.ceil(self._thr * side * (1 + i / n)) for i in range(n)], np.float32)
         if self._bounds.min_side is not None:
-            sides = np.maximum(sides, self._bounds.min_side[own])
+            sides = np.maximum(sides, self._bounds.min_side[which])
         return np.stack([sides, sides], axis=1)

@@ -11,9 +11,15 @@ from anchorlib.arrays import HostArray
 from anchorlib.errors import BadValueError
 
 
+def order_by_area(anchors: HostArray) -> HostArray:
+    """Return the rows in the order of `sort_by_area`: (K,) int64."""
+    sides = anchors.astype(np.float64)  # in float64 the area of float32 sides is exact
+    return np.lexsort((sides[:, 0], sides[:, 0] * sides[:, 1]))
+
+
 def sort_by_area(anchors: HostArray) -> HostArray:
     """Sort anchors by area, then by width: (K, 2) to (K, 2)."""
-    return anchors[_order_by_area(anchors)]
+    return anchors[order_by_area(anchors)]
 
 
 def sort_in_layers(anchors: HostArray, counts: Optional[Sequence[int]]) -> HostArray:
@@ -25,7 +31,7 @@ def sort_in_layers(anchors: HostArray, counts: Optional[Sequence[int]]) -> HostA
 
 def rank_by_area(anchors: HostArray) -> HostArray:
     """Return the position of each anchor in the order of `sort_by_area`: (K,) int64."""
-    return np.argsort(_order_by_area(anchors))
+    return np.argsort(order_by_area(anchors))
 
 
 def find_places(anchors: HostArray, fixed: HostArray, expected: str) -> list[int]:
@@ -41,8 +47,3 @@ def find_places(anchors: HostArray, fixed: HostArray, expected: str) -> list[int
             raise BadValueError(f"{expected}, but no row equals {anchor}.")
         places.append(place)
     return places
-
-
-def _order_by_area(anchors: HostArray) -> HostArray:
-    sides = anchors.astype(np.float64)  # in float64 the area of float32 sides is exact
-    return np.lexsort((sides[:, 0], sides[:, 0] * sides[:, 1]))

@@ -154,9 +154,11 @@ def _table(
     return element("table", element("thead", head), element("tbody", *body), class_=class_)
 
 
-def _unbroken(text: str) -> str:
-    """Return the text with no-break spaces within numbers such as 4 784."""
-    return re.sub(r"(?<=\d) (?=\d{3}\b)", "\N{NO-BREAK SPACE}", text)
+def _unbroken(text: str) -> Markup:
+    """Return the text so that no line ends within a number such as 4 784, or an option such as --out."""
+    text = re.sub(r"(?<=\d) (?=\d{3}\b)", "\N{NO-BREAK SPACE}", text)
+    parts = re.split(r"((?<!\S)--\w\S*)", text)
+    return join(*(element("span", part, class_="word") if at % 2 else part for at, part in enumerate(parts)))
 
 
 def _quiet(*parts: Union[Markup, str]) -> Markup:

@@ -1,7 +1,8 @@
 """Assign targets to predictions, and compute the loss of predictions."""
 
 from anchorlib.training.compute_loss import ComputeLoss
-from anchorlib.training.crowding import Crowding, LayerCrowding, crowding
+from anchorlib.training.crowding import crowding
+from anchorlib.training.crowding_result import Crowding, LayerCrowding
 from anchorlib.training.decode import decode
 from anchorlib.training.losses import (
     BCEBlurWithLogitsLoss,

@@ -6,6 +6,7 @@
 | dots | crowds of discs of 7 to 9 px |
 | poles | bars of 5 to 10 px by 48 px up to most of the image |
 | mixed | ellipses and rectangles, shorter side from 4 px up to two thirds of the image |
+| tiny | scattered ellipses and rectangles, shorter side from 5 to 10 px |
 | large | ellipses and rectangles, shorter side from 0.25 to 0.55 of the image |
 """
 
@@ -14,9 +15,9 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image, ImageDraw
 
-SETS = ("text", "dots", "poles", "mixed", "large")
+SETS = ("text", "dots", "poles", "mixed", "large", "tiny")  # the place of a name is part of its seed: append
 TEXT_HEIGHT, TEXT_WIDTH = (4, 13), (10, 130)
-DOT, POLE, SMALLEST = (7, 9), (5, 10), 4
+DOT, POLE, TINY, SMALLEST = (7, 9), (5, 10), (5, 10), 4
 
 
 def draw_set(name: str, images: int, size: int, seed: int) -> list[tuple[Image.Image, np.ndarray]]:
@@ -28,7 +29,9 @@ def draw_set(name: str, images: int, size: int, seed: int) -> list[tuple[Image.I
 def draw_image(name: str, size: int, rng: np.random.Generator) -> tuple[Image.Image, np.ndarray]:
     """Return an image of a set and its boxes (N, 4): left, top, right, bottom in pixels."""
     image = background(size, rng, 170 if name == "text" else 110)
-    boxes = {"text": text, "dots": dots, "poles": poles, "mixed": mixed, "large": large}[name](image, size, rng)
+    boxes = {"text": text, "dots": dots, "poles": poles, "mixed": mixed, "large": large, "tiny": tiny}[name](
+        image, size, rng
+    )
     values = np.asarray(image, np.float32) + rng.normal(0, rng.uniform(3, 10), (size, size, 3))
     return Image.fromarray(np.clip(values, 0, 255).astype(np.uint8)), np.asarray(boxes, np.float64).reshape(-1, 4)
 
@@ -123,6 +126,11 @@ def large(image: Image.Image, size: int, rng: np.random.Generator) -> list:
     for x, y in rng.uniform(0, size, (12, 2)):
         pen.rectangle([x, y, x + 4, y + 4], ink(image, x, y, rng))
     return boxes
+
+
+def tiny(image: Image.Image, size: int, rng: np.random.Generator) -> list:
+    """Draw ten to twenty small objects, all over the image."""
+    return shapes(image, size, np.sort(rng.uniform(*TINY, int(rng.integers(10, 21))))[::-1], rng)
 
 
 def shapes(image: Image.Image, size: int, sides: np.ndarray, rng: np.random.Generator) -> list:

@@ -128,17 +128,17 @@ FILES = int(os.environ.get("ANCHORLIB_FUZZ_FILES", "500"))
 
 
 @pytest.mark.usefixtures("_parser", "_block")
-def test_pieces_give_what_the_whole_file_gives(tmp_path, request):
+def test_pieces_give_what_the_whole_file_gives(tmp_path, n_cases):
     rng = np.random.default_rng(0)
     path = tmp_path / "a.json"
     count = {"boxes": 0, "error": 0}
-    for number in range(FILES):
+    for number in range(n_cases(FILES)):
         data = any_coco(rng)
         path.write_bytes(damaged(data, rng) if number % 2 else data)
         found = outcome(path)
         assert found == whole(path), path.read_bytes()
         count["error" if found.startswith("DatasetError") else "boxes"] += 1
-    assert min(count.values()) > FILES / 20
+    assert min(count.values()) > n_cases(FILES) / 20
 
 
 @pytest.mark.usefixtures("_parser")

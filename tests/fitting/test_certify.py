@@ -71,8 +71,8 @@ def count_violations(n, objective, n_sets, steps):
 
 @pytest.mark.parametrize("objective", ["ratio", "iou"])
 @pytest.mark.parametrize(("n", "steps"), [(1, 40), (2, 8)])
-def test_brute_force_never_exceeds_the_bound_whatever_the_prices(n, steps, objective):
-    assert count_violations(n, objective, SETS, steps) == 0
+def test_brute_force_never_exceeds_the_bound_whatever_the_prices(n, steps, objective, n_cases):
+    assert count_violations(n, objective, n_cases(SETS), steps) == 0
 
 
 @pytest.mark.parametrize("objective", ["ratio", "iou"])

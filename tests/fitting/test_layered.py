@@ -1,3 +1,5 @@
+import pickle
+
 import numpy as np
 import pytest
 from helpers.text_lines import draw_text_lines
@@ -116,6 +118,9 @@ def test_a_layer_that_loses_half_of_its_targets_is_given_up_if_centres_are_known
     assert [layer.rows for layer in crowding(boxes, split(fit), STRIDES).layers[1:]] == [0, 0]
     assert fit.score.bpr == 1
     assert 1 not in fit_anchors(boxes.wh, 9, strides=STRIDES).idle_layers  # the sizes do not tell
+    assert fit.crowding.to_dict() == crowding(boxes, split(fit), STRIDES).to_dict()
+    assert pickle.loads(pickle.dumps(fit)).crowding is None  # the boxes are not pickled
+    assert fit_anchors(boxes.wh, 9, strides=STRIDES).crowding is None
     again = fit_anchors(boxes, 9, strides=STRIDES, start=fit.anchors)
     assert again.idle_layers == (1, 2)
     assert again.score.fitness >= fit.score.fitness - 1e-3

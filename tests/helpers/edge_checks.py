@@ -17,7 +17,7 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from anchorlib.errors import AnchorlibError, ArrayTypeError, ShapeError
+from anchorlib.errors import AnchorlibError, ArrayTypeError, BadValueError, ShapeError
 from anchorlib.verify import Target
 
 DTYPES = ("bool", "int32", "int64", "float16", "float32", "float64")
@@ -50,6 +50,7 @@ class Edge(NamedTuple):
     """Describe a function of arrays, its arguments, and how far backends may differ.
 
     refusal : the error for a wrong shape
+    host_checks : the function checks values in host memory only, because on a device it would have to wait for them
     """
 
     function: Any
@@ -57,6 +58,7 @@ class Edge(NamedTuple):
     rtol: float = 0.0
     refusal: tuple[type[Exception], ...] = (ShapeError,)
     longest: int = 5
+    host_checks: bool = False
 
 
 def leaves(result):
@@ -90,7 +92,7 @@ def laid_out(backend, host, layout):
         return host, host
     if layout == "every second row" and host.ndim:
         base = backend.array(np.repeat(host, 2, axis=0))
-        return base[::2], base
+        return base[::2, ...], base
     if layout == "transposed" and host.ndim > 1:
         base = backend.array(np.ascontiguousarray(host.swapaxes(0, -1)))
         axes = (host.ndim - 1, *range(1, host.ndim - 1), 0)
@@ -160,7 +162,7 @@ def with_shapes(edge, shape):
 
 
 def check_any_values(backend, edge, data):
-    dtypes = [name for name in DTYPES if name != "float16" or backend.name != "oneflow"]
+    dtypes = [name for name in DTYPES if name != "float16" or backend.name not in ("oneflow", "strict")]
     lengths = {letter: data.draw(st.integers(0, edge.longest)) for letter in letters_of(edge)}
     any_shape = tuple(data.draw(st.lists(st.integers(0, 3), max_size=3)))
     dtype, mixed = data.draw(st.sampled_from(dtypes)), data.draw(st.integers(0, 3)) == 3
@@ -172,7 +174,9 @@ def check_any_values(backend, edge, data):
     given_arrays = [laid_out(backend, host, data.draw(st.sampled_from(LAYOUTS))) for host in hosts]
     before = [backend.host(base).tobytes() for _, base in given_arrays]
     found = outcome(backend, edge.function, [array for array, _ in given_arrays])
-    assert_same(found, expected, edge.rtol)
+    on_device = not backend.xp.in_host_memory(given_arrays[0][0])
+    if not (expected is BadValueError and edge.host_checks and on_device):
+        assert_same(found, expected, edge.rtol)
     assert [backend.host(base).tobytes() for _, base in given_arrays] == before
 
 

@@ -26,7 +26,7 @@ CHARTS = {"taco.html": 2, "curve.html": 1}  # --no-curve; only the curve
 @pytest.fixture(scope="session")
 def browser():
     """Start a Chromium for the session."""
-    assert not chromium.missing(), f"asked for with --extras and not here: {chromium.missing()}; see ci/browser"
+    assert not chromium.missing(), f"asked for with --extras and not here: {chromium.missing()}; see ci/programs"
     with chromium.started() as browser:
         yield browser
 
@@ -50,7 +50,7 @@ def folder(tmp_path_factory, request):
     rows = [[i % 20, 0.5, 0.5, *rng.uniform(0.003, 0.6, 2)] for i in range(120)]
     write_yolo(folder / "names", rows, names)
     assert main(["fit", str(folder / "names"), "--n", "3", "--report", str(folder / "names.html")]) in (0, 1)
-    write_yolo(folder / "few", [[0, 0.5, 0.5, 0.05 * i, 0.05 * i] for i in range(1, 9)], ["thing"])
+    write_yolo(folder / "few", [[0, 0.5, 0.5, 0.05 * i, 0.05 * i] for i in range(1, 18)], ["thing"])  # too many for one
     assert main(["fit", str(folder / "few"), "--n", "1", "--report", str(folder / "few.html")]) in (0, 1)
     assert main(["curve", bccd, "--k", "1-12", "--report", str(folder / "curve.html")]) == 0
     report = hostile_report()
@@ -124,6 +124,14 @@ def test_all_sections_are_there_and_drawn(browser, folder, name):
     assert len(seen["charts"]) == CHARTS.get(name, 3)
     assert len(seen["columns"]) == 2
     assert min(seen["columns"]) > 0.6 * max(seen["columns"])
+
+
+@pytest.mark.parametrize("width", [400, 412, 424])
+def test_no_line_ends_within_an_option(browser, folder, width):
+    texts = browser.open(folder / "taco.html", width, False)["texts"]
+    options = [text for text in texts if re.fullmatch(r"--[a-z-]+", text["text"])]
+    assert {"--out", "--report"} <= {text["text"] for text in options}  # of the advice, and of the command
+    assert [text["text"] for text in options if len(text["boxes"]) > 1] == []
 
 
 def test_the_bars_of_the_layers_are_shares_of_their_frames(browser, folder):

@@ -1,5 +1,5 @@
-import importlib
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -7,6 +7,7 @@ from helpers.text_lines import draw_text_lines
 
 from anchorlib import BoxSizes, build_targets, crowding, fit_anchors
 from anchorlib.errors import BadValueError, ShapeError
+from anchorlib.training import row_count
 from anchorlib.training.crowding import SIDE_QUANTILES
 
 COCO = np.asarray([10, 13, 16, 30, 33, 23, 30, 61, 62, 45, 59, 119, 116, 90, 156, 198, 373, 326], np.float32).reshape(
@@ -44,19 +45,20 @@ def draw_set(rng):
     strides = sorted(rng.choice([4, 8, 16, 32, 64], rng.integers(1, 6), replace=False).tolist())
     size = 64 * int(rng.integers(1, 4))
     n, n_images = int(rng.integers(0, 120)), int(rng.integers(1, 5))
-    centres = rng.choice([rng.random((n, 2)), rng.integers(0, 9, (n, 2)) / 8]) if n else np.empty((0, 2))
+    places = [rng.random((n, 2)), rng.integers(0, 9, (n, 2)) / 8, rng.uniform(-0.1, 1.1, (n, 2))]  # on borders, outside
+    centres = places[rng.integers(3)]
     wh = np.exp(rng.uniform(np.log(2 / size), 0, (n, 2)))
     wh[rng.random(n) < 0.05] = 0
     images = rng.integers(0, n_images, (n, 1)) * rng.integers(1, 1000)  # not sorted, and with gaps
     targets = np.concatenate([images, rng.integers(0, 3, (n, 1)), centres, wh], axis=1).astype(np.float32)
-    layers = [np.exp(rng.uniform(1, 5, (rng.integers(1, 5), 2))).astype(np.float32) for _ in strides]
+    layers = [np.exp(rng.uniform(1, 5, (rng.choice([1, 2, 3, 8, 11]), 2))).astype(np.float32) for _ in strides]
     return targets, layers, strides, size, float(rng.choice([1.5, 2.91, 4.0, 8.0]))
 
 
-def test_crowding_is_a_slow_count_of_the_rows_of_build_targets(backend):
+def test_crowding_is_a_slow_count_of_the_rows_of_build_targets(backend, n_cases):
     rng = np.random.default_rng(0)
     n_overwritten = n_lost = 0
-    for _ in range(200):
+    for _ in range(n_cases(200)):
         targets, layers, strides, size, thr = draw_set(rng)
         found = crowding(
             backend.array(targets), [backend.array(layer) for layer in layers], strides, imgsz=size, thr=thr
@@ -67,8 +69,8 @@ def test_crowding_is_a_slow_count_of_the_rows_of_build_targets(backend):
         assert (got, found.n_without_row, found.n_lost) == count_slowly(backend, targets, layers, strides, size, thr)
         n_overwritten += sum(layer.overwritten for layer in found.layers)
         n_lost += found.n_lost
-    assert n_overwritten > 1000
-    assert n_lost > 50
+    assert n_overwritten > n_cases(1000)
+    assert n_lost > n_cases(50)
 
 
 def test_nine_anchors_by_area_crowd_the_coarse_layer_on_text_lines():
@@ -85,14 +87,11 @@ def test_nine_anchors_by_area_crowd_the_coarse_layer_on_text_lines():
     assert max(x.share_overwritten for x in kept.layers) < 0.2
 
 
-def test_blocks_do_not_change_the_counts(monkeypatch):
-    module = importlib.import_module("anchorlib.training.crowding")  # the function has the same name
-    boxes = draw_text_lines(12)
+@pytest.mark.parametrize(("name", "value"), [("_BOXES_AT_ONCE", 1), ("_SLOTS", 1), ("_SLOTS", 64), ("_BITS", 2)])
+def test_blocks_and_tables_do_not_change_the_counts(monkeypatch, name, value):
+    boxes = draw_text_lines(6)
     whole = crowding(boxes, COCO, STRIDES).to_dict()
-    monkeypatch.setattr(module, "_BOXES_AT_ONCE", 1)
-    assert crowding(boxes, COCO, STRIDES).to_dict() == whole
-    monkeypatch.setattr(module, "_BOXES_AT_ONCE", 2**12)
-    monkeypatch.setattr(module, "_CELLS_AT_ONCE", 1)
+    monkeypatch.setattr(row_count, name, value)
     assert crowding(boxes, COCO, STRIDES).to_dict() == whole
 
 
@@ -149,3 +148,10 @@ def test_wrong_arguments(change, error, text):
     given = {"boxes": [[0, 0, 0.5, 0.5, 0.1, 0.1]], "anchors": COCO, "strides": STRIDES, **change}
     with pytest.raises(error, match=text):
         crowding(given.pop("boxes"), given.pop("anchors"), given.pop("strides"), **given)
+
+
+def test_box_sizes_in_any_order_of_the_images_are_counted():
+    boxes = draw_text_lines(4)
+    turned = np.argsort(-boxes.image_index, kind="stable")
+    mixed = replace(boxes, wh=boxes.wh[turned], centres=boxes.centres[turned], image_index=boxes.image_index[turned])
+    assert crowding(mixed, COCO, STRIDES).to_dict() == crowding(boxes, COCO, STRIDES).to_dict()

@@ -65,10 +65,10 @@ def assert_meets_the_loop(backend, case, overlap):
 
 
 @pytest.mark.parametrize("overlap", [False, True])
-def test_mask_loss_matches_the_loop_over_pixels_at_random(backend, path, overlap, monkeypatch):
+def test_mask_loss_matches_the_loop_over_pixels_at_random(backend, path, overlap, monkeypatch, n_cases):
     rng = np.random.default_rng(7)
-    for number in range(150):
-        if number == 75:  # blocks of one row of pixels, groups of one object
+    for number in range(n_cases(150)):
+        if number == n_cases(150) // 2:  # blocks of one row of pixels, groups of one object
             monkeypatch.setattr(masks_module, "_ON_HOST", 1)
             monkeypatch.setattr(masks_module, "_ON_DEVICE", 1)
         assert_meets_the_loop(backend, random_case(rng, overlap), overlap)

@@ -62,8 +62,8 @@ def assert_equal(backend, layers, expected):
 
 
 @pytest.mark.parametrize("batch", range(N_BATCHES))
-def test_assign_matches_the_slow_assignment(backend, batch):
-    for seed in range(batch, N_CASES, N_BATCHES):
+def test_assign_matches_the_slow_assignment(backend, batch, n_cases):
+    for seed in range(batch, n_cases(N_CASES), N_BATCHES):
         arguments, options, expected = case(seed)
         with host_views(seed % 16 != batch % 16):  # some on the framework's own arrays
             assert_equal(backend, given_to(backend, arguments, options), expected)

@@ -44,8 +44,16 @@ PLACEHOLDERS = {
 }
 
 
-@pytest.mark.parametrize("grid", [None, "buffer", "cache"])
-@pytest.mark.parametrize("kind", PLACEHOLDERS)
+#: The grid is written after the anchors were replaced, in their order and times the strides, whatever they were before.
+GRIDS = [
+    ("3 a layer", "buffer"),
+    ("largest stride first", "buffer"),
+    ("strides that are not powers of two", "cache"),
+    ("NaN", "cache"),
+]
+
+
+@pytest.mark.parametrize(("kind", "grid"), [*((kind, None) for kind in PLACEHOLDERS), *GRIDS])
 def test_placeholder_anchors_match_nothing_and_are_replaced(backend, kind, grid, caplog):
     anchors_px, strides = PLACEHOLDERS[kind]
     model, detect = make_model(backend, anchors_px, strides, grid=grid)

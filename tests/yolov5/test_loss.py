@@ -38,7 +38,7 @@ def test_bbox_iou_of_one_box_and_many(backend):
     expected = backend.host(drop_in.bbox_iou(repeated, many, CIoU=True))
     assert np.array_equal(backend.host(drop_in.bbox_iou(one, many, CIoU=True)), expected)
     assert drop_in.bbox_iou(many, one).shape == (5, 1)
-    assert drop_in.bbox_iou(many[:0], many[:0]).shape == (0, 1)
+    assert drop_in.bbox_iou(many[:0, :], many[:0, :]).shape == (0, 1)
 
 
 @pytest.mark.parametrize("x1y1x2y2", [True, False])

@@ -1,3 +1,4 @@
+import functools
 import json
 from pathlib import Path
 from types import SimpleNamespace
@@ -79,28 +80,35 @@ def test_all_recordings_are_there():
     assert len(RECORDED) == 6
 
 
-@pytest.mark.parametrize("n_targets", [0, 1, 12, 40])
-@pytest.mark.parametrize(
-    ("overlap", "hyp", "options"),
-    [
-        (False, {}, {}),
-        (True, {}, {}),
-        (True, {}, {"sort_obj_iou": True}),
-        (False, {"fl_gamma": 1.5, "label_smoothing": 0.1}, {"sort_obj_iou": True}),
-    ],
+#: overlap, hyperparameters, options
+WAYS = (
+    (False, {}, {}),
+    (True, {}, {}),
+    (True, {}, {"sort_obj_iou": True}),
+    (False, {"fl_gamma": 1.5, "label_smoothing": 0.1}, {"sort_obj_iou": True}),
 )
-def test_the_loss_with_masks_matches_the_loop(backend, path, n_targets, overlap, hyp, options):
-    """The targets are in no order, and several rows have the same cell."""
-    hyp, case = {**HYP, **hyp}, case_of(n_targets, overlap=overlap)
+
+
+@functools.cache  # every backend is compared with the same slow loops
+def slow_losses(n_targets, way):
+    (overlap, hyp, options), case = WAYS[way], case_of(n_targets, overlap=WAYS[way][0])
     anchors, _, p, proto, targets, masks = case
-    given = (p, proto, targets, masks, anchors, hyp, 3, overlap)
-    loss, items, by_p, by_proto = run(backend, case, hyp=hyp, overlap=overlap, **options)
-    expected = oracle_masks.compute_loss(*given, **options)
+    given = (p, proto, targets, masks, anchors, {**HYP, **hyp}, 3, overlap)
+    return oracle_masks.compute_loss(*given, **options), oracle_masks.mask_loss(*given)
+
+
+@pytest.mark.parametrize("n_targets", [0, 1, 12, 40])
+@pytest.mark.parametrize("way", range(len(WAYS)))
+def test_the_loss_with_masks_matches_the_loop(backend, path, n_targets, way):
+    """The targets are in no order, and several rows have the same cell."""
+    overlap, hyp, options = WAYS[way]
+    case = case_of(n_targets, overlap=overlap)
+    loss, items, by_p, by_proto = run(backend, case, hyp={**HYP, **hyp}, overlap=overlap, **options)
+    expected, (_, expected_by_p, expected_by_proto) = slow_losses(n_targets, way)
     np.testing.assert_allclose(loss, [expected[0]], rtol=1e-9)
     np.testing.assert_allclose(items, expected[1], rtol=1e-9)
     if backend.name == "numpy":
         return
-    _, expected_by_p, expected_by_proto = oracle_masks.mask_loss(*given)
     np.testing.assert_allclose(by_proto, expected_by_proto, rtol=1e-9, atol=1e-12)
     for one, other in zip(by_p, expected_by_p):
         np.testing.assert_allclose(one[..., 8:], other[..., 8:], rtol=1e-9, atol=1e-12)
