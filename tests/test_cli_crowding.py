@@ -3,6 +3,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers.checkpoint_models import classes
 from helpers.command import run
 from helpers.text_lines import draw_text_lines
 
@@ -151,3 +152,31 @@ def test_check_advises_a_fit_for_small_boxes_on_a_coarse_layer_that_loses_a_thir
     assert code == 0
     assert "fitted ones do not: try them" in " ".join(out.split())
     assert "\nNext: anchorlib fit dots.json --imgsz 192 --out area.json" in out
+
+
+@pytest.mark.needs("torch")
+@pytest.mark.parametrize("strides", [[4, 8, 16, 32], [8, 16, 32, 64]], ids=["P2", "P6"])
+def test_a_checkpoint_tells_its_strides_to_check_and_fit(lines, capsys, strides):
+    import torch
+
+    layers = [[[s, s], [2 * s, s], [s, 2 * s]] for s in strides]
+    torch.save(classes(torch)[0](anchors=layers, strides=strides), "best.pt")
+    _, out, _ = run("check", *lines, "--anchors", "best.pt", "--json", capsys=capsys)
+    assert [layer["stride"] for layer in json.loads(out)["crowding"]["layers"]] == strides
+    _, out, _ = run("check", *lines, "--anchors", "best.pt", capsys=capsys)
+    assert f"--n 3 3 3 3 --strides {' '.join(map(str, strides))} --out model.yaml" in out
+    _, out, _ = run("fit", *lines, "--anchors", "best.pt", "--n", "12", "--json", capsys=capsys)
+    assert [layer["stride"] for layer in json.loads(out)["crowding"]["layers"]] == strides
+    _, out, _ = run("fit", *lines, "--anchors", "best.pt", "--n", "9", "--json", capsys=capsys)
+    assert [layer["stride"] for layer in json.loads(out)["crowding"]["layers"]] == [8, 16, 32]
+
+
+def test_centres_are_kept_only_where_they_are_used(lines, capsys, monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        "anchorlib.cli.common.read_boxes", lambda *a, **k: asked.append(k.get("centres")) or read_boxes(*a, **k)
+    )
+    for more in (["--method", "kmeans"], ["--strides", "none"], ["--n", "5"], []):
+        run("fit", *lines, *more, capsys=capsys)
+    run("check", *lines, "--anchors", "area.json", "--strides", "none", capsys=capsys)
+    assert asked == [None, None, None, True, None]

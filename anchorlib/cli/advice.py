@@ -18,7 +18,7 @@ from anchorlib.errors import BadValueError
 from anchorlib.fitting import fit_anchors
 from anchorlib.fitting.anchor_fit import Refit
 from anchorlib.metrics import AnchorScore, SizeTable
-from anchorlib.modelfiles import may_be_checkpoint, open_anchors, split_layers
+from anchorlib.modelfiles import choose_usual_strides, may_be_checkpoint, open_anchors, split_layers
 from anchorlib.reporting.advice import (
     describe_gain,
     describe_odd_size,
@@ -112,7 +112,7 @@ def advise_check(
     if is_relieved:
         lines.append("But these crowd a coarse layer, which loses many of its targets; fitted ones do not: try them.")
     if not unit and (is_relieved or is_worth_changing(now, fitted)):
-        lines.append(f"Next: {_fit_command(options, counts)}")
+        lines.append(f"Next: {_fit_command(options, counts, strides)}")
     return lines, fitted
 
 
@@ -134,7 +134,7 @@ def next_step(options: argparse.Namespace, report: Report, found: Optional[Refit
     return f"Next: train with it, for example {train.format(shlex.quote(out))}" if train else ""
 
 
-def _fit_command(options: argparse.Namespace, counts: Sequence[int]) -> str:
+def _fit_command(options: argparse.Namespace, counts: Sequence[int], strides: Optional[Sequence[float]]) -> str:
     """Return the command that fits what `anchorlib check` has measured, and writes it into the file of the anchors."""
     words = iter(options.arguments[1:])
     kept = []
@@ -148,4 +148,6 @@ def _fit_command(options: argparse.Namespace, counts: Sequence[int]) -> str:
     if file.is_file() and not may_be_checkpoint(file):
         return shlex.join(["anchorlib", "fit", *kept, "--out", options.anchors])
     n = ["--n", *map(str, counts)]
+    if strides and options.strides is None and list(strides) != choose_usual_strides(counts):
+        n += ["--strides", *(f"{stride:g}" for stride in strides)]
     return shlex.join(["anchorlib", "fit", *kept, *n, "--out", "model.yaml"]) + " (the file of your model)"

@@ -53,7 +53,7 @@ def run(options: argparse.Namespace) -> int:
     thr = check_thr(options.thr)
     layers = take_anchors(options.anchors)
     strides = choose_check_strides(options, len(layers))
-    boxes = read(options)
+    boxes = read(options, centres=strides is not None)
     check_images(options.report, boxes.image_names)
     wh = on_backend(boxes.wh, options)
     table = SizeTable(wh)

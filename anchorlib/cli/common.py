@@ -180,15 +180,18 @@ def choose_size(options: argparse.Namespace) -> None:
             return
 
 
-def read(options: argparse.Namespace, **more: Any) -> BoxSizes:
-    """Read the boxes of DATA, scaled by --imgsz and --resize if the command has these options."""
+def read(options: argparse.Namespace, *, centres: bool = False, **more: Any) -> BoxSizes:
+    """Read the boxes of DATA, scaled by --imgsz and --resize if the command has these options.
+
+    `centres` keeps the centres, as the pictures of a page need them in any case.
+    """
     scaling: dict[str, Any] = {}
     if "imgsz" in options:
         choose_size(options)
         scaling["imgsz"] = options.imgsz[0] if len(options.imgsz) == 1 else tuple(options.imgsz[:2])
         scaling["resize"] = options.resize
-    if "strides" in options or getattr(options, "report", None):
-        scaling["centres"] = True  # for the crowding of the layers, and for the pictures of a page
+    if centres or getattr(options, "report", None):
+        scaling["centres"] = True
     return read_boxes(
         options.paths,
         split=options.split,

@@ -13,11 +13,9 @@ from anchorlib.files import status_of
 from anchorlib.fitting.anchor_fit import AnchorFit
 from anchorlib.fitting.fit_arguments import check_strides
 from anchorlib.fitting.layered import MOST_OVERWRITTEN
-from anchorlib.modelfiles import open_anchors, usual_strides
+from anchorlib.modelfiles import choose_usual_strides, read_strides, usual_strides
 from anchorlib.results import counted, grouped
 from anchorlib.training import Crowding, crowding
-
-_USUAL_N = 9  # anchors of a model with the layers of YOLOv3 to YOLOv7
 
 
 def add_strides_option(command: Any, what: str) -> None:
@@ -27,7 +25,7 @@ def add_strides_option(command: Any, what: str) -> None:
         nargs="+",
         metavar="PX",
         help=f"pixels per cell of each layer, as in 8 16 32 (default: those of the model file, and 8 16 32 for three "
-        f"layers or {_USUAL_N} anchors); none {what}",
+        f"layers or 9 anchors); none {what}",
     )
 
 
@@ -38,8 +36,13 @@ def parse_strides(options: argparse.Namespace) -> Optional[tuple[float, ...]]:
     return () if options.strides == ["none"] else check_strides(options.strides)
 
 
-def choose_fit_strides(options: argparse.Namespace, n: Sequence[int], file: Optional[str]) -> Any:
-    """Return the keyword `strides` for a fit of n anchors: numbers, None, or "file" for those of an existing file."""
+def choose_fit_strides(
+    options: argparse.Namespace, n: Sequence[int], file: Optional[str], before: Optional[Sequence[HostArray]]
+) -> Any:
+    """Return the keyword `strides` for a fit of n anchors: numbers, None, or "file" for those of an existing file.
+
+    `before` are the layers of --anchors, whose strides are taken if n anchors are to have the same layers.
+    """
     given = parse_strides(options)
     if given is not None:
         return given or None
@@ -47,7 +50,11 @@ def choose_fit_strides(options: argparse.Namespace, n: Sequence[int], file: Opti
         return None
     if file and status_of(file):
         return "file"
-    return usual_strides(3) if list(n) == [_USUAL_N] or len(n) == 3 else None
+    counts = [len(layer) for layer in before or ()]
+    if counts and (list(n) == counts or (len(n) == 1 and len(set(counts)) == 1 and n[0] == sum(counts))):
+        found = _read_strides(options.anchors, len(counts))
+        return found if found is None or len(found) == len(counts) else None
+    return choose_usual_strides(n)
 
 
 def choose_check_strides(options: argparse.Namespace, n_layers: int) -> Optional[Sequence[float]]:
@@ -57,11 +64,16 @@ def choose_check_strides(options: argparse.Namespace, n_layers: int) -> Optional
         if given and len(given) != n_layers:
             raise BadValueError(f"--strides must have one number for each of {n_layers} layers, got {len(given)}.")
         return given or None
-    try:
-        found: Optional[Sequence[float]] = open_anchors(options.anchors).strides
-    except (AnchorlibError, OSError):  # a checkpoint, or numbers
-        return usual_strides(n_layers)
+    found = _read_strides(options.anchors, n_layers)
     return found if found is None or len(found) == n_layers else None
+
+
+def _read_strides(anchors: str, n_layers: int) -> Optional[Sequence[float]]:
+    """Return the strides of --anchors: those of a file or checkpoint, or the usual ones if it is numbers."""
+    try:
+        return read_strides(anchors)
+    except (AnchorlibError, OSError):
+        return usual_strides(n_layers)
 
 
 def measure_crowding(

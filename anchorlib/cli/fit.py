@@ -118,13 +118,13 @@ def run(options: argparse.Namespace) -> int:
     n = check_model_file(options.out, options.n, options.format) if options.out else options.n or [9]
     if options.generations is not None and options.method != "evolve":
         raise BadValueError("--generations has no meaning without --method evolve.")
-    strides = choose_fit_strides(options, n, options.out)
-    boxes = read(options)
+    layers = take_anchors(options.anchors) if options.anchors else None
+    strides = choose_fit_strides(options, n, options.out, layers)
+    boxes = read(options, centres=strides is not None)
     _check_count(boxes, sum(n), options)
     check_images(options.report, boxes.image_names)
     wh = on_backend(boxes.wh, options)
     placed = replace(boxes, wh=wh)  # with centres, for the crowding of the layers
-    layers = take_anchors(options.anchors) if options.anchors else None
     before = np.concatenate(layers) if layers else None
     found: Optional[Refit] = None
     if options.out:

@@ -104,6 +104,28 @@ def usual_strides(n_layers: int) -> Optional[list[float]]:
     return {3: [8.0, 16.0, 32.0], 2: [16.0, 32.0]}.get(n_layers)
 
 
+def choose_usual_strides(counts: Sequence[int]) -> Optional[list[float]]:
+    """Return the strides 8, 16 and 32 for three layers, and for nine anchors that are not divided; else None.
+
+    counts : the number of anchors of each layer, or one number for all layers
+
+    >>> choose_usual_strides([9]), choose_usual_strides([4, 4])
+    ([8.0, 16.0, 32.0], None)
+    """
+    return usual_strides(3) if list(counts) == [9] or len(counts) == 3 else None
+
+
+def read_strides(path: _PathLike) -> Optional[list[float]]:
+    """Read the strides of the layers of a model file or checkpoint, ascending; None if it does not tell them.
+
+    The errors are those of `read_anchors`.
+    """
+    path = Path(path)
+    if path.suffix.lower() not in SUFFIXES and may_be_checkpoint(path):
+        return sorted(read_checkpoint(path).strides)
+    return open_anchors(path).strides
+
+
 def split_layers(anchors: HostArray, counts: Optional[Sequence[int]] = None) -> list[HostArray]:
     """Split anchors into layers: the given counts, or layers of three if the number is a multiple of three, or one.
 

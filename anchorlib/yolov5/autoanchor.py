@@ -17,14 +17,13 @@ from anchorlib.fitting import fit_anchors
 from anchorlib.fitting.fit_arguments import MIN_FIT_SIDE
 from anchorlib.layers import describe_reversal
 from anchorlib.metrics import AnchorScore, score
-from anchorlib.modelfiles import usual_strides
+from anchorlib.modelfiles import choose_usual_strides
 from anchorlib.training import crowding
 from anchorlib.yolov5.detect import Detect
 from anchorlib.yolov5.log import get_logger
 from anchorlib.yolov5.ranks import Ranks, check_together
 
 _SMALL_SIDE = 3  # pixels
-_USUAL_N = 9  # anchors of the three layers of YOLOv3 to YOLOv7
 
 ImageSize = Union[int, tuple[int, int]]
 
@@ -216,7 +215,7 @@ def kmean_anchors(
         boxes = from_dataset(dataset, imgsz=img_size, centres=True)
     else:
         boxes = read_boxes(dataset, imgsz=img_size, centres=True)
-    strides = usual_strides(3) if layered and n == _USUAL_N and method == "direct" else None
+    strides = choose_usual_strides([n]) if layered and method == "direct" else None
     fit = fit_anchors(boxes, n, thr=thr, method=method, seed=seed, generations=gen, strides=strides)
     if verbose:
         log = get_logger()

@@ -111,6 +111,7 @@ ARRAYS = {
     "anchorlib.fit_anchors weights": Edge(
         lambda wh, weights: anchorlib.fit_anchors(wh, 2, weights=weights), (WH, Part(("N",)))
     ),
+    "anchorlib.fit_anchors strides": Edge(lambda wh: anchorlib.fit_anchors(wh, 2, strides=[8, 64]), (WH,)),
     "anchorlib.fit_anchors fixed": Edge(
         lambda wh, fixed: anchorlib.fit_anchors(wh, 3, fixed=fixed), (WH, Part((1, 2)))
     ),
