@@ -27,6 +27,7 @@ def run() -> NoReturn:
     code: Any = _INTERNAL_ERROR
     try:
         _use_default_warnings()
+        _use_one_blas_thread()
         main = _import_main()
         if hasattr(signal, "pthread_kill"):  # not on Windows
             sys.unraisablehook = _repeat_interrupt
@@ -76,6 +77,15 @@ def _use_default_warnings() -> None:
     warnings.resetwarnings()
     for category in (DeprecationWarning, PendingDeprecationWarning, ImportWarning, ResourceWarning):
         warnings.simplefilter("ignore", category)
+
+
+def _use_one_blas_thread() -> None:
+    """Let NumPy's OpenBLAS use one thread, unless the user has chosen a number.
+
+    Our products are small. On a busy machine, threads wait for each other longer than they compute.
+    """
+    if not {"OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"} & os.environ.keys():
+        os.environ["OPENBLAS_NUM_THREADS"] = "1"
 
 
 def _handle_signals(handler: Any) -> None:

@@ -159,6 +159,27 @@ def test_warnings_as_errors_do_not_end_the_command(options, environment):
     assert (found, err) == (2, "anchorlib: careful\nanchorlib: end.\n")
 
 
+@pytest.mark.parametrize(
+    ("given", "kept"), [({}, "1"), ({"OPENBLAS_NUM_THREADS": "3"}, "3"), ({"OMP_NUM_THREADS": "2"}, "None")]
+)
+def test_numpy_gets_one_blas_thread_unless_the_user_has_chosen_a_number(given, kept):
+    say = "import os; print(os.environ.get('OPENBLAS_NUM_THREADS'), 'numpy' in sys.modules)"
+    code = f"""
+import sys
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name == "numpy":
+            sys.meta_path.remove(self)
+            {say}
+sys.meta_path.insert(0, Finder())
+"""
+    names = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS")
+    without = {name: value for name, value in os.environ.items() if name not in names}
+    command = [sys.executable, "-c", code + THE_COMMAND, "--version"]
+    ended = subprocess.run(command, env={**without, **given}, cwd=ROOT, capture_output=True, text=True)
+    assert ended.stdout.splitlines()[0] == f"{kept} False", ended.stderr
+
+
 def test_standard_streams_that_are_closed_are_not_given_to_files(tmp_path):
     log = tmp_path / "log"
     opened = f"fd = os.open({str(log)!r}, os.O_WRONLY | os.O_CREAT)"
