@@ -30,7 +30,7 @@ class Environment:
     backends: tuple[str, ...]
     pytest: tuple[str, ...]  # the tests run both ways of calling pytest
     checks: bool = False  # format, lint and types, once
-    coverage: bool = False  # measured here; ci/test has the limit for all environments together
+    coverage: tuple[str, ...] = ()  # what is measured here; ci/test has the limit for all environments together
     licences: bool = False  # check licences: only where no CUDA wheels (NVIDIA's licence) are installed
     locked: bool = False  # contains only the packages of ci/locks/NAME.txt, checked by hash
     unlocked: tuple[str, ...] = ()  # packages that have several builds of one version, not locked
@@ -49,7 +49,7 @@ ENVIRONMENTS = {
         backends=("numpy", "torch"),
         pytest=("pytest",),
         checks=True,
-        coverage=True,
+        coverage=("anchorlib", "backends"),
         locked=True,
         unlocked=("torch", "triton", "nvidia-*", "cuda-*"),
     ),
@@ -61,7 +61,7 @@ ENVIRONMENTS = {
         backends=("numpy", "torch", "oneflow"),
         pytest=("python", "-m", "pytest"),
         where="frameworks",
-        coverage=True,
+        coverage=("backends",),
         locked=True,
     ),
     "numpy-oldest": Environment(  # the oldest versions that pyproject.toml allows
@@ -81,7 +81,7 @@ ENVIRONMENTS = {
         install="plain",
         backends=("numpy",),
         pytest=("python", "-m", "pytest"),
-        where="versions",
+        where="python",
         licences=True,
     ),
     "stand-ins": Environment(  # a device that is not the host, and the strictest arrays of the standard; made for tests

@@ -61,7 +61,7 @@ def run_tests(
         "-q",
     ]
     if environment.coverage and not for_pytest:
-        what += ["--cov", "--cov-report="]
+        what += [*(f"--cov={part}" for part in environment.coverage), "--cov-report="]
     env = {**clean_env(), "COVERAGE_FILE": str(coverage_file(name))}
     code = subprocess.call([*runner, *what, *for_pytest], cwd=ROOT, env=env)
     if code:

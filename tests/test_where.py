@@ -4,7 +4,17 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from helpers.where import OF_FRAMEWORKS, ONCE, STAND_INS_RUN, UNTRACED, is_traced, number_of_cases, runs_here
+from helpers.where import (
+    ARITHMETIC,
+    EXAMPLES,
+    OF_FRAMEWORKS,
+    ONCE,
+    STAND_INS_RUN,
+    UNTRACED,
+    is_traced,
+    number_of_cases,
+    runs_here,
+)
 
 ROOT = Path(__file__).parent.parent
 
@@ -22,7 +32,9 @@ def item(needs=(), **params):
         (item(backend="numpy"), "tests/test_metrics.py", False, True),
         (item(backend="torch"), "tests/test_metrics.py", True, True),
         (item(grad_backend="oneflow"), "tests/training/test_losses.py", True, True),
-        (item(needs=("torch",)), "tests/test_pages.py", True, False),
+        (item(needs=("torch",)), "tests/test_pages.py", False, False),
+        (item(needs=("torch", "oneflow")), "tests/test_pages.py", True, False),
+        (item(needs=("torch",)), "tests/test_cli.py", True, True),
         (item(needs=("dask",)), "tests/test_scale.py", False, False),
         (item(), "tests/test_pages.py", False, False),
         (item(size=3), "tests/reporting/test_svg.py", False, False),
@@ -33,6 +45,12 @@ def test_a_test_runs_where_it_could_fail_for_a_reason_of_its_own(one, file, fram
     assert runs_here(one, file, "all")
     assert runs_here(one, file, "frameworks") is frameworks
     assert runs_here(one, file, "versions") is versions
+
+
+@pytest.mark.parametrize(("file", "runs"), [("cli.py", True), ("training/test_ota.py", False), ("pages.py", False)])
+def test_arithmetic_is_left_to_the_environment_with_the_same_numpy(file, runs):
+    file = f"tests/{file}" if "/" in file else f"tests/test_{file}"
+    assert runs_here(item(), file, "python") is runs
 
 
 @pytest.mark.parametrize(
@@ -54,7 +72,14 @@ def test_the_stand_ins_run_what_is_listed_for_them(one, file, runs):
 def test_the_lists_name_what_there_is():
     assert [
         name
-        for name in (*ONCE, *OF_FRAMEWORKS, *UNTRACED, *(n for names in STAND_INS_RUN.values() for n in names))
+        for name in (
+            *ONCE,
+            *ARITHMETIC,
+            *EXAMPLES,
+            *OF_FRAMEWORKS,
+            *UNTRACED,
+            *(n for names in STAND_INS_RUN.values() for n in names),
+        )
         if not is_there(*name.split("::"))
     ] == []
 

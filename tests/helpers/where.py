@@ -4,6 +4,7 @@
     frameworks  what runs on PyTorch or OneFlow (the environment of OneFlow, with the oldest PyTorch)
     stand-ins   on the pretend device and array-api-strict: STAND_INS_RUN; hypothesis with few examples
     versions    what the versions of Python and NumPy decide: every test but those of ONCE
+    python      what the version of Python decides: also without ARITHMETIC, since NumPy is as new in `current`
 
 Of random cases, the environments other than `current` try a fifth: the cases are the same, and what differs there, an
 adaptor or a version, shows in most of them. `ci/test --everywhere`, nightly.yml and `ci/matrix --tests` run every test
@@ -12,7 +13,7 @@ with all cases in every environment.
 
 from __future__ import annotations
 
-WHERE = ("all", "frameworks", "stand-ins", "versions")
+WHERE = ("all", "frameworks", "stand-ins", "versions", "python")
 
 #: Files and folders that no version of Python or NumPy decides: text, pages, processes, the file system.
 ONCE = (
@@ -36,6 +37,17 @@ ONCE = (
     "tests/test_scale.py",
     "tests/test_wording.py",
     "tests/verify/test_plugin.py",
+)
+
+#: Files and folders of computations on NumPy arrays. A NumPy newer than that of `current` meets them every night.
+ARITHMETIC = (
+    "tests/edges/",
+    "tests/fitting/",
+    "tests/test_oracle.py",
+    "tests/test_yolov2.py",
+    "tests/test_yolov7.py",
+    "tests/training/",
+    "tests/yolov5/",
 )
 
 #: The backends of tests/helpers/pretend_device.py and strict_backend.py.
@@ -86,8 +98,8 @@ STAND_INS_RUN = {
 #: by the frameworks.
 NOT_ON_STAND_INS = ("test_it_runs_under_autocast", "test_two_threads_at_once_give_what_one_gives")
 
-#: Tests of random cases, besides those of hypothesis, and one of torch.compile: coverage counts the others. To trace
-#: these takes minutes, and a line that only a random case reaches has no test of its own.
+#: Tests of random cases, besides those of hypothesis, one of torch.compile, and pages and examples: coverage counts the
+#: others. To trace these takes minutes, and a line that only they reach has no test of its own.
 UNTRACED = (
     "tests/datasets/test_json_stream.py::test_pieces_give_what_the_whole_file_gives",
     "tests/edges/test_arrays.py::test_two_threads_at_once_give_what_one_gives",
@@ -97,27 +109,33 @@ UNTRACED = (
     "tests/training/test_crowding.py::test_crowding_is_a_slow_count_of_the_rows_of_build_targets",
     "tests/training/test_masks.py::test_mask_loss_matches_the_loop_over_pixels_at_random",
     "tests/training/test_ota.py::test_assign_matches_the_slow_assignment",
+    "tests/test_examples.py",
+    "tests/test_pages.py",
 )
 
 #: Tests of a framework that take it by other ways than the fixture `backend` or the marker `needs`.
 OF_FRAMEWORKS = ("tests/backends/test_oneflow_import.py", "tests/yolov5/test_distributed.py")
+#: Pages and examples: those that need only PyTorch run on the newest, and every night on the oldest too.
+EXAMPLES = ("tests/test_examples.py", "tests/test_pages.py")
 
 
 def runs_here(item, file: str, where: str) -> bool:
     """Return whether a test runs in an environment: item, its file from the root of the project, one of WHERE."""
     if where == "frameworks":
+        if file in EXAMPLES:
+            return "oneflow" in needed_by(item)
         return file in OF_FRAMEWORKS or of_a_framework(item)
     if where == "stand-ins":
         function = getattr(item, "originalname", "")
         listed = {name for one in needed_by(item) for name in STAND_INS_RUN.get(one, ())}
         return function not in NOT_ON_STAND_INS and (file in listed or f"{file}::{function}" in listed)
-    return where == "all" or not file.startswith(ONCE)
+    return where == "all" or not file.startswith(ONCE if where == "versions" else ONCE + ARITHMETIC)
 
 
 def is_traced(item, file: str) -> bool:
     """Return whether coverage counts what a test runs."""
     is_hypothesis = getattr(item.obj, "is_hypothesis_test", False)
-    return not is_hypothesis and f"{file}::{getattr(item, 'originalname', '')}" not in UNTRACED
+    return not is_hypothesis and not {file, f"{file}::{getattr(item, 'originalname', '')}"} & set(UNTRACED)
 
 
 def number_of_cases(usual: int, where: str) -> int:
