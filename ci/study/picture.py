@@ -45,7 +45,7 @@ def draw_panel(name: str, panel: dict[str, list[dict]], key: str) -> str:
     for row, (anchors, runs) in enumerate(panel.items()):
         y = TITLE + ROW * row + 7
         parts.append(f'<text x="{LEFT - 6}" y="{y + 4}" text-anchor="end">{anchors}</text>')
-        if "same_as" in runs[0]:
+        if all("same_as" in run for run in runs):
             parts.append(f'<text x="{LEFT + 6}" y="{y + 4}" fill="#777">= {runs[0]["same_as"]}</text>')
             continue
         mine = [final(run, key) for run in runs]

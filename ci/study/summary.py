@@ -67,7 +67,9 @@ def table(lines: list[dict]) -> str:
         half = statistics.fmean(epochs_to_half(run) for run in runs)
         lost = " / ".join(percent(share, count) for share, count in zip(runs[0]["overwritten"], runs[0]["rows"]))
         parts = [spread([final(run, key) for run in runs]) for key in ("map50", "map")]
-        also = f" (as {runs[0]['same_as']})" if "same_as" in runs[0] else ""
+        same = [run for run in runs if "same_as" in run]
+        some = f"{len(same)} " if len(same) < len(runs) else ""
+        also = f" ({some}as {same[0]['same_as']})" if same else ""
         rows.append(
             f"| {name} | {anchors}{also} | {len(runs)} | {parts[0]} | {parts[1]} | {half:.1f} "
             f"| {runs[0]['fitness']:.3f} | {lost} |"
