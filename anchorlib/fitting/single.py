@@ -26,7 +26,7 @@ from anchorlib.size_histogram import WeightedSizes
 PRECISION = 2.0**-20
 _SLACK = 2.0**-23  # that the search leaves, per box; the rounding of values and of sums adds less than 7 times this
 _FINE = 4  # a level is used for cells of at least this number of its nodes
-_MOST_WORK = 2**24  # nodes looked at; a cell counts as _CELL_WORK nodes more
+_MOST_WORK = 10**7  # nodes looked at; a cell counts as _CELL_WORK nodes more
 _CELL_WORK = 2**11
 _Cell = tuple[int, int, int, int]  # first and last width, first and last height: the bits of a float32
 
