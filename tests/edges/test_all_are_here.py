@@ -30,7 +30,7 @@ PLACES = "takes names and numbers"
 ELSEWHERE = {
     **dict.fromkeys(
         ("read_boxes", "refit", "edit_anchors", "open_anchors", "read_anchors", "read_checkpoint", "may_be_checkpoint",
-         "format_of_new_file", "read_input_size", "Checkpoint", "AnchorFile"), READ_FILES,
+         "format_of_new_file", "read_input_size", "read_strides", "Checkpoint", "AnchorFile"), READ_FILES,
     ),
     **dict.fromkeys(
         ("AnchorFit", "Refit", "AnchorScore", "AnchorCheck", "Curve", "LayerTargets", "PaddedTargets", "Crowding",
@@ -40,7 +40,7 @@ ELSEWHERE = {
         ("smooth_bce", "smooth_BCE", "available", "host_views", "load", "Case", "Outcome"),
         PLACES,
     ),
-    **dict.fromkeys(("Target", "find_targets", "select", "usual_strides", "verify"), PLACES),
+    **dict.fromkeys(("Target", "choose_usual_strides", "find_targets", "select", "usual_strides", "verify"), PLACES),
     "write_anchors": "is tried with format_anchors, in one row for each format",
 }  # fmt: skip
 

@@ -8,7 +8,7 @@ from helpers.text_lines import draw_text_lines
 from anchorlib import BoxSizes, build_targets, crowding, fit_anchors
 from anchorlib.errors import BadValueError, ShapeError
 from anchorlib.training import row_count
-from anchorlib.training.crowding import SIDE_QUANTILES
+from anchorlib.training.crowding import SIDE_QUANTILES, CrowdingCounter
 
 COCO = np.asarray([10, 13, 16, 30, 33, 23, 30, 61, 62, 45, 59, 119, 116, 90, 156, 198, 373, 326], np.float32).reshape(
     3, 3, 2
@@ -110,6 +110,23 @@ def test_an_input_that_the_strides_do_not_divide_is_rounded_up():
     assert crowding(boxes, COCO, STRIDES).to_dict() == expected == crowding(targets, COCO, STRIDES, imgsz=500).to_dict()
 
 
+def test_a_side_of_one_stride_is_not_small_and_no_row_is_a_share_of_0():
+    box = [[0, -1, 0.55, 0.55, 8 / 64, 8 / 64]]  # the class does not count, even -1
+    fits, none = crowding(box, [[[8, 8]], [[60, 60]]], [8, 32], imgsz=64).layers
+    assert (fits.n_boxes, fits.n_small, none.rows, none.n_boxes) == (1, 0, 0, 0)
+    assert (
+        [layer.share_overwritten for layer in (fits, none)] == [layer.share_small for layer in (fits, none)] == [0, 0]
+    )
+
+
+def test_the_share_of_one_layer_is_that_of_all_layers():
+    rows, anchors = np.random.default_rng(4).random((200, 6)) * [0, 1, 1, 1, 0.2, 0.2], COCO[::-1]
+    counts = CrowdingCounter(rows, STRIDES, imgsz=640)
+    for i, layer in enumerate(crowding(rows, anchors, STRIDES, imgsz=640).layers):
+        assert counts.share_overwritten(i, anchors[i]) == layer.share_overwritten
+        assert counts.share_overwritten(i, np.float32([[639, 1]])) == 0  # no row
+
+
 def test_results_are_shown_and_written():
     found = crowding([[0, 0, 0.505, 0.505, 0.02, 0.02]] * 3, COCO, STRIDES)
     assert repr(found).startswith("Crowding(67% / 0% / 0% of rows overwritten on strides 8 / 16 / 32; ")
@@ -126,6 +143,7 @@ def test_results_are_shown_and_written():
         ({"boxes": [[0, 0, 0.5, 0.5, 0.1]]}, ShapeError, "boxes must have shape"),
         ({"boxes": [[0, 0, np.nan, 0.5, 0.1, 0.1]]}, BadValueError, "row 0"),
         ({"boxes": [[0, 0, 0.5, 0.5, -0.1, 0.1]]}, BadValueError, "sides >= 0"),
+        ({"boxes": [[-1, 0, 0.5, 0.5, 0.1, 0.1]]}, BadValueError, "image"),
         ({"boxes": BoxSizes.from_boxes([[[1, 2, 3, 4]]], [[9, 9]])}, BadValueError, "centres=True"),
         (
             {"boxes": BoxSizes.from_boxes([[[1, 2, 3, 4]]], [[9, 9]], centres=True), "imgsz": 320},
