@@ -9,6 +9,7 @@ from anchorlib import BoxSizes, build_targets, crowding, fit_anchors
 from anchorlib.errors import BadValueError, ShapeError
 from anchorlib.training import row_count
 from anchorlib.training.crowding import SIDE_QUANTILES, CrowdingCounter
+from anchorlib.verify import Target
 
 COCO = np.asarray([10, 13, 16, 30, 33, 23, 30, 61, 62, 45, 59, 119, 116, 90, 156, 198, 373, 326], np.float32).reshape(
     3, 3, 2
@@ -117,6 +118,17 @@ def test_a_side_of_one_stride_is_not_small_and_no_row_is_a_share_of_0():
     assert (
         [layer.share_overwritten for layer in (fits, none)] == [layer.share_small for layer in (fits, none)] == [0, 0]
     )
+
+
+@pytest.mark.parametrize("thr", [4.0, 2.91, 1.5])
+def test_sides_at_the_limit_count_as_in_build_targets(thr):
+    limits = np.float32([16 * np.float32(thr), 16 / np.float32(thr)]) / 512  # of an anchor of 16 px in 512
+    sides = (limits.view(np.int32)[:, None] + np.arange(-3, 4, dtype=np.int32)).reshape(-1).view(np.float32)
+    for box in ([0, 0, 0.31, 0.31, side, 16 / 512] for side in sides):
+        targets, anchors = np.asarray([box], np.float32), [np.float32([[16, 16]])]
+        (found,) = crowding(targets, anchors, [8], imgsz=512, thr=thr).layers
+        ((n_rows, *_),), *_ = count_slowly(Target("numpy"), targets, anchors, [8], 512, thr)
+        assert found.rows == n_rows
 
 
 def test_the_share_of_one_layer_is_that_of_all_layers():
