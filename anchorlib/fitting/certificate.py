@@ -130,7 +130,8 @@ def certify(
     weights : (N,) >= 0, how often each box counts; not for SizeCounts
     fixed : (m, 2), m < n, rows of `anchors`: the bound is then for all anchors that contain these
     min_side : pixels: the bound is then for all anchors whose sides, apart from the fixed ones, are at least this
-    gap : stop when the bound is proven to be within this share of what the anchors reach; > 0
+    gap : stop when the bound is proven to be within this share of what the anchors reach; > 0. For anchors that match
+        no box, stop after one bound.
     time_budget : stop after this number of seconds
     progress : show a progress bar on standard error
 
@@ -241,18 +242,21 @@ class _Proof:
     def bounds(self, reached: float, gap: float, started: float, seconds: float) -> Iterator[float]:
         """Yield bounds of the sum over all boxes; each is valid. `reached` is the sum of the given anchors."""
         deadline, last_step = started + seconds, started + seconds * _FOR_PRICES
+        total = float(self._count.sum())
+        slack = (reached or total) * _SLACK * gap
         if self._n == 1:  # the best single anchor, over the fixed ones
-            yield self._bound(self._floor, reached * _SLACK * gap, deadline)
+            yield self._bound(self._floor, slack, deadline)
             return
         looks, target = 0, reached * (1 + gap * (1 - _SLACK))
-        yield float(self._count.sum())
+        yield total
         while True:
             near = self._prices.improve(_STEPS, last_step)
             looks += 1
-            late, settled = time.monotonic() > last_step, self._prices.settled
-            if near <= target or looks % _LOOKS == 0 or late or settled:
-                yield self._bound(self._of_boxes(self._prices), reached * _SLACK * gap, deadline)
-            if late or settled:
+            # no gap is small enough for anchors that match no box: one bound will do
+            last = not reached or self._prices.settled or time.monotonic() > last_step
+            if near <= target or looks % _LOOKS == 0 or last:
+                yield self._bound(self._of_boxes(self._prices), slack, deadline)
+            if last:
                 return
 
     def _bound(self, price: HostArray, slack: float, deadline: float) -> float:

@@ -237,3 +237,10 @@ def test_anchors_that_match_no_box_have_no_gap_but_a_bound():
     assert str(found).endswith(": these match no box.")
     assert found.to_dict()["gap"] is None
     assert ("gap", "-") in found._table_rows()
+
+
+def test_anchors_that_match_no_box_end_the_search_after_one_bound():
+    boxes = np.exp(np.random.default_rng(0).uniform(1, 5, (5, 2)))
+    found = certify(boxes, [[1e4, 1e4], [2e4, 1e4]])  # the default time is a minute
+    assert len(found.bounds) <= 2  # 1, and a proven one
+    assert found.upper_bound >= fit_anchors(boxes, 2).score.fitness
