@@ -29,6 +29,7 @@ _FORMS = {
     "boxes": ("<f8", (None, 4)),
     "states": ("<i8", (None, 4)),  # of the paths, as in Seen
 }
+_MOST_PIXELS = 2**32  # of a side of an image: the header of no image file can say more
 _SETTLED = 2_000_000_000  # ns; file systems tell times apart by up to two seconds, and a file may change twice in them
 _START = b'meta.json{"kind": "' + _KIND.encode() + b'"'  # of our files, after the 30 bytes of a zip's first header
 
@@ -159,7 +160,7 @@ def _labels(meta: dict[str, Any], arrays: dict[str, Any]) -> Labels:
     fits = (
         len(labels.image_names) == len(labels.files) == n_images
         and len(owners) == len(labels.row_numbers) == len(labels.boxes) == n_rows
-        and bool((labels.image_wh > 0).all() and np.isfinite(labels.image_wh).all())
+        and bool(((labels.image_wh > 0) & (labels.image_wh <= _MOST_PIXELS)).all())
         and bool((owners[1:] >= owners[:-1]).all() and (owners[:1] >= 0).all() and (owners[-1:] < n_images).all())
         and all(type(row) is int and 0 <= row < n_rows for row in labels.faults)
         and type(labels.lost_rows) is int

@@ -179,6 +179,8 @@ def rewritten(cache, **changes):
         {"lost_rows": None},
         {"image_wh": np.zeros((2, 2))},
         {"image_wh": np.full((2, 2), np.inf)},
+        {"image_wh": np.full((2, 2), np.nan)},
+        {"image_wh": np.full((2, 2), 1e214)},
         {"image_wh": np.ones((3, 2))},
         {"image_index": np.full(5, 2)},
         {"image_index": np.array([1, 0, 0, 0, 0])},
