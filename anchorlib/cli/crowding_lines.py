@@ -52,8 +52,7 @@ def choose_fit_strides(
         return "file"
     counts = [len(layer) for layer in before or ()]
     if counts and (list(n) == counts or (len(n) == 1 and len(set(counts)) == 1 and n[0] == sum(counts))):
-        found = _read_strides(options.anchors, len(counts))
-        return found if found is None or len(found) == len(counts) else None
+        return _read_strides(options.anchors, len(counts))
     return choose_usual_strides(n)
 
 
@@ -64,16 +63,19 @@ def choose_check_strides(options: argparse.Namespace, n_layers: int) -> Optional
         if given and len(given) != n_layers:
             raise BadValueError(f"--strides must have one number for each of {n_layers} layers, got {len(given)}.")
         return given or None
-    found = _read_strides(options.anchors, n_layers)
-    return found if found is None or len(found) == n_layers else None
+    return _read_strides(options.anchors, n_layers)
 
 
 def _read_strides(anchors: str, n_layers: int) -> Optional[Sequence[float]]:
-    """Return the strides of --anchors: those of a file or checkpoint, or the usual ones if it is numbers."""
+    """Return the strides of --anchors, one for each layer: those of a file or checkpoint; the usual ones for numbers.
+
+    None if the file does not tell them, or tells them of another number of layers.
+    """
     try:
-        return read_strides(anchors)
+        found = read_strides(anchors)
     except (AnchorlibError, OSError):
         return usual_strides(n_layers)
+    return found if found and len(found) == n_layers else None
 
 
 def measure_crowding(

@@ -83,7 +83,7 @@ class AnchorFit(Result):
         if self._counter is None:
             return None
         anchors = self._host_anchors().astype(np.float32)
-        return self._counter.count(np.split(anchors, np.cumsum(self.counts)[:-1]))
+        return self._counter.count(split_layers(anchors, self.counts))
 
     def write(self, model_file: _PathLike, *, format: Optional[str] = None, dry_run: bool = False) -> Refit:
         """Write the anchors into a model file, as `anchorlib.refit` does after its fit.

@@ -25,7 +25,7 @@ from anchorlib.fitting import direct
 from anchorlib.fitting.grid import Resolutions
 from anchorlib.fitting.layer_values import RESOLVED, LayerBounds, LayeredCandidates, LayeredObjective, LayeredSearch
 from anchorlib.fitting.local_search import IouObjective, Objective, RatioObjective
-from anchorlib.fitting.order import find_places, order_by_area, sort_by_area
+from anchorlib.fitting.order import find_places, order_by_area
 from anchorlib.fitting.twins import SMALL, find_twin
 from anchorlib.layers import layers_disagree, mean_areas
 from anchorlib.metrics import ratio_limit, side_ratio
@@ -192,8 +192,7 @@ class _Problem:
                 best = self._finish(best, kept, deadline)
             for layer in idle:
                 best[self._layer == layer] = self._fill(layer, best[kept])
-            layers = [sort_by_area(best[self._layer == layer]) for layer in range(len(self._counts))]
-            crowded = None if overwritten is None else self._find_crowded(layers, kept, overwritten)
+            crowded = None if overwritten is None else self._find_crowded(best, kept, overwritten)
             if crowded is None:
                 break
             idle = sorted([*idle, crowded])
@@ -201,7 +200,8 @@ class _Problem:
         fit = self._arrange(best, idle, np.zeros(len(best), bool))
         if fit is None:
             return LayeredFit(self._by_area)
-        return self._arrange(*self._without_twins(best, kept, idle, deadline)) or fit
+        best, is_spare = self._without_twins(best, kept, deadline)
+        return self._arrange(best, idle, is_spare) or fit
 
     def _arrange(self, best: HostArray, idle: list[int], is_spare: HostArray) -> Optional[LayeredFit]:
         """Return the fit, sorted by area in each layer; None if the layers would be in the wrong order."""
@@ -212,9 +212,7 @@ class _Problem:
         order = np.concatenate(rows)
         return LayeredFit(best[order], tuple(idle), tuple(np.flatnonzero(is_spare[order]).tolist()))
 
-    def _without_twins(
-        self, best: HostArray, kept: HostArray, idle: list[int], deadline: float
-    ) -> tuple[HostArray, list[int], HostArray]:
+    def _without_twins(self, best: HostArray, kept: HostArray, deadline: float) -> tuple[HostArray, HostArray]:
         """Put large squares in the place of anchors that small boxes do not need; return also which these are."""
         best, kept, is_spare = best.copy(), kept.copy(), np.zeros(len(best), bool)
         cells, strides = self._grid.at_most(_CELLS), np.asarray(self._strides, np.float32)
@@ -228,7 +226,7 @@ class _Problem:
         for layer in np.unique(self._layer[is_spare]).tolist():
             spare = is_spare & (self._layer == layer)
             best[spare] = self._squares(spare, SMALL * self._strides[layer])
-        return best, idle, is_spare
+        return best, is_spare
 
     def _finish(self, best: HostArray, kept: HostArray, deadline: float) -> HostArray:
         """Return the anchors after a last local search of those that are kept, or those of `start` if as good."""
@@ -244,11 +242,12 @@ class _Problem:
         return best
 
     def _find_crowded(
-        self, layers: list[HostArray], kept: HostArray, overwritten: Callable[[int, HostArray], float]
+        self, best: HostArray, kept: HostArray, overwritten: Callable[[int, HostArray], float]
     ) -> Optional[int]:
         """Return the coarsest layer that may be given up and loses too many of its rows; None if there is none."""
-        for layer in range(len(layers) - 1, 0, -1):
-            if self._may_give_up(layer, kept) and overwritten(layer, layers[layer]) > MOST_OVERWRITTEN:
+        for layer in range(len(self._counts) - 1, 0, -1):
+            own = best[self._layer == layer]
+            if self._may_give_up(layer, kept) and overwritten(layer, own) > MOST_OVERWRITTEN:
                 return layer
         return None
 
