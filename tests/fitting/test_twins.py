@@ -10,9 +10,9 @@ from anchorlib.size_histogram import as_columns
 STRIDES = [8, 16, 32]
 
 
-def find(boxes, anchors, layer, strides=(8, 16), movable=None):
+def find(boxes, anchors, layer, strides=(8, 16), movable=None, counts=None):
     movable = np.ones(len(anchors), bool) if movable is None else np.asarray(movable)
-    cells = as_columns(np.asarray(boxes, np.float32), None)
+    cells = as_columns(np.asarray(boxes, np.float32), None if counts is None else np.asarray(counts))
     return find_twin(cells, np.float32(anchors), np.asarray(layer), np.float32(strides), movable)
 
 
@@ -21,6 +21,11 @@ def test_of_two_nearly_equal_anchors_the_one_with_fewer_boxes_is_given_up():
     assert find(boxes, [[8, 8], [9, 9]], [0, 0]) == 1
     assert find([*boxes, [9, 9], [9, 9]], [[8, 8], [9, 9]], [0, 0]) == 0
     assert find([[8, 8], [9, 9]], [[8, 8], [9, 9]], [0, 0]) == 1  # as many: the second
+    assert find([[8, 8], [9, 9]], [[8, 8], [9, 9]], [0, 0], counts=[2, 3]) == 0
+
+
+def test_a_side_ratio_of_three_quarters_is_nearly_equal():
+    assert find([[6, 6], [8, 8]], [[6, 6], [8, 8]], [0, 0]) == 1
 
 
 @pytest.mark.parametrize(
@@ -43,7 +48,8 @@ def test_boxes_of_one_and_a_half_strides_are_not_small():
 
 
 def test_the_most_alike_come_first():
-    assert find([[8, 8], [9, 9], [9.5, 9.5]], [[8, 8], [9, 9], [9.5, 9.5]], [0, 0, 0]) == 2
+    assert find([[8, 8], [8.5, 8.5], [10, 10]], [[8, 8], [8.5, 8.5], [10, 10]], [0, 0, 0]) == 1
+    assert find([[8, 8], [9.5, 9.5], [10, 10]], [[8, 8], [9.5, 9.5], [10, 10]], [0, 0, 0]) == 2
 
 
 def draw_dots(n=300, seed=0):

@@ -1,4 +1,5 @@
 import json
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -139,6 +140,23 @@ def test_the_share_of_one_layer_is_that_of_all_layers():
         assert counts.share_overwritten(i, np.float32([[639, 1]])) == 0  # no row
 
 
+def test_the_last_anchors_of_a_layer_are_counted_once(monkeypatch):
+    counted, count = [], row_count.RowCounter.count
+    monkeypatch.setattr(row_count.RowCounter, "count", lambda *given: counted.append(1) or count(*given))
+    counts = CrowdingCounter([[0, 0, 0.5, 0.5, 0.1, 0.1]], STRIDES, imgsz=640)
+    counts.share_overwritten(1, COCO[1])
+    counts.count(COCO)
+    counts.share_overwritten(2, COCO[2])
+    assert len(counted) == 3  # one for each layer
+    counts.share_overwritten(2, COCO[0])
+    assert len(counted) == 4
+
+
+def test_a_stride_may_be_less_than_a_pixel():
+    (layer,) = crowding([[0, 0, 0.55, 0.55, 0.25, 0.25]], [[[1, 1]]], [0.5], imgsz=4).layers
+    assert (layer.rows, layer.n_small, layer.short_sides) == (3, 0, (2.0,) * 5)  # a box of 2 x 2 of 8 x 8 cells
+
+
 def test_results_are_shown_and_written():
     found = crowding([[0, 0, 0.505, 0.505, 0.02, 0.02]] * 3, COCO, STRIDES)
     assert repr(found).startswith("Crowding(67% / 0% / 0% of rows overwritten on strides 8 / 16 / 32; ")
@@ -152,7 +170,7 @@ def test_results_are_shown_and_written():
 @pytest.mark.parametrize(
     ("change", "error", "text"),
     [
-        ({"boxes": [[0, 0, 0.5, 0.5, 0.1]]}, ShapeError, "boxes must have shape"),
+        ({"boxes": [[0, 0, 0.5, 0.5, 0.1]]}, ShapeError, r"boxes must have shape \(T, 6\)"),
         ({"boxes": [[0, 0, np.nan, 0.5, 0.1, 0.1]]}, BadValueError, "row 0"),
         ({"boxes": [[0, 0, 0.5, 0.5, -0.1, 0.1]]}, BadValueError, "sides >= 0"),
         ({"boxes": [[-1, 0, 0.5, 0.5, 0.1, 0.1]]}, BadValueError, "image"),
@@ -162,10 +180,17 @@ def test_results_are_shown_and_written():
             BadValueError,
             "640 x 640",
         ),
+        (
+            {"boxes": BoxSizes.from_boxes([[[1, 2, 3, 4]]], [[9, 9]], imgsz=(64, 32), centres=True), "imgsz": (32, 64)},
+            BadValueError,
+            r"64 x 32 px, got \(32, 64\)",
+        ),
         ({"boxes": np.zeros((3, 2))}, ShapeError, "boxes must have shape"),
         ({"strides": [8, 16]}, ShapeError, "2 strides"),
         ({"strides": [8, 16, 0]}, BadValueError, "strides"),
         ({"strides": []}, BadValueError, "strides"),
+        ({"strides": [8, 16, math.inf]}, BadValueError, "strides must be numbers > 0"),
+        ({"strides": [8, 16, "wide"]}, BadValueError, "strides must be a number, got 'wide'"),
         ({"anchors": COCO.reshape(9, 2)}, ShapeError, r"\(L, A, 2\)"),
         ({"anchors": [*COCO[:2], COCO[2, 0]]}, ShapeError, r"anchors\[2\]"),
         ({"anchors": [*COCO[:2], COCO[2, :0]]}, BadValueError, "at least one anchor"),

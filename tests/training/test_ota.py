@@ -1,6 +1,7 @@
 """The fast OTA assignment against the slow one of `anchorlib.verify.oracle_ota`, and at its edges."""
 
 import functools
+import warnings
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from helpers.loss_cases import logits_of
 from anchorlib.backends import host_views
 from anchorlib.errors import BackendMixError, BadValueError, ShapeError
 from anchorlib.training import LayerTargets, assign, ota_matching
-from anchorlib.verify import oracle_ota
+from anchorlib.verify import Target, oracle_ota
 
 N_CASES, N_BATCHES = 2000, 20
 KINDS = ("anywhere", "crowd", "duplicates", "exact ties", "few classes")
@@ -214,6 +215,16 @@ def test_objects_without_a_side_take_the_cheapest_candidate_like_others(backend,
     p, targets, *others = crowd(6)
     targets[:3, 4:] = [[0, 0.1], [0.1, 0], [0, 0]]
     assert_equal(backend, given_to(backend, (p, targets, *others), {}), oracle_ota.assign(p, targets, *others))
+
+
+def test_an_object_of_1e20_pixels_overlaps_nothing_and_warns_of_nothing():
+    p, targets, *others = crowd(6)
+    targets[0, 4:] = 1e18
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        layers = assign(p, targets, *others)
+    with np.errstate(over="ignore"):
+        assert_equal(Target("numpy"), layers, oracle_ota.assign(p, targets, *others))
 
 
 def test_an_image_that_is_not_square_uses_both_sides(backend):

@@ -62,6 +62,16 @@ def test_layers_may_have_other_numbers_of_anchors_and_targets_none(backend):
         assert [tuple(layer.mask.shape) for layer in found] == [(5 * n,), (20 * n,)]
 
 
+def test_rows_that_do_not_count_are_safe_to_index_with(backend):
+    targets = backend.array(np.asarray([[9, 9, 0.5, 0.5, 9, 9], [3, 7, 0.55, 0.6, 0.5, 0.5]], np.float32))
+    ((rows, mask),) = build_padded_targets(targets, backend.array(np.float32([[[2, 2]]])), [(4, 4)])
+    unused = ~backend.host(mask)
+    assert unused.tolist() == [True, False] * 3 + [True] * 4
+    expected = {"box": [0.5, 0.5, 1, 1], "anchor_wh": [1, 1]}  # and the image, the class and all indices are 0
+    for name, column in zip(rows._fields, rows):
+        assert (backend.host(column)[unused] == expected.get(name, 0)).all(), name
+
+
 def test_arguments_that_do_not_fit_are_refused(backend):
     targets, anchors, shapes, _ = random_case(1)
     targets, anchors = backend.array(targets), backend.array(anchors)
@@ -69,19 +79,23 @@ def test_arguments_that_do_not_fit_are_refused(backend):
         build_padded_targets(targets, anchors, [*shapes, (4, 4)])
     with pytest.raises(ShapeError, match="targets must have shape"):
         build_padded_targets(targets[:, :5], anchors, shapes)
+    with pytest.raises(ShapeError, match=r"anchors\[0\] must have shape \(A, 2\)"):
+        build_padded_targets(targets, anchors[:, :, :1], shapes)
     with pytest.raises(BadValueError, match="thr must be greater than 1"):
         build_padded_targets(targets, anchors, shapes, thr=1.0)
+    with pytest.raises(BadValueError, match="thr must be a number, got 'wide'"):
+        build_padded_targets(targets, anchors, shapes, thr="wide")
     with pytest.raises(BadValueError, match=r"offset must be in \[0, 1\]"):
         build_padded_targets(targets, anchors, shapes, offset=1.5)
 
 
-def losses(backend, case, hyp, sort=False, **options):
+def losses(backend, case, hyp, sort=False, gr=1.0, **options):
     """Return the loss, the items and the gradients of a case."""
     anchors, strides, p, rows = case
     model = model_of(backend, anchors, strides, 3)
     model.hyp.update(hyp)
     compute_loss = ComputeLoss(model, **options)
-    compute_loss.sort_obj_iou = sort
+    compute_loss.sort_obj_iou, compute_loss.gr = sort, gr
     p = logits_of(backend, p)
     loss, items = compute_loss(p, backend.array(rows))
     return [backend.host(loss if not backend.has_gradient else loss.detach()), backend.host(items)], [
@@ -93,7 +107,7 @@ def losses(backend, case, hyp, sort=False, **options):
 @pytest.mark.parametrize("n_targets", [0, 1, 40])
 def test_the_loss_and_the_gradients_are_the_same(backend, n_targets, hyp):
     case = small_case(n_targets, dtype=np.float32)
-    for options in ({}, {"sort": True}):
+    for options in ({}, {"sort": True, "gr": 0.3}):
         expected, slopes = losses(backend, case, hyp, **options)
         found, found_slopes = losses(backend, case, hyp, padded=True, **options)
         for one, other in zip((*found, *found_slopes), (*expected, *slopes)):
