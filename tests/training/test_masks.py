@@ -1,12 +1,14 @@
+import warnings
+
 import numpy as np
 import pytest
 
 from anchorlib import build_targets
-from anchorlib.backends import host_views
-from anchorlib.errors import BadValueError, ShapeError
+from anchorlib.backends import host_views, load
+from anchorlib.errors import ArrayTypeError, BadValueError, ShapeError
 from anchorlib.training import masks as masks_module
 from anchorlib.training.masks import mask_loss, numbers_in_image
-from anchorlib.verify import oracle_masks
+from anchorlib.verify import Target, oracle_masks
 
 HYP = {"box": 1.0, "anchor_t": 4.0}
 GRIDS = ((6, 8), (3, 4))
@@ -55,8 +57,14 @@ def assert_meets_the_loop(backend, case, overlap):
     if backend.name == "numpy":
         return
     loss.sum().backward()
-    np.testing.assert_allclose(backend.host(given[1].grad), by_proto, rtol=1e-9, atol=1e-12)
-    by_coefficients, start = backend.host(given[0].grad), 0
+    by_coefficients, found_by_proto = (backend.host(x.grad) for x in given[:2])
+    assert_gradients_meet(by_coefficients, found_by_proto, cells, by_p, by_proto)
+
+
+def assert_gradients_meet(by_coefficients, found_by_proto, cells, by_p, by_proto):
+    """Compare with the loop, whose gradient by the coefficients is in the form of p."""
+    np.testing.assert_allclose(found_by_proto, by_proto, rtol=1e-9, atol=1e-12)
+    start = 0
     for of_layer, expected in zip(cells, by_p):
         found, end = np.zeros_like(expected), start + len(of_layer[0])
         np.add.at(found, (*of_layer, slice(5 + N_CLASSES, None)), by_coefficients[start:end])
@@ -74,6 +82,29 @@ def test_mask_loss_matches_the_loop_over_pixels_at_random(backend, path, overlap
         assert_meets_the_loop(backend, random_case(rng, overlap), overlap)
 
 
+@pytest.mark.parametrize("overlap", [False, True])
+@pytest.mark.parametrize("way", ["by objects", "by groups"])
+@pytest.mark.parametrize("block", [1, 100])
+def test_value_and_gradients_meet_the_loop_without_a_framework(monkeypatch, way, overlap, block):
+    """Compute the gradients, which NumPy does not ask for, and on NumPy also the way that other devices go."""
+    monkeypatch.setattr(masks_module, "_ON_HOST", block)
+    monkeypatch.setattr(masks_module, "_ON_DEVICE", block)
+    for seed in range(10):
+        case = random_case(np.random.default_rng([seed, block]), overlap)
+        anchors, p, proto, targets, masks = case
+        (coefficients, *_, matched), cells = arguments(Target("numpy"), *case)
+        of_layer = np.repeat(np.arange(len(matched)), [len(rows) for rows in matched])
+        rows = np.concatenate(matched)
+        plan = masks_module._Plan.of(targets, rows, of_layer, proto.shape, masks.shape, overlap, "float64")
+        if way == "by objects":
+            loss, *slopes = masks_module._by_objects(plan, coefficients, proto, masks)
+        else:
+            loss, *slopes = masks_module._by_groups(load("numpy"), plan, coefficients, proto, masks)
+        item, *expected = oracle_masks.mask_loss(p, proto, targets, masks, anchors, HYP, N_CLASSES, overlap)
+        np.testing.assert_allclose(loss, item * len(proto), rtol=1e-9)
+        assert_gradients_meet(*slopes, cells, *expected)
+
+
 def test_a_box_counts_the_pixels_from_its_first_border_up_to_its_last(backend, path):
     """Of 8 x 8 pixels: a box from 2 to 5 holds 2, 3 and 4; one from 2.5 to 5.5 holds 3, 4 and 5."""
     for centre, first in ((3.5 / 8, 2), (4.0 / 8, 3)):
@@ -84,6 +115,14 @@ def test_a_box_counts_the_pixels_from_its_first_border_up_to_its_last(backend, p
         arrays = [backend.array(x) for x in given[:4]]
         loss = mask_loss(*arrays, [backend.array(given[4][0])])
         assert float(backend.host(loss)) < 1e-20  # of a pixel with a logit of 0 it would be log(2) and more
+
+
+def test_a_box_so_small_that_its_area_is_0_has_no_loss_and_no_warning():
+    targets = np.asarray([[0, 0, 0.55, 0.55, 1e-200, 1e-200]])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        loss = mask_loss(np.ones((1, 1)), np.ones((1, 1, 8, 8)), targets, np.ones((1, 8, 8)), [np.zeros(1, np.int64)])
+    assert loss == 0
 
 
 def test_a_box_between_two_pixels_has_no_loss_and_no_gradient(grad_backend, path):
@@ -117,11 +156,13 @@ def test_numbers_in_image_count_the_targets_of_each_image():
     assert numbers_in_image(np.zeros(0)).tolist() == []
 
 
-def test_float32_and_float64_meet_in_float64(backend):
+def test_the_dtype_is_the_wider_one_of_the_logits(backend):
     case = random_case(np.random.default_rng(3), False)
     (coefficients, proto, *others), _ = arguments(backend, *case)
     loss = mask_loss(backend.xp.astype(coefficients, backend.xp.float32), proto, *others)
     assert backend.host(loss).dtype == np.float64
+    small = [backend.xp.astype(x, backend.xp.float32) for x in (coefficients, proto)]
+    assert backend.host(mask_loss(*small, *others)).dtype == np.float32
 
 
 def test_torch_gradcheck_passes(grad_backend, path):
@@ -175,10 +216,14 @@ def test_wrong_shapes_are_refused_by_name(backend):
     case = random_case(np.random.default_rng(4), False)
     given, _ = arguments(backend, *case)
     names = ("coefficients", "proto", "targets", "masks")
-    for i, name in enumerate(names):
+    shapes = (r"\(\d+, 3\)", r"\(B, nm, hm, wm\)", r"\(T, 6\)", r"\(\d, h, w\)")
+    for i, (name, shape) in enumerate(zip(names, shapes)):
         wrong = list(given)
         wrong[i] = backend.array(np.zeros((3,)))
-        with pytest.raises(ShapeError, match=f"{name} must have shape"):
+        with pytest.raises(ShapeError, match=f"{name} must have shape {shape}"):
+            mask_loss(*wrong)
+        wrong[i] = [1, 2, 3]
+        with pytest.raises(ArrayTypeError, match="list is not a supported array type"):
             mask_loss(*wrong)
     with pytest.raises(ShapeError, match="coefficients must have shape"):
         mask_loss(*given[:4], given[4][:1])
