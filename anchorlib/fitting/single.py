@@ -74,8 +74,7 @@ def find_single(boxes: WeightedSizes, thr: float, *, least: float = 0.0, deadlin
     >>> find_single(sizes, 4.0)
     Single(anchor=array([10., 10.], dtype=float32), proven=True)
     """
-    with np.errstate(divide="ignore", over="ignore", under="ignore"):
-        return _Search(SizeTree(boxes), np.float32(ratio_limit(thr)), deadline).run(np.float32(least))
+    return _Search(SizeTree(boxes), np.float32(ratio_limit(thr)), deadline).run(np.float32(least))
 
 
 class _Search:
@@ -86,7 +85,7 @@ class _Search:
         self._last = len(tree.levels) - 1
         self._all = _Open(0, np.arange(len(tree.levels[0].units)), (0.0, 0.0), (0.0, 0.0))
         self._slack = _SLACK * float(tree.levels[0].units.sum())
-        self._reached, self._best = -1.0, (0, 0)
+        self._reached = -1.0
         self._heap: list[tuple[float, int, _Cell, _Open, bool]] = []
         self._work = self._n_cells = 0
 
@@ -95,7 +94,7 @@ class _Search:
         top = self._tree.levels[0]
         low = np.maximum(top.low.min(axis=1), least)
         (w0, h0), (w1, h1) = np.stack([low, np.maximum(top.high.max(axis=1), low)]).view(np.int32).tolist()
-        self._best = w0, h0
+        self._best: tuple[int, int] = w0, h0
         self._add((w0, w1, h0, h1), self._all)
         proven = True
         while self._heap:

@@ -173,7 +173,7 @@ class ComputeLoss:
         boxes, objectness, others = xp.split_rows(table, cells, _OBJECTNESS, memory=memory)
         others = widen(others)
         iou = _iou(xp, widen(boxes), layer)
-        obj = self.BCEobj(objectness, self._objectness_targets(xp, iou, cells, table.shape[0]))
+        obj = self.BCEobj(objectness, self._objectness_targets(iou, cells, table.shape[0]))
         if not layer.cls.shape[0]:
             return LayerLoss(None, obj, None, others)
         cls = self._class_loss(xp, others[:, : self.nc], layer.cls) if self.nc > 1 else None
@@ -275,7 +275,7 @@ class ComputeLoss:
             return xp.with_gradient(lambda x: class_bce(x, cls, self.cp, self.cn), logits)
         return bce(logits, one_hot(xp, logits, cls, self.cp, self.cn))
 
-    def _objectness_targets(self, xp: Namespace, iou: Array, cells: Array, n_cells: int) -> Array:
+    def _objectness_targets(self, iou: Array, cells: Array, n_cells: int) -> Array:
         """Return (n_cells,): the IoU of the row in each cell, and 0 in cells without a row."""
         value, cells = on_host(iou, cells)
         host = namespace_of(value)

@@ -126,6 +126,16 @@ def test_a_layer_that_loses_half_of_its_targets_is_given_up_if_centres_are_known
     assert again.score.fitness >= fit.score.fitness - 1e-3
 
 
+def test_the_crowding_of_a_layer_is_asked_for_with_its_own_anchors():
+    boxes, asked = draw_sizes(200, 20, 300), {}
+    fit = layered.search_in_layers(boxes, [1, 2, 1], STRIDES, overwritten=lambda *given: asked.update([given]) or 0.0)
+    layers = np.split(fit.anchors, [1, 3])
+    assert {layer: anchors.tolist() for layer, anchors in asked.items()} == {
+        layer: layers[layer].tolist()
+        for layer in (1, 2)  # the finest layer is never given up
+    }
+
+
 def test_text_lines_get_no_anchor_on_the_coarsest_layer():
     boxes = draw_text_lines(10)
     fit = fit_anchors(boxes.wh, 9, strides=STRIDES)
