@@ -158,7 +158,8 @@ def certify(
     started = time.monotonic()
     boxes_wh, weights = take_sizes(boxes_wh, weights)
     anchors = take_anchors(anchors, boxes_wh)
-    check_sizes(zero=("boxes_wh",), boxes_wh=boxes_wh, anchors=anchors)
+    check_sizes(zero=("boxes_wh",), boxes_wh=boxes_wh)
+    host_anchors = check_anchors("anchors", anchors)
     thr = check_thr(thr)
     check_one_of("objective", objective, OBJECTIVES)
     gap, time_budget = check_number("gap", gap), check_number("time_budget", time_budget)
@@ -168,9 +169,7 @@ def certify(
     if not 0 <= least < math.inf:
         raise BadValueError(f"min_side must be finite and >= 0, got {min_side}.")
     counts = check_weights(weights, boxes_wh.shape[0])
-    table = SizeTable(boxes_wh, weights, counts=counts)
-    reached = table.fitness(anchors, thr, objective)
-    host_anchors = check_anchors("anchors", anchors)
+    reached = SizeTable(boxes_wh, counts=counts).fitness(anchors, thr, objective)
     kept = np.empty((0, 2), np.float32) if fixed is None else check_anchors("fixed", fixed)
     assert host_anchors is not None
     assert kept is not None

@@ -10,9 +10,11 @@ from helpers.coco_like_sizes import coco_like
 
 from anchorlib import backends, certify, fit_anchors, read_boxes, score
 from anchorlib.errors import BadValueError
-from anchorlib.fitting import certificate_bound
+from anchorlib.fitting import certificate, certificate_bound
+from anchorlib.fitting.certificate import Certificate
 from anchorlib.fitting.certificate_bound import FLOAT32_ERROR, Measure, PricedSizes, find_greatest_gain
 from anchorlib.metrics import SizeTable
+from anchorlib.size_histogram import WeightedSizes
 
 SETS = 200
 BCCD = Path(__file__).parents[1] / "data" / "bccd"
@@ -110,6 +112,20 @@ def test_faults_in_the_bound_of_a_cell_are_noticed(fault, objective, monkeypatch
     assert count_violations(1, objective, 40, 40) > 0
 
 
+def test_the_bound_of_a_cell_holds_where_widths_and_heights_are_far_apart():
+    # The IoU with the first box bends up between the ends of the cell; the second one's falls nearly straight.
+    measure = Measure("iou", 4.0)
+    for turned in (False, True):
+        cell = (1.0, 8.0, 20.0, 21.0)
+        sides = np.array([[8.0, 1.0], [1.0, 1000.0]])  # widths, heights
+        if turned:
+            cell, sides = (*cell[2:], *cell[:2]), sides[::-1]
+        sizes = PricedSizes(*sides, np.array([1.0, 5.0]), np.zeros(2))
+        inside = (21.0, 3.0) if turned else (3.0, 21.0)
+        corners = [measure.gain(sizes, *at) for at in itertools.product(cell[:2], cell[2:])]
+        assert max(corners) < measure.gain(sizes, *inside) <= measure.gain_above(sizes, cell)[0]
+
+
 def test_the_bound_of_a_cell_covers_boxes_in_both_coordinates():
     # A box at both sides of a cell: its IoU is convex in 1 / a, above the straight line in a.
     measure, sizes = Measure("iou", 4.0), PricedSizes(*np.array([[8.0], [1.0], [1.0], [0.0]]))
@@ -152,6 +168,51 @@ def test_nine_anchors_are_certified_to_two_thousandths():
     assert found.upper_bound == min(bound for _, bound in found.bounds)
     assert f"No 9 anchors can have a fitness above {math.ceil(found.upper_bound * 1e4) / 1e4:.4f}" in str(found)
     assert found.to_dict()["gap"] == found.gap
+
+
+def test_a_certificate_is_written_and_shown():
+    found = Certificate(0.612341, 0.6, 0.020568, 1.25, 3, "iou", ((0.5, 0.7), (1.25, 0.612341)))
+    text = "No 3 anchors can have an average IoU above 0.6124: these are within 2.06 % of the best."
+    assert found.to_dict() == {
+        "upper_bound": 0.612341,
+        "fitness": 0.6,
+        "gap": 0.020568,
+        "seconds": 1.25,
+        "n": 3,
+        "objective": "iou",
+        "bounds": [[0.5, 0.7], [1.25, 0.612341]],
+        "text": text,
+    }
+    assert found._table_rows() == [
+        ("upper bound", "0.6124"),  # rounded up
+        ("reached", "0.6000"),
+        ("gap", "2.06 %"),
+        ("time", "1.2 s"),
+    ]
+
+
+def test_the_progress_bar_has_the_last_bound(capsys):
+    found = certify([[10, 10], [12, 9], [30, 20]], [[12, 11]], objective="iou", gap=0.01, progress=True)
+    assert (found.n, found.objective) == (1, "iou")
+    shown = capsys.readouterr().err
+    assert f"at most {found.bounds[-1][1]:.5f}, {100 * found.gap:.2f} % above" in shown
+
+
+def test_very_many_sizes_have_the_prices_of_cells(monkeypatch):
+    sizes = WeightedSizes(np.float32([64, 64.25, 200, 64]), np.float32([32, 32, 20, 33]), np.array([1, 3, 2, 4]))
+    cells, cell = certificate._gather(sizes)
+    assert cells is sizes
+    assert cell.tolist() == [0, 1, 2, 3]
+    monkeypatch.setattr(certificate, "_MOST_SIZES", 3)
+    monkeypatch.setattr(certificate, "_MOST_CELLS", 2)
+    cells, cell = certificate._gather(sizes)
+    assert cell.tolist() == [0, 0, 1, 0]
+    assert (cells.w.tolist(), cells.h.tolist(), cells.count.tolist()) == ([64.09375, 200], [32.5, 20], [8, 2])
+    boxes = coco_like(300)
+    anchors = fit_anchors(boxes, 3).anchors
+    monkeypatch.setattr(certificate, "_MOST_CELLS", 150)
+    found = certify(boxes, anchors, gap=0.05)
+    assert 0 <= found.gap <= 0.05
 
 
 def test_one_bound_on_every_backend_and_for_every_order(xp):
@@ -210,11 +271,12 @@ def test_a_second_without_time_still_gives_a_valid_bound():
         ({"fixed": [[10, 20], [30, 30]]}, "fixed must leave at least one of 2 anchors"),
         ({"min_side": -1}, "min_side must be finite"),
         ({"objective": "both"}, "objective"),
+        ({"anchors": [[10, 20], [30, 0]]}, r"anchors has 1 of 2 rows with a side <= 0"),
     ],
 )
 def test_arguments_that_make_no_sense_are_refused(options, message):
     with pytest.raises(BadValueError, match=message):
-        certify([[10, 20], [30, 40]], [[10, 20], [30, 30]], **options)
+        certify([[10, 20], [30, 40]], **{"anchors": [[10, 20], [30, 30]], **options})
 
 
 def test_boxes_without_area_only_are_refused_and_others_count_as_worth_nothing():

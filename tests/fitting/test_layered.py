@@ -7,7 +7,7 @@ from helpers.text_lines import draw_text_lines
 from anchorlib import BoxSizes, crowding, fit_anchors, score
 from anchorlib.errors import BadValueError
 from anchorlib.fitting import direct, layered
-from anchorlib.fitting.layer_values import RESOLVED
+from anchorlib.fitting.layer_values import RESOLVED, LayerBounds
 from anchorlib.layers import layers_disagree, mean_areas
 
 COCO = np.asarray([10, 13, 16, 30, 33, 23, 30, 61, 62, 45, 59, 119, 116, 90, 156, 198, 373, 326], np.float32)
@@ -177,6 +177,13 @@ def test_least_sides_are_those_of_the_layer():
     boxes = draw_sizes(400, 2, 60)
     layers = split(fit_anchors(boxes, 9, strides=[8, 32, 128], min_side=[3, 10, 20]))
     assert [bool((layer >= side).all()) for layer, side in zip(layers, (3, 10, 20))] == [True] * 3
+
+
+def test_fixed_anchors_may_be_smaller_than_the_least_side():
+    bounds = LayerBounds(np.array([True, False, True]), np.float32([5, 5, 9]))
+    assert bounds.allow(np.float32([[5, 6], [1, 1], [9, 9]]))
+    assert not bounds.allow(np.float32([[5, 4], [1, 1], [9, 9]]))
+    assert not bounds.allow(np.float32([[9, 9], [9, 9], [5, 6]]))  # by layer, not by rank of area
 
 
 def test_start_is_kept_if_nothing_better_is_found():
