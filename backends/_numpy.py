@@ -114,6 +114,10 @@ if version.startswith("1."):
         """Promote by dtype only, which NumPy 1 does not do for 0-d arrays."""
         return np.where(condition, *_one_dtype(x1, x2))
 
+    def concat(arrays, /, *, axis=0):
+        """Promote by dtype only, which NumPy 1 does not do for the 0-d arrays that axis=None allows."""
+        return np.concatenate(arrays, axis=axis, dtype=result_type(*arrays))
+
     def result_type(*arrays_and_dtypes):
         """Promote by dtype only, which NumPy 1 does not do for 0-d arrays."""
         return np.result_type(*(x.dtype if isinstance(x, _ARRAYS) else x for x in arrays_and_dtypes))

@@ -175,10 +175,12 @@ def _nan_wins(operation, x1, x2):
 
 
 def clip(x, /, min=None, max=None):
-    """flow.clamp takes only numbers, and at least one. At a bound the gradient flows to x, as in clamp."""
-    if isinstance(min, Tensor) or isinstance(max, Tensor):
-        x = x if min is None else where(less(x, min), min, x)
-        return x if max is None else where(less(max, x), max, x)
+    """flow.clamp takes only numbers, at least one, and ignores NaN. At a bound the gradient flows to x, as in clamp."""
+    if isinstance(min, Tensor) or isinstance(max, Tensor) or min != min or max != max:
+        for bound, is_beyond in ((min, less), (max, greater)):
+            if bound is not None:
+                x = where(is_beyond(x, bound) | (bound != bound), bound, x)
+        return x
     return x if min is None and max is None else flow.clamp(x, min=min, max=max)
 
 

@@ -1,6 +1,7 @@
 """The adaptor for PyTorch, through array-api-compat; it hides what changed since torch 1.13."""
 
 import builtins
+import contextlib
 import sys
 
 import array_api_compat
@@ -41,6 +42,17 @@ def finfo(dtype, /):
 def iinfo(dtype, /):
     """Return the limits of a dtype, or of a tensor's dtype, as Python numbers."""
     return integer_limits(torch.iinfo, dtype.dtype if isinstance(dtype, torch.Tensor) else dtype)
+
+
+def take(x, indices, /, *, axis=None):
+    """Old versions of torch refuse negative indices. The CPU says so; other devices would have to be waited for."""
+    length = x.shape[axis or 0]
+    if x.is_cpu:
+        with contextlib.suppress(IndexError, RuntimeError):
+            return _compat.take(x, indices, axis=axis)
+        if indices.min() < -length:
+            raise IndexError(f"indices must be at least {-length}, the length of the axis, got {indices.min()}.")
+    return _compat.take(x, torch.where(indices < 0, indices + length, indices), axis=axis)
 
 
 def bce_with_logits(logits, target, /, *, pos_weight=None):

@@ -163,6 +163,11 @@ def test_a_function_of_two_integers_is_exact(backend, name, dtype):
         {"min": arr([2.0, 2.0, 2.0]), "max": arr([4.0, 4.0, 4.0])},
         arr([2.0, 4.0, 3.0]),
     ),
+    # a bound that is NaN gives NaN: 2024.12
+    ("clip", [arr([1.0, 5.0], F32)], {"min": NAN}, arr([NAN, NAN], F32)),
+    ("clip", [arr([1.0, 5.0])], {"min": arr([2.0, 2.0]), "max": NAN}, arr([NAN, NAN])),
+    ("clip", [arr([1.0, 5.0], F32)], {"min": arr([NAN, 0.0], F32), "max": arr(4.0, F32)}, arr([NAN, 4.0], F32)),
+    ("clip", [arr([1.0, 5.0, NAN])], {"max": arr([3.0, NAN, 3.0])}, arr([1.0, NAN, NAN])),
     ("where", [arr([1, 0], bool), arr([1.0, 2.0]), arr([3.0, 4.0])], {}, arr([1.0, 4.0])),
     ("where", [arr([1, 0], bool), arr([1, 2], bool), arr([0, 0], bool)], {}, arr([1, 0], bool)),
     ("where", [arr([[1], [0]], bool), arr([1, 2], I64), arr(7, I64)], {}, arr([[1, 2], [7, 7]], I64)),
@@ -312,7 +317,10 @@ def test_the_mean_of_nothing_is_nan(backend, name, args, kwargs, expected):
     ("take", [arr([[1, 2], [3, 4]], bool), arr([0, 0], I32)], {"axis": 1}, arr([[1, 1], [1, 1]], bool)),
     ("take", [arr([[1.0, 2.0]]), arr([], I64)], {"axis": 0}, np.zeros((0, 2))),
     ("take", [np.zeros((0, 2)), arr([], I64)], {"axis": 0}, np.zeros((0, 2))),
+    ("take", [arr([1.0, 2.0, 3.0]), arr([-1, 0, -3], I64)], {}, arr([3.0, 1.0, 1.0])),  # from the end: 2024.12
+    ("take", [arr([[1, 2], [3, 4]], I32), arr([-1, 1, -2], I32)], {"axis": -1}, arr([[2, 2, 1], [4, 4, 3]], I32)),
     ("take", [arr([1.0, 2.0]), arr([2], I64)], {}, (IndexError, RuntimeError)),
+    ("take", [arr([1.0, 2.0]), arr([-1, -3], I64)], {}, (IndexError, RuntimeError)),
     ("take", [np.zeros((0, 2)), arr([0], I64)], {"axis": 0}, (IndexError, RuntimeError)),
     ("put_rows", [arr([1.0, 2.0, 3.0]), arr([2, 0], I64), arr([7.0, 8.0])], {}, arr([8.0, 2.0, 7.0])),
     (
@@ -386,6 +394,8 @@ GRID = arr([[1, 2, 3], [4, 5, 6]], I64)
     ("concat", [[GRID, GRID]], {"axis": None}, np.concatenate([GRID, GRID], None)),
     ("concat", [[arr([1], I32), arr([2], I64)]], {}, arr([1, 2], I64)),
     ("concat", [[arr([1], F32), arr([2], F64)]], {}, arr([1, 2], F64)),
+    ("concat", [[arr(1, I64), arr([2], I32)]], {"axis": None}, arr([1, 2], I64)),  # NumPy 1 gives int32
+    ("concat", [[arr([], F32), arr(0.5, F64)]], {"axis": None}, arr([0.5], F64)),
     ("concat", [[np.zeros((0, 2)), np.ones((1, 2))]], {}, np.ones((1, 2))),
     ("stack", [[LINE, LINE]], {}, np.stack([LINE, LINE])),
     ("stack", [[LINE, LINE]], {"axis": -1}, np.stack([LINE, LINE], -1)),
