@@ -14,6 +14,9 @@ from anchorlib.backends._spec import KINDS, STANDARD
 
 LOG = Path(os.environ["ANCHORLIB_ARRAY_API_LOG"])
 NAMES: dict[str, str] = {}  # test -> the name of the standard that it is about
+UNNAMED: set[str] = set()  # the tests that tell no function of the standard
+INFO = "__array_namespace_info__"
+INFO_FUNCTIONS = {"capabilities", "default_device", "default_dtypes", "devices", "dtypes"}
 
 
 def write(test: str, event: str, why: str = "") -> None:
@@ -22,32 +25,38 @@ def write(test: str, event: str, why: str = "") -> None:
 
 
 def name_tested(test: str, known: set[str]) -> str | None:
-    """The name of the standard that a test is about; None for an operator or method of the array itself.
+    """The name that a test is about: of the standard, or `__add__` for an operator; None if it tells no name.
 
-    >>> known = {"add", "full", "full_like"}
+    >>> known = {"add", "full", "full_like", "result_type", "devices"}
     >>> [name_tested(test, known) for test in ("f.py::test_add[add(x1, x2)]", "f.py::test_add[__add__(x1, x2)]")]
-    ['add', None]
+    ['add', '__add__']
     >>> [name_tested(test, known) for test in ("f.py::test_func_signature[full]", "f.py::TestFull::test_full_like")]
     ['full', 'full_like']
-    >>> name_tested("array_api_tests/test_inspection_functions.py::TestInspection::test_devices", known)
-    '__array_namespace_info__'
+    >>> [name_tested(test, known) for test in ("f.py::TestResultType::test_shuffled", "f.py::test_getitem")]
+    ['result_type', None]
+    >>> [name_tested(test, known) for test in ("f.py::test_info_func_signature[devices]", "f.py::test_add[add]")]
+    ['__array_namespace_info__', 'add']
     """
     if "/test_inspection_functions.py::" in test:
-        return "__array_namespace_info__"
-    function, _, parameters = test.split("::")[-1].partition("[")
-    words = re.findall(r"\w+", parameters)
-    named = [word for word in words if word in known or word.startswith("__")]
-    if not named:
-        words = function.removeprefix("test_").split("_")
-        named = [name for n in range(len(words), 0, -1) if (name := "_".join(words[:n])) in known]
-    return None if not named or named[0].startswith("__") else named[0]
+        return INFO
+    path, _, parameters = test.partition("[")
+    for word in re.findall(r"\w+", parameters):
+        if word in known or word.startswith("__"):
+            return INFO if word in INFO_FUNCTIONS else word
+    *_, owner, function = path.split("::")
+    of_class = re.sub("(?<!^)(?=[A-Z])", "_", owner.removeprefix("Test")).lower() if owner.startswith("Test") else ""
+    for words in (function.removeprefix("test_").split("_"), of_class.split("_")):
+        for n in range(len(words), 0, -1):
+            if (name := "_".join(words[:n])) in known:
+                return name
+    return None
 
 
 def pytest_collection_modifyitems(config, items):
     from array_api_tests import api_version  # here, for they need the suite's variables
     from array_api_tests.stubs import name_to_func
 
-    known = (set(STANDARD) | set(name_to_func)) - set(KINDS["any"])
+    known = (set(STANDARD) | set(name_to_func) | INFO_FUNCTIONS) - set(KINDS["any"])
     done = set()
     if LOG.exists():
         done = {line["test"] for line in map(json.loads, LOG.read_text(encoding="utf-8").splitlines())}
@@ -56,6 +65,8 @@ def pytest_collection_modifyitems(config, items):
         name = name_tested(item.nodeid, known)
         of_later = any(mark.args[0] > api_version for mark in item.iter_markers("min_version"))
         of_complex = "real(x_i)" in item.nodeid or "imag(x_i)" in item.nodeid  # no backend has complex numbers
+        if name is None:
+            UNNAMED.add(item.nodeid.partition("[")[0].rpartition("::")[2])
         if name not in STANDARD or of_later or of_complex or item.nodeid in done:
             items.remove(item)
             left_out.append(item)
@@ -77,3 +88,8 @@ def pytest_runtest_logreport(report):
             crash = getattr(report.longrepr, "reprcrash", None)
             why = (crash.message if crash else str(report.longrepr)).strip()
         write(report.nodeid, report.outcome, why)
+
+
+def pytest_terminal_summary(terminalreporter):
+    if UNNAMED:
+        terminalreporter.write_line(f"about no function of the standard, and left out: {', '.join(sorted(UNNAMED))}")

@@ -51,6 +51,20 @@ def test_add(name):  # __add__ is the array's own, and left out
 @pytest.mark.min_version("2999.12")
 def test_subtract():  # of a standard to come: left out
     raise AssertionError
+
+
+class TestResultType:
+    def test_shuffled(self):  # is about result_type
+        assert xp.result_type(xp.int32, xp.int64) == xp.int64
+
+
+@pytest.mark.parametrize("name", ["devices", "__array_namespace_info__"])
+def test_info_func_signature(name):
+    assert callable(getattr(xp.__array_namespace_info__(), name, None) or getattr(xp, name))
+
+
+def test_getitem():  # of the array itself: left out
+    raise AssertionError
 """,
     "array_api_tests/test_inspection_functions.py": """
 from . import xp
@@ -97,6 +111,25 @@ def test_a_green_suite_is_green(run):
     assert code == 0, out
     assert "76 of 76" in out
     assert "numpy" in out.splitlines()[-1]  # the table is the end: nothing failed
+    assert "\nabout no function of the standard, and left out: test_getitem, test_has_names\n" in out  # here: dtypes
+
+
+def test_tests_of_a_class_and_of_the_inspection_are_run(run):
+    """In the suite, only the class of some tests of result_type says what they are about."""
+    wrong = """
+class TestTake:
+    def test_backwards(self):
+        assert xp.take(xp.asarray([1, 2]), xp.asarray([-1]))[0] == 1
+
+
+@pytest.mark.parametrize("name", ["dtypes"])
+def test_info(name):
+    assert not hasattr(xp.__array_namespace_info__(), name)
+"""
+    code, out = run(wrong)
+    assert code == 1
+    for test in ("TestTake::test_backwards", "test_info[dtypes]"):
+        assert f"FAILED numpy: array_api_tests/test_names.py::{test} failed, with no line in skips.txt: " in out
 
 
 @pytest.mark.parametrize(
