@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from helpers.coco_like_sizes import coco_like
 
-from anchorlib import backends, certify, fit_anchors, read_boxes, score
+from anchorlib import certify, fit_anchors, read_boxes, score
 from anchorlib.errors import BadValueError
 from anchorlib.fitting import certificate, certificate_bound
 from anchorlib.fitting.certificate import Certificate
@@ -215,15 +215,11 @@ def test_very_many_sizes_have_the_prices_of_cells(monkeypatch):
     assert 0 <= found.gap <= 0.05
 
 
-def test_one_bound_on_every_backend_and_for_every_order(xp):
+def test_one_bound_on_every_backend_and_for_every_order(backend):
     sizes, rng = coco_like(400), np.random.default_rng(0)
     anchors = fit_anchors(sizes, 4).anchors
     one = certify(sizes, anchors, gap=5e-3)
-    other = certify(
-        backends.convert(sizes[rng.permutation(len(sizes))], backend=xp.name),
-        backends.convert(anchors[::-1].copy(), backend=xp.name),
-        gap=5e-3,
-    )
+    other = certify(backend.array(sizes[rng.permutation(len(sizes))]), backend.array(anchors[::-1]), gap=5e-3)
     assert (other.upper_bound, other.fitness, other.gap) == (one.upper_bound, one.fitness, one.gap)
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from helpers.command import run
 
-from anchorlib import backends, fit_anchors, read_boxes, refit, score
+from anchorlib import fit_anchors, read_boxes, refit, score
 from anchorlib.errors import BadValueError, ModelError
 from anchorlib.fitting.refit import check_model_file
 from anchorlib.modelfiles import read_anchors
@@ -91,7 +91,7 @@ def test_boxes_of_every_kind_give_the_same_file(kind, tmp_path, boxes):
 
 def test_arrays_of_every_backend_give_the_same_file(backend, tmp_path, boxes):
     (tmp_path / "m.yaml").write_text(MODEL)
-    found = refit(tmp_path / "m.yaml", backends.convert(boxes.wh, backend=backend.name), fixed=[[85.0, 90.0]])
+    found = refit(tmp_path / "m.yaml", backend.array(boxes.wh), fixed=[[85.0, 90.0]])
     expected = refit(tmp_path / "m.yaml", boxes.wh, fixed=np.asarray([[85.0, 90.0]]))
     np.testing.assert_array_equal(found.anchors, expected.anchors)
     assert [85.0, 90.0] in found.anchors.tolist()

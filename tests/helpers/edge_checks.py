@@ -172,11 +172,12 @@ def check_any_values(backend, edge, data):
     ]
     expected = outcome(NUMPY, edge.function, [host.copy() for host in hosts])
     given_arrays = [laid_out(backend, host, data.draw(st.sampled_from(LAYOUTS))) for host in hosts]
+    on_device = not backend.xp.in_host_memory(given_arrays[0][0])
+    if expected is BadValueError and edge.host_checks and on_device:
+        return  # an image or class out of range is an index out of range, which ends the work with a GPU
     before = [backend.host(base).tobytes() for _, base in given_arrays]
     found = outcome(backend, edge.function, [array for array, _ in given_arrays])
-    on_device = not backend.xp.in_host_memory(given_arrays[0][0])
-    if not (expected is BadValueError and edge.host_checks and on_device):
-        assert_same(found, expected, edge.rtol)
+    assert_same(found, expected, edge.rtol)
     assert [backend.host(base).tobytes() for _, base in given_arrays] == before
 
 

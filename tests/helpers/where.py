@@ -2,7 +2,7 @@
 
     all         every test (the environment `current`)
     frameworks  what runs on PyTorch or OneFlow (the environment of OneFlow, with the oldest PyTorch)
-    stand-ins   on the pretend device and array-api-strict: STAND_INS_RUN; hypothesis with few examples
+    stand-ins   what runs on the pretend device and array-api-strict; hypothesis with few examples
     versions    what the versions of Python and NumPy decide: every test but those of ONCE
     python      what the version of Python decides: also without ARITHMETIC, since NumPy is as new in `current`
 
@@ -50,53 +50,33 @@ ARITHMETIC = (
     "tests/yolov5/",
 )
 
-#: The backends of tests/helpers/pretend_device.py and strict_backend.py.
+#: The backends of tests/helpers/pretend_device.py and strict_backend.py. They run every test that is parametrised over
+#: the backend, and those that need one of them, but not:
 STAND_INS = ("torch:pretend", "strict")
-_ON_BOTH = (
-    "tests/test_boxes.py",
-    "tests/test_metrics.py",
-    "tests/test_results.py",
-    "tests/test_yolov2.py",
-    "tests/backends/test_dispatch.py",
-    "tests/edges/test_arrays.py",
-    "tests/fitting/test_evolve.py",
-    "tests/training/test_crowding.py",
-    "tests/training/test_decode.py",
-    "tests/training/test_losses.py",
-    "tests/training/test_padded.py",
-    "tests/training/test_targets.py",
-    "tests/verify/test_verify.py::test_every_case_of_a_subject_is_equal",
-    "tests/yolov5/test_autoanchor.py",
-    "tests/yolov5/test_loss.py",
-    "tests/yolov5/test_order.py",
+_ON_NONE = (
+    "tests/test_cli",  # the command line takes a framework's name, and no device
+    "tests/verify/test_plugin.py",  # another process does not know them, nor does one of the next file
+    "tests/yolov5/test_distributed.py",
+    "tests/edges/test_arrays.py::test_two_threads_at_once_give_what_one_gives",  # decided by the frameworks' threads
+    "tests/training/test_compute_loss.py::test_torch_gradcheck_passes",  # 16 s, and the formulas are those of the CPU
+    "tests/training/test_masks.py::test_torch_gradcheck_passes",
+    "tests/verify/test_fork_cases.py::test_our_own_code_is_a_good_candidate",  # test_verify has these cases
 )
-#: What the environment `stand-ins` runs: backend -> files, or FILE::FUNCTION. `anchorlib verify` has every subject; the
-#: others hold what it leaves out: recordings, crossings, gradients, and the ways from and to the host. Not here:
-#: tests of the adaptors (namespaces, standard, traps, promotion), since those of the stand-ins are part of the tests;
-#: yolov5/test_forks, whose kinds of models take the way of test_autoanchor; fitting/test_layered, test_certify and
-#: test_refit, which search on the host from the sizes on; on array-api-strict, tests with indices of NumPy.
-STAND_INS_RUN = {
+NOT_ON_STAND_INS = {
     "torch:pretend": (
-        *_ON_BOTH,
-        "tests/test_crossings.py",
-        "tests/test_yolov7.py",
-        "tests/backends/test_gradients.py",
-        "tests/fitting/test_fit_anchors.py",
-        "tests/fitting/test_kmeans.py",
-        "tests/training/test_checks.py",
-        "tests/training/test_compute_loss.py",
-        "tests/training/test_loss_modules.py",
-        "tests/training/test_masks.py",
-        "tests/training/test_ota.py",
-        "tests/training/test_training_step.py",
-        "tests/training/test_waits.py",
-        "tests/yolov5/test_segment.py",
+        *_ON_NONE,
+        "tests/test_yolov7.py::test_it_runs_under_autocast",  # autocast knows the devices that torch is built for
+        "tests/training/test_compute_loss.py::test_it_runs_under_autocast",
+        "tests/yolov5/test_segment.py::test_it_runs_under_autocast",
     ),
-    "strict": (*_ON_BOTH, "tests/fitting/test_curve.py"),
+    "strict": (
+        *_ON_NONE,
+        "tests/backends/test_namespaces.py",  # of an adaptor that a user may call: dtypes of every kind, NaN and empty
+        "tests/backends/test_standard.py",
+        "tests/backends/test_traps.py",
+        "tests/training/test_loss_modules.py::test_a_loss_is_copied_and_pickled",  # modules have gradients
+    ),
 }
-#: Functions that these backends do not run: the pretend device has no autocast, and two threads of the host are tried
-#: by the frameworks.
-NOT_ON_STAND_INS = ("test_it_runs_under_autocast", "test_two_threads_at_once_give_what_one_gives")
 
 #: Tests of random cases, besides those of hypothesis, one of torch.compile, and pages and examples: coverage counts the
 #: others. To trace these takes minutes, and a line that only they reach has no test of its own.
@@ -126,9 +106,8 @@ def runs_here(item, file: str, where: str) -> bool:
             return "oneflow" in needed_by(item)
         return file in OF_FRAMEWORKS or of_a_framework(item)
     if where == "stand-ins":
-        function = getattr(item, "originalname", "")
-        listed = {name for one in needed_by(item) for name in STAND_INS_RUN.get(one, ())}
-        return function not in NOT_ON_STAND_INS and (file in listed or f"{file}::{function}" in listed)
+        name = f"{file}::{getattr(item, 'originalname', '')}"
+        return any(not name.startswith(NOT_ON_STAND_INS[one]) for one in needed_by(item) & set(STAND_INS))
     return where == "all" or not file.startswith(ONCE if where == "versions" else ONCE + ARITHMETIC)
 
 

@@ -25,7 +25,7 @@ def run(backend, case, nc=3, hyp=HYP, dtype=None, **options):
     p = logits_of(backend, p, dtype)
     loss, items = ComputeLoss(model_of(backend, anchors, strides, nc, hyp), **options)(p, backend.array(targets))
     gradients = []
-    if backend.name != "numpy":
+    if backend.has_gradient:
         loss.sum().backward()
         gradients = [backend.host(layer.grad).copy() for layer in p]
     return backend.host(loss), backend.host(items), gradients
@@ -46,7 +46,7 @@ def test_compute_loss_meets_the_recordings(backend, path, recorded):
     np.testing.assert_allclose(backend.host(loss), data["loss"], rtol=2e-6)
     np.testing.assert_allclose(backend.host(items), data["items"], rtol=2e-6)
     np.testing.assert_allclose(compute_loss.balance, data["balance"], rtol=2e-6)
-    if backend.name == "numpy":
+    if not backend.has_gradient:
         return
     loss.sum().backward()
     for i, layer in enumerate(p):
@@ -368,7 +368,7 @@ def test_an_image_or_class_out_of_range_is_refused_by_name(backend, column, valu
     case[3][5, column] = value
     with pytest.raises(BadValueError, match="in row 5"):
         run(backend, case, validate=True)
-    if backend.device.startswith("cpu"):
+    if backend.has_views:  # elsewhere the values are looked at only when asked for
         with pytest.raises(BadValueError, match="in row 5"):
             run(backend, case)
 

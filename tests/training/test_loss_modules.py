@@ -115,7 +115,7 @@ def test_hooks_are_called(grad_backend):
 @pytest.mark.parametrize("make", [*KINDS.values(), lambda nn: Doubled(3.0)], ids=[*KINDS, "subclass"])
 @pytest.mark.parametrize("copied", [copy.deepcopy, copy.copy, lambda x: pickle.loads(pickle.dumps(x))])
 def test_a_loss_is_copied_and_pickled(backend, make, copied):
-    loss = make(nn_of(backend) if backend.name != "numpy" else type("nn", (), {"BCEWithLogitsLoss": BCEWithLogitsLoss}))
+    loss = make(nn_of(backend) if backend.has_gradient else type("nn", (), {"BCEWithLogitsLoss": BCEWithLogitsLoss}))
     given, other = inputs(backend), copied(loss)
     assert np.array_equal(backend.host(other(*given)), backend.host(loss(*given)))
     assert type(other) is type(loss)
@@ -131,7 +131,7 @@ def test_compute_loss_is_a_plain_object_that_is_copied_and_pickled(backend, hyp,
     p, targets = [backend.array(layer) for layer in p], backend.array(targets)
     assert np.array_equal(backend.host(other(p, targets)[1]), backend.host(compute_loss(p, targets)[1]))
     assert str(other.device) == str(compute_loss.device)
-    assert backend.name == "numpy" or not isinstance(compute_loss, nn_of(backend).Module)
+    assert not backend.has_gradient or not isinstance(compute_loss, nn_of(backend).Module)
 
 
 def test_no_framework_is_imported_for_a_loss():

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from helpers.loss_cases import HYP
 
-from anchorlib import backends, yolov7
+from anchorlib import yolov7
 from anchorlib.training import ComputeLoss
+from anchorlib.verify import Target
 from anchorlib.yolov5 import segment
 
 STRIDES = (8, 16)
@@ -49,10 +50,8 @@ def forward(functional, w, images):
     return (p, functional.conv2d(first, w["proto"])) if "proto" in w else p
 
 
-def train(name, framework, loss_class, steps=20, lr=0.05):
-    from anchorlib.verify import Target
-
-    backend = Target(name)
+def train(backend, loss_class, steps=20, lr=0.05):
+    framework = importlib.import_module(backend.name)
     anchors = np.array([[[1.5, 2], [3, 2]], [[2, 1], [3, 3.5]]], np.float32)
     detect = SimpleNamespace(
         anchors=backend.array(anchors), stride=list(STRIDES), na=N_ANCHORS, nl=len(STRIDES), nc=N_CLASSES
@@ -78,7 +77,7 @@ def train(name, framework, loss_class, steps=20, lr=0.05):
 
 @pytest.mark.parametrize("loss_class", LOSSES, ids=lambda one: f"{one.__module__}.{one.__name__}")
 def test_the_loss_falls(grad_backend, loss_class):
-    curve = train(grad_backend.name, __import__(grad_backend.name), loss_class)
+    curve = train(grad_backend, loss_class)
     assert np.isfinite(curve).all()
     assert curve[-3:].mean() < 0.7 * curve[:3].mean()
 
@@ -86,7 +85,5 @@ def test_the_loss_falls(grad_backend, loss_class):
 @pytest.mark.needs("torch", "oneflow")
 @pytest.mark.parametrize("loss_class", LOSSES, ids=lambda one: f"{one.__module__}.{one.__name__}")
 def test_the_loss_curves_of_two_frameworks_agree(loss_class):
-    for name in ("oneflow", "torch"):
-        backends.load(name)  # which an import of OneFlow itself would go without
-    one, two = (train(name, importlib.import_module(name), loss_class) for name in ("oneflow", "torch"))
+    one, two = (train(Target(name), loss_class) for name in ("oneflow", "torch"))
     np.testing.assert_allclose(one, two, rtol=1e-4)

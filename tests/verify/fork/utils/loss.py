@@ -89,4 +89,4 @@ def ciou(flow, one, two, eps=1e-7):
 
 
 def framework(array):
-    return sys.modules[type(array).__module__.partition(".")[0]]
+    return sys.modules["oneflow" if type(array).__module__.startswith("oneflow") else "torch"]
