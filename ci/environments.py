@@ -165,6 +165,10 @@ def make(name: str, locked: bool = True) -> str:
     return python
 
 
+def python_of(name: str) -> str:
+    return str(ENVS / (ENVIRONMENTS[name].venv_of or name) / BIN / "python")
+
+
 def lock_of(name: str) -> Path:
     return ROOT / "ci" / "locks" / f"{name}.txt"
 
@@ -231,7 +235,8 @@ def find_python(versions: tuple[str, ...]) -> str:
 
 
 def pip(python: str, *arguments: str) -> None:
-    call([python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *arguments])
+    """Install; Python compiles the few modules that are imported sooner than pip compiles all of them."""
+    call([python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-compile", *arguments])
 
 
 def call(command: list[str], cwd: str | Path = ROOT, quiet: bool = False) -> None:

@@ -1,8 +1,9 @@
 """Run the install commands of README.md, CONTRIBUTING.md and docs/ in a new clone, in new environments.
 
 The commands of README.md and docs/ run in the order of the pages, and once more in the same clone and environment; one
-that several pages share runs once each time. Two things are different from a reader's machine: URL is a folder with the
-working tree; and commands that name a framework find its packages, which `pip install` has put into .envs/oneflow.
+that several pages share runs once each time. Three things are different from a reader's machine: URL is a folder with
+the working tree; commands that name a framework find its packages, which `pip install` has put into .envs/oneflow; and
+pip does not compile, for Python does on import.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ from helpers.pages import INSTALLS, PAGES, blocks, page_commands
 
 FORK = ROOT / "tests" / "verify" / "fork"
 MODULES = {"torch": "torch", "oneflow": "oneflow", "plots": "matplotlib", "test": "pytest", "dask": "dask"}
+
+NO_COMPILE = {"PIP_NO_COMPILE": "0"}  # as for pip install --no-compile: pip turns such a variable round
 
 
 def run_installs() -> None:
@@ -60,7 +63,7 @@ def commit_working_tree(origin: Path) -> None:
 def new_environment(folder: Path, name: str) -> dict[str, str]:
     """Make an empty virtual environment with the Python of another; return the variables with which commands use it."""
     subprocess.run([find_python(ENVIRONMENTS[name].pythons), "-m", "venv", str(folder)], check=True)
-    return {**clean_env(), "PATH": f"{folder / BIN}{os.pathsep}{os.environ['PATH']}", "PIP_QUIET": "1"}
+    return {**clean_env(), "PATH": f"{folder / BIN}{os.pathsep}{os.environ['PATH']}", "PIP_QUIET": "1", **NO_COMPILE}
 
 
 def borrow_packages(folder: Path, name: str) -> None:
