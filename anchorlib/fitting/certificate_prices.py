@@ -104,7 +104,7 @@ class Prices:
         for part in self._parts:
             near = self._in_reach(part, side_w, side_h, -_MARGIN)
             values = self._values(part, side_w[near], side_h[near])
-            some = (values - self.price[part]).max(axis=1, initial=-1) > -_MARGIN
+            some = (values - self.price[part]).max(axis=1) > -_MARGIN
             blocks.append((part, near[some], values[some]))
         return blocks
 

@@ -12,7 +12,7 @@ from anchorlib.errors import BadValueError, ShapeError
 from anchorlib.training import BCEBlurWithLogitsLoss, ComputeLoss, build_padded_targets, build_targets
 from anchorlib.yolov7 import ComputeLossOTA
 
-HYPS = ({}, {"fl_gamma": 1.5}, {"cls_pw": 0.5, "obj_pw": 2.0, "label_smoothing": 0.1})
+HYPS = ({}, {"fl_gamma": 1.5, "anchor_t": 2.0}, {"cls_pw": 0.5, "obj_pw": 2.0, "label_smoothing": 0.1})
 
 
 def random_case(seed):
@@ -89,10 +89,10 @@ def test_arguments_that_do_not_fit_are_refused(backend):
         build_padded_targets(targets, anchors, shapes, offset=1.5)
 
 
-def losses(backend, case, hyp, sort=False, gr=1.0, **options):
+def losses(backend, case, hyp, sort=False, gr=1.0, nc=3, **options):
     """Return the loss, the items and the gradients of a case."""
     anchors, strides, p, rows = case
-    model = model_of(backend, anchors, strides, 3)
+    model = model_of(backend, anchors, strides, nc)
     model.hyp.update(hyp)
     compute_loss = ComputeLoss(model, **options)
     compute_loss.sort_obj_iou, compute_loss.gr = sort, gr
@@ -112,6 +112,14 @@ def test_the_loss_and_the_gradients_are_the_same(backend, n_targets, hyp):
         found, found_slopes = losses(backend, case, hyp, padded=True, **options)
         for one, other in zip((*found, *found_slopes), (*expected, *slopes)):
             np.testing.assert_allclose(one, other, rtol=2e-6, atol=2e-6 * abs(other).max())
+
+
+def test_a_single_class_model_has_no_class_loss(backend):
+    case = small_case(20, nc=1, dtype=np.float32)
+    found, expected = (losses(backend, case, {}, nc=1, padded=padded)[0] for padded in (True, False))
+    assert found[1][2] == 0
+    for one, other in zip(found, expected):
+        np.testing.assert_allclose(one, other, rtol=2e-6)
 
 
 def test_what_needs_values_is_refused(backend):
