@@ -12,7 +12,7 @@ import pytest
 from anchorlib import build_targets, fit_anchors, read_boxes, score
 from anchorlib.datasets import Problem
 from anchorlib.markup import Markup, element, join
-from anchorlib.results import printable, table
+from anchorlib.results import counted, grouped, printable, table
 
 BOXES_WH = [[10.0, 20.0], [12.0, 20.0], [100.0, 90.0], [90.0, 100.0]]
 
@@ -130,6 +130,18 @@ def test_the_dict_of_boxes_names_classes_and_problems(results):
     assert sum(found["boxes_per_class"].values()) == found["n_boxes"] == 4888
     assert found["problems"][0]["kind"] == "zero area"
     assert set(found["problems"][0]) == set(Problem.__dataclass_fields__)
+
+
+def test_the_first_column_of_a_table_heads_its_rows():
+    rows = [("", "w", "h"), ("least", 1.5, 2)]
+    head, least = (f'<th scope="row">{name}</th>' for name in ("", "least"))
+    assert table(rows) == (f"<table><tr>{head}<td>w</td><td>h</td></tr><tr>{least}<td>1.5</td><td>2</td></tr></table>")
+
+
+def test_numbers_are_grouped_and_have_their_nouns():
+    assert [grouped(count) for count in (0, 999, 1000, 12345678)] == ["0", "999", "1 000", "12 345 678"]
+    assert [counted(count, "box") for count in (0, 1, 2000)] == ["0 boxes", "1 box", "2 000 boxes"]
+    assert [counted(count, "image") for count in (1, 2)] == ["1 image", "2 images"]
 
 
 def test_what_is_not_markup_is_escaped_wherever_it_stands():

@@ -241,6 +241,7 @@ def test_weights_count_as_repeated_boxes():
     repeated = certify(np.repeat(sizes, counts, axis=0), anchors, gap=0.01)
     weighted = certify(sizes, anchors, weights=counts, gap=0.01)
     assert (weighted.upper_bound, weighted.fitness) == (repeated.upper_bound, repeated.fitness)
+    assert 0 <= weighted.gap <= 0.01
 
 
 def test_fixed_anchors_make_the_bound_smaller_and_valid():
@@ -289,6 +290,9 @@ def test_arguments_that_make_no_sense_are_refused(options, message):
 def test_boxes_without_area_only_are_refused_and_others_count_as_worth_nothing():
     with pytest.raises(BadValueError, match="none of 1 boxes has two sides"):
         certify([[0, 5]], [[1, 2]])
+    for wrong in (math.nan, -1, math.inf):
+        with pytest.raises(BadValueError, match="boxes_wh has 1 of 2 rows with"):
+            certify([[3, 5], [wrong, 5]], [[1, 2]])
     found = certify([[0, 5], [10, 10]], [[10, 10]])
     assert found.fitness == 0.5
     assert 0.5 <= found.upper_bound < 0.5001

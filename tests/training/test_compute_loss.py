@@ -393,7 +393,10 @@ def test_predictions_of_the_wrong_form_are_refused(backend):
     with pytest.raises(ShapeError, match=r"targets must have shape \(T, 6\)"):
         run(backend, (anchors, strides, p, targets[:, :5]))
     compute_loss = ComputeLoss(model_of(backend, anchors, strides, 3))
-    with pytest.raises(ArrayTypeError, match=r"got \(\w+, a list\)\. A model in eval mode .*: pass the list of layers"):
+    with pytest.raises(
+        ArrayTypeError,
+        match=r"got \(\w+, a list\)\. A model in eval mode .* list of layers: pass the list of layers\.$",
+    ):
         compute_loss((backend.array(p[0]), [backend.array(layer) for layer in p]), backend.array(targets))
 
 
@@ -417,6 +420,9 @@ def test_a_model_without_the_parts_is_refused(backend):
         ComputeLoss(SimpleNamespace(hyp=HYP, model=[SimpleNamespace(anchors=anchors, stride=strides)]))
     del model.hyp["obj_pw"]
     with pytest.raises(ModelError, match="model.hyp must have obj_pw: it is the dict of the hyperparameters file.$"):
+        ComputeLoss(model)
+    model.hyp = [*HYP]
+    with pytest.raises(ModelError, match=r"model\.hyp must be a dict or a namespace of hyperparameters, got list\."):
         ComputeLoss(model)
     model.hyp = {**HYP, "giou": 0.05}
     del model.hyp["box"]

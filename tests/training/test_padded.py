@@ -122,6 +122,14 @@ def test_a_single_class_model_has_no_class_loss(backend):
         np.testing.assert_allclose(one, other, rtol=2e-6)
 
 
+def test_with_validate_an_image_out_of_range_is_refused(backend):
+    anchors, strides, p, rows = small_case(4, dtype=np.float32)
+    rows[2, 0] = len(p[0])
+    compute_loss = ComputeLoss(model_of(backend, anchors, strides, 3), padded=True, validate=True)
+    with pytest.raises(BadValueError, match="in row 2"):
+        compute_loss(logits_of(backend, p), backend.array(rows))
+
+
 def test_what_needs_values_is_refused(backend):
     anchors, strides, p, rows = small_case(4, dtype=np.float32)
     model = model_of(backend, anchors, strides, 3)
