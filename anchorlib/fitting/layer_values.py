@@ -12,7 +12,7 @@ import numpy as np
 from anchorlib.arrays import Array, HostArray
 from anchorlib.fitting.grid import Resolutions
 from anchorlib.fitting.interchange import Candidates
-from anchorlib.fitting.local_search import Bounds, LocalSearch, Objective
+from anchorlib.fitting.local_search import Bounds, LocalSearch, Objective, weigh
 from anchorlib.size_histogram import WeightedSizes
 
 RESOLVED = 0.5  # strides: a layer resolves boxes whose shorter side is at least this long
@@ -58,7 +58,7 @@ class LayeredSearch(LocalSearch):
 
     def total(self) -> float:
         """Return the sum of the values of all boxes."""
-        return sum(float(kept[1].max(axis=0).astype(np.float64) @ block.count) for block, kept in self._blocks)
+        return sum(weigh(kept[1].max(axis=0), block.count) for block, kept in self._blocks)
 
     def sort_layers(self) -> None:
         """Exchange anchors of two layers where the larger one is in the finer layer and nothing is lost by it."""
@@ -87,7 +87,7 @@ class LayeredSearch(LocalSearch):
             layer = self._objective.layer[kept[1].argmax(axis=0)]  # (M,)
             for i in range(len(counts)):
                 share = self._objective.share(block, i)
-                counts[i] += [block.count @ (layer == i), block.count @ ((layer == i) & (share < 1))]
+                counts[i] += [weigh(layer == i, block.count), weigh((layer == i) & (share < 1), block.count)]
         return [(assigned, unresolved) for assigned, unresolved in counts.tolist()]
 
     def _measure(self, block: WeightedSizes) -> HostArray:

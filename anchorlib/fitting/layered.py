@@ -24,7 +24,7 @@ from anchorlib.arrays import HostArray
 from anchorlib.fitting import direct
 from anchorlib.fitting.grid import Resolutions
 from anchorlib.fitting.layer_values import RESOLVED, LayerBounds, LayeredCandidates, LayeredObjective, LayeredSearch
-from anchorlib.fitting.local_search import IouObjective, Objective, RatioObjective
+from anchorlib.fitting.local_search import IouObjective, Objective, RatioObjective, weigh
 from anchorlib.fitting.order import find_places, order_by_area
 from anchorlib.fitting.twins import SMALL, find_twin
 from anchorlib.layers import layers_disagree, mean_areas
@@ -294,7 +294,7 @@ class _Problem:
             ratios = side_ratio(np, cells.w, cells.h, self._start[own, :1], self._start[own, 1:])
             matched = (ratios > ratio_limit(self._thr)).any(axis=0)
             unresolved = np.minimum(cells.w, cells.h) < self._strides[layer]
-            if cells.count @ (matched & unresolved) <= _HARMLESS * self._total and self._bounds.allow(self._start):
+            if weigh(matched & unresolved, cells.count) <= _HARMLESS * self._total and self._bounds.allow(self._start):
                 return self._start[own]
         side = self._strides[layer]
         while (self._thr * side) ** 2 < mean_areas([others])[0]:
