@@ -41,7 +41,7 @@ def test_check_says_what_a_fit_with_the_same_number_would_give(folder, capsys):
         "that size, pass --imgsz 320.",
         f"4 fitted anchors instead of these: recall {now.bpr:.4f} -> {fitted.bpr:.4f} ({more} more boxes matched, "
         f"{more / len(boxes):.1%}), fitness {now.fitness:.4f} -> {fitted.fitness:.4f}. Worth a change.",
-        "Targets overwritten in training, on strides 16 / 32: 2% / 2%; all targets of 2 of 2 805 boxes.",
+        "Targets overwritten in training, on strides 16 / 32: 2% / 2%; 2 of 2 805 boxes lose all their targets.",
         "Next: anchorlib fit data --out poor.json",
     ]
     _, out, _ = run("check", "data", "--anchors", "poor.json", "--json", capsys=capsys)
@@ -77,9 +77,8 @@ def test_anchors_as_good_as_fitted_ones_need_no_change(folder, capsys):
     assert lines[0] == "9 anchors, a good fit."
     assert lines[1].startswith("9 fitted anchors instead of these: recall 0.9996 -> 0.9996, fitness 0.915")
     assert lines[1].endswith(". Not worth a change.")
-    assert (
-        lines[2]
-        == "Targets overwritten in training, on strides 8 / 16 / 32: 5% / 2% / 2%; all targets of 1 of 2 805 boxes."
+    assert lines[2] == (
+        "Targets overwritten in training, on strides 8 / 16 / 32: 5% / 2% / 2%; 1 of 2 805 boxes loses all its targets."
     )
     assert len(lines) == 3
     code, lines = last_lines("fit", "data", "--anchors", "a.yaml", capsys=capsys)

@@ -1,5 +1,6 @@
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -8,7 +9,9 @@ from helpers.command import run
 from helpers.text_lines import draw_text_lines
 
 from anchorlib import crowding, fit_anchors, read_boxes
+from anchorlib.cli.crowding_lines import describe_crowding, describe_placeholders
 from anchorlib.modelfiles import open_anchors, read_anchors, write_anchors
+from anchorlib.training.crowding_result import Crowding, LayerCrowding
 
 YOLO = """anchors:
   - [10,13, 16,30, 33,23] # P3/8
@@ -46,7 +49,7 @@ def test_check_names_the_layer_that_is_too_coarse_and_advises_a_fit(lines, capsy
     assert found.layers[2].share_overwritten > 0.5
     assert f"on strides 8 / 16 / 32: {' / '.join(shares)};" in out
     assert (
-        f"Stride 32 is too coarse for its boxes: 100% of them are under one cell on their shorter side, and {shares[2]}"
+        f"Stride 32 is too coarse for its boxes: all of them are under one cell on their shorter side, and {shares[2]}"
         in out
     )
     assert "fitted ones do not: try them" in out
@@ -180,3 +183,59 @@ def test_centres_are_kept_only_where_they_are_used(lines, capsys, monkeypatch):
         run("fit", *lines, *more, capsys=capsys)
     run("check", *lines, "--anchors", "area.json", "--strides", "none", capsys=capsys)
     assert asked == [None, None, None, True, None]
+
+
+@pytest.mark.parametrize(
+    ("overwritten", "n_lost", "n_boxes", "text"),
+    [
+        ((0, 0), 0, 2987, "No target is overwritten in training, on strides 8 / 16."),
+        ((20, 0), 0, 2987, "on strides 8 / 16: 20% / 0%; no box loses all its targets."),
+        ((20, 1), 1, 2987, "on strides 8 / 16: 20% / 1%; 1 of 2 987 boxes loses all its targets."),
+        ((20, 1), 2, 2987, "on strides 8 / 16: 20% / 1%; 2 of 2 987 boxes lose all their targets."),
+        ((0.4, 99.6), 2, 3, "on strides 8 / 16: <1% / >99%; 2 of 3 boxes lose all their targets."),
+        ((100, 100), 2, 3, "on strides 8 / 16: 100% / 100%; 2 of 3 boxes lose all their targets."),
+    ],
+)
+def test_crowding_is_said_for_none_one_and_many(overwritten, n_lost, n_boxes, text):
+    layers = [
+        LayerCrowding(stride, ((9.0, 9.0),), 1000, round(10 * percent), 5, 0, ())
+        for stride, percent in zip((8.0, 16.0), overwritten)
+    ]
+    (line,) = describe_crowding(Crowding(tuple(layers), n_boxes, 0, n_lost))
+    assert line.removeprefix("Targets overwritten in training, ") == text
+
+
+@pytest.mark.parametrize(
+    ("n_small", "text"), [(1000, "all of them are"), (999, ">99% of them are"), (500, "50% of them are")]
+)
+def test_a_coarse_layer_is_said_for_all_and_some_boxes(n_small, text):
+    layer = LayerCrowding(32.0, ((9.0, 9.0),), 1000, 999, 1000, n_small, ())
+    lines = describe_crowding(Crowding((layer,), 1000, 0, 0))
+    assert lines[1] == (
+        f"Stride 32 is too coarse for its boxes: {text} under one cell on their shorter side, and >99% of its targets "
+        "are overwritten."
+    )
+
+
+@pytest.mark.parametrize(
+    ("counts", "idle", "spare", "lines"),
+    [
+        ((2, 2), (), (), []),
+        ((2, 1), (1,), (), ["stride 16: the anchor there is a placeholder that matches hardly any box."]),
+        ((2, 2), (1,), (), ["stride 16: the anchors there are placeholders that match hardly any box."]),
+        ((2, 1, 1), (1, 2), (), ["strides 16 and 32: the anchors there are placeholders that match hardly any box."]),
+        (
+            (2, 1, 1, 1),
+            (1, 2, 3),
+            (),
+            ["strides 16, 32 and 64: the anchors there are placeholders that match hardly any box."],
+        ),
+        ((3, 3), (), (2,), ["Stride 8 needs 2 of 3 anchors: ~ The other one is a placeholder."]),
+        ((3, 3), (), (4, 5), ["Stride 16 needs 1 of 3 anchors: ~ The other 2 are placeholders."]),
+    ],
+)
+def test_placeholders_are_said_for_one_and_many(counts, idle, spare, lines):
+    fit = SimpleNamespace(strides=(8, 16, 32, 64)[: len(counts)], counts=counts, idle_layers=idle, spare_anchors=spare)
+    harm = "its boxes are small, and nearly equal anchors for them do harm."
+    shown = [line.replace(harm, "~") for line in describe_placeholders(fit)]
+    assert [line.removeprefix("The boxes are too small or too crowded for ") for line in shown] == lines

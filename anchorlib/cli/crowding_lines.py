@@ -91,19 +91,32 @@ def describe_crowding(found: Optional[Crowding]) -> list[str]:
     """Return sentences on the crowding of layers, one of them for each layer that is too coarse for its boxes."""
     if found is None:
         return []
-    shares = " / ".join(f"{layer.share_overwritten:.0%}" for layer in found.layers)
     strides = " / ".join(f"{layer.stride:g}" for layer in found.layers)
-    lines = [
-        f"Targets overwritten in training, on strides {strides}: {shares}; all targets of {grouped(found.n_lost)} of "
-        f"{grouped(found.n_boxes)} boxes."
-    ]
+    if not any(layer.overwritten for layer in found.layers):
+        return [f"No target is overwritten in training, on strides {strides}."]
+    shares = " / ".join(_percent(layer.share_overwritten) for layer in found.layers)
+    lines = [f"Targets overwritten in training, on strides {strides}: {shares}; {_describe_lost(found)}."]
     for layer in found.layers:
         if layer.is_overtaxed:
+            small = "all" if layer.share_small == 1 else _percent(layer.share_small)
             lines.append(
-                f"Stride {layer.stride:g} is too coarse for its boxes: {layer.share_small:.0%} of them are under one "
-                f"cell on their shorter side, and {layer.share_overwritten:.0%} of its targets are overwritten."
+                f"Stride {layer.stride:g} is too coarse for its boxes: {small} of them are under one cell on their "
+                f"shorter side, and {_percent(layer.share_overwritten)} of its targets are overwritten."
             )
     return lines
+
+
+def _describe_lost(found: Crowding) -> str:
+    if not found.n_lost:
+        return "no box loses all its targets"
+    lose = "loses all its" if found.n_lost == 1 else "lose all their"
+    return f"{grouped(found.n_lost)} of {counted(found.n_boxes, 'box')} {lose} targets"
+
+
+def _percent(share: float) -> str:
+    """Return a share in percent; 0% and 100% only if they are exact."""
+    text = f"{share:.0%}"
+    return "<1%" if text == "0%" and share > 0 else ">99%" if text == "100%" and share < 1 else text
 
 
 def describe_placeholders(fit: AnchorFit) -> list[str]:
@@ -112,18 +125,18 @@ def describe_placeholders(fit: AnchorFit) -> list[str]:
         return []
     lines = []
     if fit.idle_layers:
-        names = " and ".join(f"{fit.strides[i]:g}" for i in fit.idle_layers)
-        lines.append(
-            f"The boxes are too small or too crowded for stride {names}: the anchors there are placeholders that match "
-            "hardly any box."
-        )
+        *others, last = (f"{fit.strides[i]:g}" for i in fit.idle_layers)
+        where = f"strides {', '.join(others)} and {last}" if others else f"stride {last}"
+        is_one = sum(fit.counts[i] for i in fit.idle_layers) == 1
+        what = "anchor there is a placeholder that matches" if is_one else "anchors there are placeholders that match"
+        lines.append(f"The boxes are too small or too crowded for {where}: the {what} hardly any box.")
     layer_of = [layer for layer, count in enumerate(fit.counts) for _ in range(count)]
     for layer in sorted({layer_of[row] for row in fit.spare_anchors}):
         count, spare = fit.counts[layer], sum(layer_of[row] == layer for row in fit.spare_anchors)
-        others = "other one is a placeholder" if spare == 1 else f"other {spare} are placeholders"
+        rest = "other one is a placeholder" if spare == 1 else f"other {spare} are placeholders"
         lines.append(
             f"Stride {fit.strides[layer]:g} needs {count - spare} of {counted(count, 'anchor')}: its boxes are small, "
-            f"and nearly equal anchors for them do harm. The {others}."
+            f"and nearly equal anchors for them do harm. The {rest}."
         )
     return lines
 
