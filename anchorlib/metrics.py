@@ -326,6 +326,12 @@ def side_ratio(xp: Namespace, w: Array, h: Array, anchor_w: Array, anchor_h: Arr
     return xp.minimum(xp.minimum(ratio_w, ratio_h), 1 / xp.maximum(ratio_w, ratio_h))
 
 
+def one_side_ratio(xp: Namespace, sides: Array, anchor_sides: Array) -> Array:
+    """Return min(r, 1 / r) of one side; of both sides, the minimum is bit-identical to `side_ratio`."""
+    ratio = sides / anchor_sides
+    return xp.minimum(ratio, 1 / ratio)
+
+
 def ratio_limit(thr: float) -> float:
     """Return 1 / thr rounded to float32, as a Python float: every framework compares it in float32."""
     return float(np.float32(1 / float(thr)))

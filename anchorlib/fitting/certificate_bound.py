@@ -15,7 +15,7 @@ import numpy as np
 
 from anchorlib.arrays import HostArray
 from anchorlib.boxes import size_iou
-from anchorlib.metrics import ratio_limit, side_ratio
+from anchorlib.metrics import one_side_ratio, ratio_limit, side_ratio
 
 #: `score` computes values in float32: a value may be larger by this factor than the exact one.
 FLOAT32_ERROR = {"ratio": 1 + 2.0**-22, "iou": 1 + 2.0**-20}
@@ -82,9 +82,7 @@ def _ratio_above(sizes: PricedSizes, cell: tuple[float, float, float, float], li
     """
     lines = []
     for side, low, high in ((sizes.w, cell[0], cell[1]), (sizes.h, cell[2], cell[3])):
-        at_low, at_high = side / low, side / high
-        at_low = np.minimum(at_low, 1 / at_low)
-        at_high = np.minimum(at_high, 1 / at_high)
+        at_low, at_high = one_side_ratio(np, side, low), one_side_ratio(np, side, high)
         within = (side > low) & (side < high)  # the ratio of this side has its peak, 1, in the cell
         at_low[within] = 1
         at_high[within] = 1

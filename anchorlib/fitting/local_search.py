@@ -15,7 +15,7 @@ import numpy as np
 from anchorlib.arrays import COLUMNS_IN_CACHE, Array, HostArray
 from anchorlib.boxes import size_iou
 from anchorlib.fitting.order import rank_by_area
-from anchorlib.metrics import side_ratio
+from anchorlib.metrics import one_side_ratio, side_ratio
 from anchorlib.size_histogram import WeightedSizes, join
 
 _PERTURBATIONS = 12  # widths and heights drawn at a time; each width is tried with each height
@@ -75,8 +75,7 @@ class RatioObjective(Objective):
 
     def __call__(self, sizes: WeightedSizes, w: Array, h: Array) -> HostArray:
         """Return kept(raw(...)), computed per side: a third less work for a grid of sides, and bit-identical."""
-        ratio_w, ratio_h = sizes.w / w, sizes.h / h
-        return np.minimum(self.kept(np.minimum(ratio_w, 1 / ratio_w)), self.kept(np.minimum(ratio_h, 1 / ratio_h)))
+        return np.minimum(self.kept(one_side_ratio(np, sizes.w, w)), self.kept(one_side_ratio(np, sizes.h, h)))
 
 
 class IouObjective(Objective):

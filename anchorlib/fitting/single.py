@@ -19,7 +19,7 @@ import numpy as np
 
 from anchorlib.arrays import HostArray
 from anchorlib.fitting.size_tree import Level, SizeTree
-from anchorlib.metrics import ratio_limit
+from anchorlib.metrics import one_side_ratio, ratio_limit
 from anchorlib.size_histogram import WeightedSizes
 
 #: No single anchor has a fitness that exceeds a proven result's by more than this, as `score` computes both.
@@ -135,7 +135,7 @@ class _Search:
         matched = np.flatnonzero(np.minimum(best[0], best[1]) > self._limit)
         rows, best = rows[matched], best.take(matched, axis=1)
         low, high = nodes.low.take(rows, axis=1), nodes.high.take(rows, axis=1)
-        worst = np.minimum(_ratio(low, last), _ratio(high, first))
+        worst = np.minimum(one_side_ratio(np, low, last), one_side_ratio(np, high, first))
         sure = worst > self._limit  # matches, as far as this side goes, for all boxes of the node and all of the cell
         falls, rises = high <= first, low >= last
         decides = (best <= worst[::-1]) & sure[::-1] & (falls | rises)
@@ -166,7 +166,7 @@ class _Search:
     def _worth(self, boxes: _Open, anchor: tuple[int, int]) -> float:
         """Return the sum of the ratios of one anchor, in units."""
         nodes, sides = self._tree.levels[self._last], np.array(anchor, dtype=np.int32).view(np.float32)
-        ratio = _ratio(nodes.low.take(boxes.rows, axis=1), sides[:, None]).min(axis=0)
+        ratio = one_side_ratio(np, nodes.low.take(boxes.rows, axis=1), sides[:, None]).min(axis=0)
         worth = float((ratio * (ratio > self._limit) * nodes.units[boxes.rows]).astype(np.int64).sum())
         for side, falling, rising in zip(sides.tolist(), boxes.falling, boxes.rising):
             worth += falling / side + rising * side
@@ -245,7 +245,7 @@ def _find_edge(guess: HostArray, sides: HostArray, limit: np.float32, step: int)
     """Return the float32 anchor sides nearest to a guess that match; `step` is the direction in which they do."""
     bits = guess.view(np.int32) - 2 * step
     while True:
-        outside = ~(_ratio(sides, bits.view(np.float32)) > limit)
+        outside = ~(one_side_ratio(np, sides, bits.view(np.float32)) > limit)
         if not outside.any():
             return bits.view(np.float32)
         bits += step * outside
@@ -256,7 +256,7 @@ def _best_ratio(nodes: Level, rows: HostArray, first: HostArray, last: HostArray
     near = nodes.low.take(rows, axis=1)
     if nodes.extent:
         near = np.minimum(np.maximum(near, first), nodes.high.take(rows, axis=1))
-    return _ratio(near, np.minimum(np.maximum(near, first), last))
+    return one_side_ratio(np, near, np.minimum(np.maximum(near, first), last))
 
 
 def _halve(cell: _Cell, by_width: bool) -> list[_Cell]:
@@ -269,9 +269,3 @@ def _halve(cell: _Cell, by_width: bool) -> list[_Cell]:
         return []
     middle = (h0 + h1) // 2
     return [(w0, w1, h0, middle), (w0, w1, middle + 1, h1)]
-
-
-def _ratio(sides: HostArray, anchors: HostArray) -> HostArray:
-    """Return the ratios of sides in float32, as `score` computes them."""
-    ratio = sides / anchors
-    return np.minimum(ratio, 1 / ratio)

@@ -19,7 +19,7 @@ from anchorlib.fitting import direct
 from anchorlib.fitting.grid import Resolutions
 from anchorlib.fitting.interchange import Candidates
 from anchorlib.fitting.local_search import Bounds, IouObjective, RatioObjective
-from anchorlib.metrics import SizeTable
+from anchorlib.metrics import SizeTable, one_side_ratio, side_ratio
 from anchorlib.size_histogram import as_columns, bin_in_cells, merge_equal
 
 ROOT = Path(__file__).parents[2]
@@ -463,6 +463,21 @@ def test_a_level_is_the_same_from_boxes_and_from_finer_cells():
     by_steps = bin_in_cells(bin_in_cells(bin_in_cells(boxes, 17, 17), 18, 19), 20, 19)
     for name in ("w", "h", "count"):
         assert np.array_equal(getattr(straight, name), getattr(by_steps, name))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_ratio_by_sides_is_the_ratio_of_both(dtype):
+    """The objective, single.py and certificate_bound.py compute it by sides."""
+    rng = np.random.default_rng(0)
+    w, h, anchor_w, anchor_h = (10 ** rng.uniform(-3, 4, (4, 20_000))).astype(dtype)
+    anchor_w[:2000], anchor_h[1000:3000] = w[:2000], h[1000:3000]  # equal sides
+    both = side_ratio(np, w, h, anchor_w, anchor_h)
+    by_side = np.minimum(one_side_ratio(np, w, anchor_w), one_side_ratio(np, h, anchor_h))
+    assert by_side.dtype == dtype
+    assert by_side.tobytes() == both.tobytes()
+    if dtype == np.float32:
+        objective, boxes = RatioObjective(4.0, 20_000), as_columns(np.stack([w, h], axis=1), None)
+        assert objective(boxes, anchor_w, anchor_h).tobytes() == objective.kept(both).tobytes()
 
 
 @pytest.mark.parametrize("make", [lambda: RatioObjective(4.0, 2**30), lambda: IouObjective(2**35)])

@@ -7,7 +7,7 @@ from helpers.coco_like_sizes import coco_like
 from anchorlib.fitting import direct, single
 from anchorlib.fitting.single import PRECISION, find_single
 from anchorlib.fitting.size_tree import UNIT, SizeTree
-from anchorlib.metrics import SizeTable, ratio_limit
+from anchorlib.metrics import SizeTable, one_side_ratio, ratio_limit
 from anchorlib.size_histogram import as_columns
 
 
@@ -155,7 +155,7 @@ def _forget_what_is_settled(monkeypatch):
 
 def _look_at_one_end_of_the_cell(monkeypatch):
     monkeypatch.setattr(
-        single, "_best_ratio", lambda nodes, rows, first, last: single._ratio(nodes.low.take(rows, axis=1), first)
+        single, "_best_ratio", lambda nodes, rows, first, last: one_side_ratio(np, nodes.low.take(rows, axis=1), first)
     )
 
 
