@@ -13,6 +13,8 @@ with all cases in every environment.
 
 from __future__ import annotations
 
+from helpers.untraced import UNTRACED
+
 WHERE = ("all", "frameworks", "stand-ins", "versions", "python")
 
 #: Files and folders that no version of Python or NumPy decides: text, pages, processes, the file system.
@@ -77,21 +79,6 @@ NOT_ON_STAND_INS = {
         "tests/training/test_loss_modules.py::test_a_loss_is_copied_and_pickled",  # modules have gradients
     ),
 }
-
-#: Tests of random cases, besides those of hypothesis, one of torch.compile, and pages and examples: coverage counts the
-#: others. To trace these takes minutes, and a line that only they reach has no test of its own.
-UNTRACED = (
-    "tests/datasets/test_json_stream.py::test_pieces_give_what_the_whole_file_gives",
-    "tests/edges/test_arrays.py::test_two_threads_at_once_give_what_one_gives",
-    "tests/fitting/test_certify.py::test_brute_force_never_exceeds_the_bound_whatever_the_prices",
-    "tests/fitting/test_certify.py::test_faults_in_the_bound_of_a_cell_are_noticed",
-    "tests/training/test_compute_loss.py::test_it_is_right_under_torch_compile",
-    "tests/training/test_crowding.py::test_crowding_is_a_slow_count_of_the_rows_of_build_targets",
-    "tests/training/test_masks.py::test_mask_loss_matches_the_loop_over_pixels_at_random",
-    "tests/training/test_ota.py::test_assign_matches_the_slow_assignment",
-    "tests/test_examples.py",
-    "tests/test_pages.py",
-)
 
 #: Tests of a framework that take it by other ways than the fixture `backend` or the marker `needs`.
 OF_FRAMEWORKS = ("tests/backends/test_oneflow_import.py", "tests/yolov5/test_distributed.py")
