@@ -214,7 +214,7 @@ def _count_sizes(boxes_wh: Any, counts: Optional[HostArray]) -> WeightedSizes:
     """Return each size once, in an order that does not depend on that of the boxes; a side of 0 is worth nothing."""
     (host,) = on_host(boxes_wh)
     wh = namespace_of(host).to_numpy(host).astype(np.float32)
-    usable = wh.min(axis=1, initial=np.inf) >= MIN_SIDE
+    usable = wh.min(axis=1) >= MIN_SIDE
     if counts is not None:
         usable &= counts > 0
     if not usable.any():

@@ -244,6 +244,18 @@ def test_weights_count_as_repeated_boxes():
     assert 0 <= weighted.gap <= 0.01
 
 
+def test_boxes_that_are_all_tall_or_all_wide_are_certified():
+    for turn in (1, -1):
+        sizes = np.float32([[8, 100], [10, 130], [9, 90]])[:, ::turn]
+        assert 0 <= certify(sizes, fit_anchors(sizes, 1).anchors).gap <= 1e-3
+
+
+def test_without_options_the_ratio_limit_is_4_and_the_gap_a_thousandth():
+    assert certify([[10, 10], [45, 45]], [[10, 10]]).fitness == 0.5
+    sizes = coco_like(60)
+    assert 0 <= certify(sizes, fit_anchors(sizes, 2).anchors).gap <= 1e-3
+
+
 def test_fixed_anchors_make_the_bound_smaller_and_valid():
     sizes = some_sizes(np.random.default_rng(5), 12)
     fixed = np.float32([[9, 100]])
