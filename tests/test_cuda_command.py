@@ -2,6 +2,7 @@
 
 import importlib.machinery
 import importlib.util
+import sys
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,12 @@ def test_without_a_gpu_nothing_runs_and_the_code_is_2(command, monkeypatch, caps
     assert command.main() == 2
     assert "finds no CUDA GPU" in capsys.readouterr().err
     assert (ROOT / "docs" / "cuda.md").read_bytes() == before
+
+
+def test_the_report_is_made_without_git_and_nvidia_smi(command, tmp_path):
+    assert command.first_line("no-such-program-here") == "not known"
+    assert command.first_line("git", "-C", str(tmp_path), "describe", "--always") == "not known"
+    assert command.first_line(sys.executable, "-c", "print('999.1 \\n 2')") == "999.1"
 
 
 def test_a_part_that_fails_gives_its_code_and_the_end_of_its_output(command, capfd):

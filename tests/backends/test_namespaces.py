@@ -12,6 +12,7 @@ from anchorlib.backends import _spec
 INF, NAN = math.inf, math.nan
 F32, F64, I32, I64 = np.float32, np.float64, np.int32, np.int64
 TOLERANCE = {"float32": 4e-7, "float64": 1e-15}  # a few ulp: the frameworks have their own exp, log and atan
+OUT_OF_RANGE = (IndexError, RuntimeError)
 NOTHING_TO_REDUCE = (ValueError, IndexError, RuntimeError)  # torch's own choice is kept
 TESTED: set[str] = set()
 
@@ -39,6 +40,8 @@ def given(backend, value):
 
 
 def check(backend, name, args, kwargs, expected):
+    if expected is OUT_OF_RANGE and backend.device != "cpu":
+        pytest.skip("a GPU says later that an index is out of range, and then computes no more in this process")
     inputs = [given(backend, value) for value in args]
     kwargs = {key: given(backend, value) for key, value in kwargs.items()}
     function = getattr(backend.xp, name)
@@ -319,9 +322,9 @@ def test_the_mean_of_nothing_is_nan(backend, name, args, kwargs, expected):
     ("take", [np.zeros((0, 2)), arr([], I64)], {"axis": 0}, np.zeros((0, 2))),
     ("take", [arr([1.0, 2.0, 3.0]), arr([-1, 0, -3], I64)], {}, arr([3.0, 1.0, 1.0])),  # from the end: 2024.12
     ("take", [arr([[1, 2], [3, 4]], I32), arr([-1, 1, -2], I32)], {"axis": -1}, arr([[2, 2, 1], [4, 4, 3]], I32)),
-    ("take", [arr([1.0, 2.0]), arr([2], I64)], {}, (IndexError, RuntimeError)),
-    ("take", [arr([1.0, 2.0]), arr([-1, -3], I64)], {}, (IndexError, RuntimeError)),
-    ("take", [np.zeros((0, 2)), arr([0], I64)], {"axis": 0}, (IndexError, RuntimeError)),
+    ("take", [arr([1.0, 2.0]), arr([2], I64)], {}, OUT_OF_RANGE),
+    ("take", [arr([1.0, 2.0]), arr([-1, -3], I64)], {}, OUT_OF_RANGE),
+    ("take", [np.zeros((0, 2)), arr([0], I64)], {"axis": 0}, OUT_OF_RANGE),
     ("put_rows", [arr([1.0, 2.0, 3.0]), arr([2, 0], I64), arr([7.0, 8.0])], {}, arr([8.0, 2.0, 7.0])),
     (
         "put_rows",
@@ -331,7 +334,7 @@ def test_the_mean_of_nothing_is_nan(backend, name, args, kwargs, expected):
     ),
     ("put_rows", [arr([1.0]), arr([], I64), arr([])], {}, arr([1.0])),
     ("put_rows", [np.zeros((0, 2)), arr([], I64), np.zeros((0, 2))], {}, np.zeros((0, 2))),
-    ("put_rows", [arr([1.0, 2.0]), arr([2], I64), arr([3.0])], {}, (IndexError, RuntimeError)),
+    ("put_rows", [arr([1.0, 2.0]), arr([2], I64), arr([3.0])], {}, OUT_OF_RANGE),
     ("put_last", [arr([1.0, 2.0, 3.0]), arr([2, 0, 2], I64), arr([7.0, 8.0, 9.0])], {}, arr([8.0, 2.0, 9.0])),
     ("put_last", [arr([1.0, 2.0]), arr([1, 1, 1], I64), arr([9.0, 8.0, 7.0])], {}, arr([1.0, 7.0])),
     ("put_last", [arr([1.0, 2.0]), arr([], I64), arr([])], {}, arr([1.0, 2.0])),

@@ -103,6 +103,14 @@ def test_the_loss_and_its_gradient_wait_for_the_targets_alone(on_torch, monkeypa
     assert len(waits(on_torch, monkeypatch, step)) <= N_ALLOWED
 
 
+@pytest.mark.parametrize("n_targets", [0, 12, 300])
+def test_the_loss_with_padded_targets_never_waits(on_torch, monkeypatch, n_targets):
+    anchors, strides, p, rows = small_case(n_targets, dtype=np.float32)
+    compute_loss = ComputeLoss(model_of(on_torch, anchors, strides, 3), padded=True)
+    p, rows = logits_of(on_torch, p), on_torch.array(rows)
+    assert waits(on_torch, monkeypatch, lambda: compute_loss(p, rows)[0].sum().backward()) == []
+
+
 @pytest.mark.parametrize("loss_class", [ComputeLossOTA, ComputeLossAuxOTA])
 @pytest.mark.parametrize("n_targets", [0, 12, 300])
 def test_the_ota_losses_copy_to_the_host_twice(on_torch, monkeypatch, n_targets, loss_class):
