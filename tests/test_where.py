@@ -8,9 +8,11 @@ from helpers.untraced import UNTRACED
 from helpers.where import (
     ARITHMETIC,
     EXAMPLES,
+    NIGHTLY,
     NOT_ON_STAND_INS,
     OF_FRAMEWORKS,
     ONCE,
+    WHERE,
     is_traced,
     number_of_cases,
     runs_here,
@@ -71,6 +73,15 @@ def test_the_stand_ins_run_all_but_what_is_listed_for_them(one, file, runs):
     assert runs_here(one, file, "stand-ins") is runs
 
 
+def test_what_takes_minutes_runs_at_night_only():
+    file, function = NIGHTLY[0].split("::")
+    one = item(needs=("torch",))
+    one.originalname = function
+    assert [where for where in WHERE if runs_here(one, file, where)] == ["nightly"]
+    assert runs_here(item(), "tests/test_pages.py", "nightly")
+    assert number_of_cases(100, "nightly") == 100
+
+
 def test_the_lists_name_what_there_is():
     assert [
         name
@@ -80,6 +91,7 @@ def test_the_lists_name_what_there_is():
             *EXAMPLES,
             *OF_FRAMEWORKS,
             *UNTRACED,
+            *NIGHTLY,
             *(n for names in NOT_ON_STAND_INS.values() for n in names),
         )
         if not is_there(*name.split("::"))

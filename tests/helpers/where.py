@@ -1,21 +1,22 @@
 """Which tests an environment of ci/test runs: a test runs where it could fail for a reason of its own.
 
-    all         every test (the environment `current`)
+    all         every test but those of NIGHTLY (the environment `current`)
+    nightly     every test
     frameworks  what runs on PyTorch or OneFlow (the environment of OneFlow, with the oldest PyTorch)
     stand-ins   what runs on the pretend device and array-api-strict; hypothesis with few examples
     versions    what the versions of Python and NumPy decide: every test but those of ONCE
     python      what the version of Python decides: also without ARITHMETIC, since NumPy is as new in `current`
 
 Of random cases, the environments other than `current` try a fifth: the cases are the same, and what differs there, an
-adaptor or a version, shows in most of them. `ci/test --everywhere`, nightly.yml and `ci/matrix --tests` run every test
-with all cases in every environment.
+adaptor or a version, shows in most of them. `ci/matrix --tests` in nightly.yml runs them all, and
+`ci/test --everywhere` also every test in every environment.
 """
 
 from __future__ import annotations
 
 from helpers.untraced import UNTRACED
 
-WHERE = ("all", "frameworks", "stand-ins", "versions", "python")
+WHERE = ("all", "nightly", "frameworks", "stand-ins", "versions", "python")
 
 #: Files and folders that no version of Python or NumPy decides: text, pages, processes, the file system.
 ONCE = (
@@ -51,6 +52,9 @@ ARITHMETIC = (
     "tests/training/",
     "tests/yolov5/",
 )
+
+#: Tests that take minutes.
+NIGHTLY = ("tests/training/test_padded.py::test_inductor_gives_the_same_targets_loss_and_gradients",)  # compiles C++
 
 #: The backends of tests/helpers/pretend_device.py and strict_backend.py. They run every test that is parametrised over
 #: the backend, and those that need one of them, but not:
@@ -88,14 +92,16 @@ EXAMPLES = ("tests/test_examples.py", "tests/test_pages.py")
 
 def runs_here(item, file: str, where: str) -> bool:
     """Return whether a test runs in an environment: item, its file from the root of the project, one of WHERE."""
+    name = f"{file}::{getattr(item, 'originalname', '')}"
+    if name in NIGHTLY:
+        return where == "nightly"
     if where == "frameworks":
         if file in EXAMPLES:
             return "oneflow" in needed_by(item)
         return file in OF_FRAMEWORKS or of_a_framework(item)
     if where == "stand-ins":
-        name = f"{file}::{getattr(item, 'originalname', '')}"
         return any(not name.startswith(NOT_ON_STAND_INS[one]) for one in needed_by(item) & set(STAND_INS))
-    return where == "all" or not file.startswith(ONCE if where == "versions" else ONCE + ARITHMETIC)
+    return where in ("all", "nightly") or not file.startswith(ONCE if where == "versions" else ONCE + ARITHMETIC)
 
 
 def is_traced(item, file: str) -> bool:
@@ -106,7 +112,7 @@ def is_traced(item, file: str) -> bool:
 
 def number_of_cases(usual: int, where: str) -> int:
     """Return how many of `usual` random cases an environment tries."""
-    return usual if where == "all" else max(min(usual, 5), usual // 5)
+    return usual if where in ("all", "nightly") else max(min(usual, 5), usual // 5)
 
 
 def of_a_framework(item) -> bool:

@@ -164,14 +164,20 @@ def test_nothing_crosses_after_the_first_call(n_targets):
         assert crossed == []
 
 
+def skip_with_old_torch():
+    import torch
+
+    if tuple(map(int, torch.__version__.split(".")[:2])) < (2, 13):
+        pytest.skip("tried with torch 2.13; older ones break the graph")
+
+
 @pytest.mark.needs("torch")
 def test_torch_compiles_it_as_one_graph():
     import torch
 
     from anchorlib.verify import Target
 
-    if tuple(map(int, torch.__version__.split(".")[:2])) < (2, 13):
-        pytest.skip("tried with torch 2.13; older ones break the graph")
+    skip_with_old_torch()
     backend, case = Target("torch"), small_case(20, dtype=np.float32)
     model = model_of(backend, case[0], case[1], 3)
     compute_loss = ComputeLoss(model, padded=True)
@@ -185,3 +191,35 @@ def test_torch_compiles_it_as_one_graph():
         np.testing.assert_allclose(layer.grad.numpy(), slope, rtol=2e-6, atol=2e-6 * abs(slope).max())
     with pytest.raises(torch._dynamo.exc.Unsupported):
         torch.compile(ComputeLoss(model), fullgraph=True, backend="eager")(p, targets)
+
+
+@pytest.mark.needs("torch")
+def test_inductor_gives_the_same_targets_loss_and_gradients():
+    """In 20 random cases; a third of them has rows of NaN, as a batch with fewer targets has."""
+    import torch
+
+    from anchorlib.verify import Target
+
+    skip_with_old_torch()
+    backend, first = Target("torch"), small_case(20, dtype=np.float32)
+    compute_loss = ComputeLoss(model_of(backend, *first[:2], 3), padded=True)
+    anchors, shapes = backend.array(first[0]), [layer.shape[2:4] for layer in first[2]]
+    compute_loss(logits_of(backend, first[2]), backend.array(first[3]))
+    compiled_loss = torch.compile(compute_loss, fullgraph=True)
+    compiled_targets = torch.compile(build_padded_targets, fullgraph=True)
+    for seed in range(20):
+        _, _, arrays, values = small_case(20, dtype=np.float32, seed=seed)
+        if seed % 3 == 0:
+            values[15:] = math.nan
+        targets, results = backend.array(values), []
+        for function in (compute_loss, compiled_loss):
+            p = logits_of(backend, arrays)
+            loss, items = function(p, targets)
+            results.append([loss.detach().numpy(), items.numpy(), *backend.gradients(loss, p)])
+        for one, other in zip(*results):
+            np.testing.assert_allclose(one, other, rtol=0, atol=2e-6 * abs(one).max())
+        eager, compiled = (build(targets, anchors, shapes) for build in (build_padded_targets, compiled_targets))
+        for (rows, mask), (other_rows, other_mask) in zip(eager, compiled):
+            for one, other in zip((mask, *rows), (other_mask, *other_rows)):
+                assert one.dtype is other.dtype
+                assert torch.equal(one, other)
