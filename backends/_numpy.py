@@ -59,6 +59,15 @@ def trunc(x, /):
     return np.trunc(x) if x.dtype.kind == "f" else x.copy()
 
 
+def floor_divide(x1, x2, /):
+    """The standard divides infinities first and takes the floor; NumPy gives NaN for inf // 1 and -1 for -1 // inf."""
+    result = np.floor_divide(x1, x2)
+    if result.dtype.kind == "f" and (infinite := np.isinf(x1) | np.isinf(x2)).any():
+        with np.errstate(divide="ignore", invalid="ignore"):
+            result = np.where(infinite, np.floor(np.divide(x1, x2)), result)
+    return result
+
+
 def __array_namespace_info__():
     """NumPy keeps at most 64 axes, and NumPy 1 only 32."""
     return NamespaceInfo(sys.modules[__name__], 32 if version.startswith("1.") else 64)

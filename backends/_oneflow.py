@@ -1,8 +1,8 @@
 """The adaptor for OneFlow 0.9.0, for bool, int32, int64, float32 and float64.
 
 A small operation costs 14-21 us, so tensors of one dtype use a single OneFlow operation where possible.
-Not covered: NaN in argmin, argmax, sort and argsort (any position), the sign of a zero remainder, the sign of
--0.0 + -0.0 in float64, and negative indices in take on CUDA.
+Not covered: NaN in argmin, argmax, sort and argsort (any position), the sign of -0.0 + -0.0 in float64, and negative
+indices in take on CUDA.
 """
 
 import builtins

@@ -199,6 +199,8 @@ def remainder(x1, x2, /):
     if not x1.dtype.is_floating_point and not _is_positive(x2):
         return _through_numpy(np.remainder, x1, x2)
     rest = flow.fmod(x1, x2)
+    if x1.dtype.is_floating_point:  # a zero has the sign of the divisor; -0 + 0 is 0
+        rest = rest + 0.0 if _is_positive(x2) else _select(rest * 0 < x2, rest + 0.0, -(-rest + 0.0))
     if _is_positive(x2):
         return _select(rest < 0, rest + x2, rest)
     return _select((rest != 0) & ((rest < 0) != (x2 < 0)), rest + x2, rest)
@@ -214,7 +216,8 @@ def floor_divide(x1, x2, /):
     rest = flow.fmod(x1, x2)
     below = ((rest != 0) & ((rest < 0) != (x2 < 0))).to(x1.dtype)
     whole = flow.round((x1 - rest) / x2) - below
-    return _select(x2 == 0, x1 / x2, whole) if isinstance(x2, Tensor) else whole if x2 else x1 / x2
+    quotient = x1 / x2  # the standard takes its floor where a zero or an infinity is involved
+    return _select((x1 == 0) | (x2 * 0 != 0) | ~isfinite(quotient), flow.floor(quotient), whole)
 
 
 def _floor_divide_integers(x1, x2):

@@ -2,6 +2,7 @@
 
 import builtins
 import contextlib
+import math
 import sys
 
 import array_api_compat
@@ -34,6 +35,31 @@ def __array_namespace_info__():
     return NamespaceInfo(sys.modules[__name__], 64)
 
 
+_floor_divide, _remainder = globals()["floor_divide"], globals()["remainder"]
+
+
+def floor_divide(x1, x2, /):
+    """The standard divides infinities first and takes the floor; torch gives NaN for inf // 1 and -1 for -1 // inf."""
+    result = _floor_divide(x1, x2)
+    if result.is_floating_point():
+        with torch.no_grad():  # the gradient of a step is 0
+            result.copy_(torch.where(_is_infinite(x1) | _is_infinite(x2), (x1 / x2).floor(), result))
+    return result
+
+
+def _is_infinite(x):
+    return x.isinf() if isinstance(x, torch.Tensor) else math.isinf(x)
+
+
+def remainder(x1, x2, /):
+    """The sign of a zero is that of the divisor, as everywhere else; in torch it is that of the dividend."""
+    result = _remainder(x1, x2)
+    if result.is_floating_point():
+        with torch.no_grad():  # in place: copysign has no gradient at 0
+            result.copysign_(x2)
+    return result
+
+
 def finfo(dtype, /):
     """Return the limits of a dtype, or of a tensor's dtype, as Python numbers."""
     return float_limits(torch.finfo, dtype.dtype if isinstance(dtype, torch.Tensor) else dtype)
@@ -50,9 +76,8 @@ def take(x, indices, /, *, axis=None):
     if x.is_cpu:
         with contextlib.suppress(IndexError, RuntimeError):
             return _compat.take(x, indices, axis=axis)
-        if indices.min() < -length:
-            raise IndexError(f"indices must be at least {-length}, the length of the axis, got {indices.min()}.")
-    return _compat.take(x, torch.where(indices < 0, indices + length, indices), axis=axis)
+    from_end = (indices < 0) & (indices >= -length)
+    return _compat.take(x, torch.where(from_end, indices + length, indices), axis=axis)
 
 
 def bce_with_logits(logits, target, /, *, pos_weight=None):

@@ -146,6 +146,35 @@ def test_a_python_number_takes_the_dtype_of_the_array(backend, name, shape):
             np.testing.assert_allclose(found, expected, rtol=1e-6)
 
 
+INF, NAN = float("inf"), float("nan")
+#: x1, x2, x1 // x2, x1 % x2: the special cases of the standard, which differ from Python's for infinities
+DIVISIONS = [
+    (INF, 2.0, INF, NAN), (INF, -2.0, -INF, NAN), (-INF, 2.0, -INF, NAN), (-INF, -2.0, INF, NAN),
+    (3.0, INF, 0.0, 3.0), (3.0, -INF, -0.0, -INF), (-3.0, INF, -0.0, INF), (-3.0, -INF, 0.0, -3.0),
+    (0.0, INF, 0.0, 0.0), (0.0, -INF, -0.0, -0.0), (-0.0, INF, -0.0, 0.0), (-0.0, -INF, 0.0, -0.0),
+    (0.0, 2.0, 0.0, 0.0), (0.0, -2.0, -0.0, -0.0), (-0.0, 2.0, -0.0, 0.0), (-0.0, -2.0, 0.0, -0.0),
+    (3.0, 0.0, INF, NAN), (3.0, -0.0, -INF, NAN), (-3.0, 0.0, -INF, NAN), (-3.0, -0.0, INF, NAN),
+    (INF, INF, NAN, NAN), (0.0, 0.0, NAN, NAN), (NAN, 2.0, NAN, NAN), (3.0, NAN, NAN, NAN),
+    (6.0, 3.0, 2.0, 0.0), (6.0, -3.0, -2.0, -0.0), (-6.0, 3.0, -2.0, 0.0), (-7.0, 3.0, -3.0, 2.0),
+]  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(("name", "column"), [("floor_divide", 2), ("remainder", 3)])
+def test_divisions_with_zeros_and_infinities_are_the_standards(backend, name, column, dtype):
+    def signed(values):
+        return [(str(abs(one)), "" if one != one else float(np.copysign(1, one))) for one in values]
+
+    columns = [np.asarray(one, dtype) for one in zip(*DIVISIONS)]
+    function, expected = getattr(backend.xp, name), signed(columns[column])
+    assert signed(backend.host(function(backend.array(columns[0]), backend.array(columns[1])))) == expected
+    for (x1, x2, *_), one in zip(DIVISIONS, expected):  # Python numbers as either; OneFlow takes -0.0 for 0.0
+        if x1 == x1 and x2 == x2 and "-0.0" not in (str(x1), str(x2)):
+            for arguments in ((backend.array(np.full(1, x1, dtype)), x2), (x1, backend.array(np.full(1, x2, dtype)))):
+                assert signed(backend.host(function(*arguments))) == [one], (x1, x2)
+
+
 @pytest.mark.parametrize("dtype", ["int32", "float32", "float64"])
 @pytest.mark.parametrize("shape", [(), (2,)])
 def test_where_takes_a_python_number(backend, dtype, shape):
