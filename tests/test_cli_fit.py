@@ -29,6 +29,16 @@ def test_fit_prints_a_table_and_ends_with_0(capsys):
         assert text in out
 
 
+def test_fit_says_that_a_single_anchor_is_proven(capsys):
+    sentence = "It is proven to be the best single anchor (within 0.000001 of fitness)."
+    for options, proven in (([], True), (["--objective", "iou"], False)):
+        options = ["--n", "1", *options]
+        _, out, _ = run("fit", BCCD, *options, capsys=capsys)
+        assert (sentence in " ".join(out.split())) == proven
+        _, out, _ = run("fit", BCCD, *options, "--json", capsys=capsys)
+        assert json.loads(out)["proven"] is proven
+
+
 def test_fit_in_json_is_the_fit_of_the_library(backend, capsys):
     options = [
         "--method",

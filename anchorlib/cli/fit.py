@@ -237,5 +237,6 @@ def _describe_fit(fit: AnchorFit, found: Optional[Refit]) -> dict[str, Any]:
         "method": fit.method,
         "seed": fit.seed,
         "kept_start": fit.kept_start,
+        "proven": fit.proven,
         "kept_file": found is not None and found.kept and not fit.kept_start,
     }

@@ -59,6 +59,8 @@ class AnchorFit(Result):
         match hardly any box.
     spare_anchors : rows of `anchors`, from 0, in the place of anchors that small boxes do not need, because another one
         of the layer is nearly equal. They are large squares.
+    proven : for n=1, True if it is proven that no anchor has a fitness on the boxes of the fit that is higher by more
+        than 2^-20; with `min_side`, no anchor with such sides. False says nothing: `certify` gives a bound.
     """
 
     anchors: Array
@@ -71,6 +73,7 @@ class AnchorFit(Result):
     strides: Optional[tuple[float, ...]] = None
     idle_layers: tuple[int, ...] = ()
     spare_anchors: tuple[int, ...] = ()
+    proven: bool = False
     _inputs: Optional[FitInputs] = field(default=None, compare=False)
     _counter: Optional[CrowdingCounter] = field(default=None, compare=False)
 
@@ -130,6 +133,7 @@ class AnchorFit(Result):
             "seed": self.seed,
             "seconds": self.seconds,
             "kept_start": self.kept_start,
+            "proven": self.proven,
             **(self._layers_to_dict(self.strides) if self.strides else {}),
         }
 

@@ -20,7 +20,7 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass
-from typing import Optional
+from typing import Any, NamedTuple, Optional
 
 import numpy as np
 
@@ -74,7 +74,26 @@ _PERTURBATION_ROUNDS = 60  # if a single anchor may move
 _SCAN_ROUNDS = 2  # at most, for each scan
 
 
-def search(
+class Found(NamedTuple):
+    """Hold the anchors of a search; if `proven`, a single anchor of which single.py has proven that it is the best."""
+
+    anchors: HostArray
+    proven: bool
+
+
+def search(boxes_wh: HostArray, n: int, **options: Any) -> HostArray:
+    """Return the anchors of `find`, which has the options.
+
+    Examples
+    --------
+    >>> search(np.array([[10, 20], [10, 20], [80, 60]], dtype=np.float32), 2)
+    array([[10., 20.],
+           [80., 60.]], dtype=float32)
+    """
+    return find(boxes_wh, n, **options).anchors
+
+
+def find(
     boxes_wh: HostArray,
     n: int,
     *,
@@ -88,7 +107,7 @@ def search(
     time_budget: Optional[float] = None,
     table: Optional[SizeTable] = None,
     grid: Optional[Resolutions] = None,
-) -> HostArray:
+) -> Found:
     """Find the n anchors that fit the boxes best, starting from coarse cells.
 
     Parameters
@@ -111,7 +130,7 @@ def search(
 
     Returns
     -------
-    (n, 2) float32, sorted by area; bit-identical for every order of the boxes, number of threads and machine.
+    Found: (n, 2) float32, sorted by area; bit-identical for every order of the boxes, number of threads and machine.
 
     Raises
     ------
@@ -123,9 +142,8 @@ def search(
 
     Examples
     --------
-    >>> search(np.array([[10, 20], [10, 20], [80, 60]], dtype=np.float32), 2)
-    array([[10., 20.],
-           [80., 60.]], dtype=float32)
+    >>> find(np.array([[10, 20], [10, 20], [80, 60]], dtype=np.float32), 1)
+    Found(anchors=array([[10., 20.]], dtype=float32), proven=True)
     """
     deadline = math.inf if time_budget is None else time.monotonic() + time_budget
     boxes = as_columns(boxes_wh, weights)
@@ -140,9 +158,11 @@ def search(
 
     known = [] if start is None or not bounds.allow(start) else [start]
     if n == 1 and objective == "ratio" and time.monotonic() <= deadline:
-        single = find_single(_limit_sizes(boxes), thr, least=0 if least is None else float(least[0]), deadline=deadline)
+        sizes, are_cells = _limit_sizes(boxes)
+        single = find_single(sizes, thr, least=0 if least is None else float(least[0]), deadline=deadline)
         if single.proven:
-            return _best_of([single.anchor[None], *known], boxes_wh, weights, thr, objective, table)
+            best = _best_of([single.anchor[None], *known], boxes_wh, weights, thr, objective, table)
+            return Found(best, not are_cells)
         known.insert(0, single.anchor[None])
 
     grid = grid or make_grid(boxes, n)
@@ -153,7 +173,7 @@ def search(
     if start is not None:
         found.insert(0, start)
     best = improve(found, grid, boxes, total, measure, bounds, seed, deadline)
-    return _best_of([best, *known], boxes_wh, weights, thr, objective, table)
+    return Found(_best_of([best, *known], boxes_wh, weights, thr, objective, table), False)
 
 
 def _best_of(
@@ -171,12 +191,14 @@ def _best_of(
     return sort_by_area(found[-1])
 
 
-def _limit_sizes(boxes: WeightedSizes) -> WeightedSizes:
-    """Return the boxes, or cells if there are too many distinct sizes to look at each."""
+def _limit_sizes(boxes: WeightedSizes) -> tuple[WeightedSizes, bool]:
+    """Return the boxes and False, or cells and True if there are too many distinct sizes to look at each."""
     if len(boxes) <= _MOST_SIZES:
-        return boxes
+        return boxes, False
     sizes = merge_equal(boxes)  # so that merged boxes give the same anchors as single boxes
-    return sizes if len(sizes) <= _MOST_SIZES else Resolutions(sizes, _COARSE).at_most(_STAGES[-1].cells)
+    if len(sizes) <= _MOST_SIZES:
+        return sizes, False
+    return Resolutions(sizes, _COARSE).at_most(_STAGES[-1].cells), True
 
 
 def make_grid(boxes: WeightedSizes, n: int) -> Resolutions:

@@ -48,7 +48,8 @@ def fit_anchors(
         or SizeCounts. Boxes with both sides under 2 px, or with a side of 0, are left out of the fit, but not out of
         the score.
     n : number of anchors, at most the number of distinct sizes; or the number for each layer, as in [3, 3, 4]. For
-        n=1, "direct" and "ratio" find the best anchor of all, with a proof (docs/method.md has the exceptions).
+        n=1, "direct" and "ratio" find the best anchor of all, with a proof (`AnchorFit.proven`; docs/method.md has the
+        exceptions).
     thr : ratio limit, > 1; YOLOv5's anchor_t
     method : "direct" (a search over a grid of sizes, see docs/method.md), "evolve" (k-means, then `generations` of
         evolution) or "kmeans"
@@ -115,7 +116,7 @@ def fit_anchors(
     boxes = given.boxes
     counter = None
     if given.strides is None:
-        layered = LayeredFit(_SEARCHES[method](given))
+        layered = _SEARCHES[method](given)
     else:
         if getattr(boxes_wh, "centres", None) is not None:
             counter = CrowdingCounter(boxes_wh, given.strides, thr=given.thr)
@@ -140,6 +141,7 @@ def fit_anchors(
         strides=given.strides,
         idle_layers=layered.idle,
         spare_anchors=layered.spare,
+        proven=layered.proven,
         _inputs=inputs,
         _counter=counter,
     )
@@ -166,9 +168,10 @@ def _direct_options(given: FitArguments) -> dict[str, Any]:
     }
 
 
-def _search_directly(given: FitArguments) -> HostArray:
+def _search_directly(given: FitArguments) -> LayeredFit:
     table = None if given.start is None else given.boxes.usable_table
-    return direct.search(_usable_sizes(given), given.n, table=table, **_direct_options(given))
+    found = direct.find(_usable_sizes(given), given.n, table=table, **_direct_options(given))
+    return LayeredFit(found.anchors, proven=found.proven)
 
 
 def _search_in_layers(given: FitArguments, strides: Sequence[float], counter: Optional[CrowdingCounter]) -> LayeredFit:
@@ -179,14 +182,18 @@ def _search_in_layers(given: FitArguments, strides: Sequence[float], counter: Op
     )
 
 
-def _search_by_kmeans(given: FitArguments) -> HostArray:
+def _cluster(given: FitArguments) -> HostArray:
     return cluster(given.boxes.usable, given.boxes.counts, given.n, seed=given.seed, **given.kmeans_options)
 
 
-def _search_by_evolution(given: FitArguments) -> HostArray:
-    start = _search_by_kmeans(given) if given.start is None else given.start
+def _search_by_kmeans(given: FitArguments) -> LayeredFit:
+    return LayeredFit(_cluster(given))
+
+
+def _search_by_evolution(given: FitArguments) -> LayeredFit:
+    start = _cluster(given) if given.start is None else given.start
     start = to_framework(start, given.boxes.usable)  # evolution starts from the anchors in the dtype of the boxes
-    return improve(
+    better = improve(
         given.boxes.usable_table,
         namespace_of(start).to_numpy(start),
         thr=given.thr,
@@ -195,6 +202,7 @@ def _search_by_evolution(given: FitArguments) -> HostArray:
         seed=given.seed,
         progress=given.progress,
     )
+    return LayeredFit(better)
 
 
 _SEARCHES = {"direct": _search_directly, "evolve": _search_by_evolution, "kmeans": _search_by_kmeans}

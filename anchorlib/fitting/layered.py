@@ -49,11 +49,13 @@ class LayeredFit:
     anchors : (n, 2) float32, pixels: those of the smallest stride first, sorted by area in each layer
     idle : the layers, from 0, that the boxes do not need; their anchors match hardly any box
     spare : the rows of `anchors` that small boxes do not need; they are large squares
+    proven : True for a single anchor that was found without strides and is proven to be the best
     """
 
     anchors: HostArray
     idle: tuple[int, ...] = ()
     spare: tuple[int, ...] = ()
+    proven: bool = False
 
 
 def search_in_layers(

@@ -169,6 +169,8 @@ class Report:
         text = f"{counted(sum(len(layer.anchors) for layer in self.layers), 'anchor')}, {outcome}."
         if self.fitted:
             text += " {method}, seed {seed}, {seconds:.2f} s".format(**self.fitted) + f" on {self.backend}."
+        if self.fitted.get("proven"):
+            text += " It is proven to be the best single anchor (within 0.000001 of fitness)."
         if self.fitted.get("kept_start"):
             text += " No better anchors were found; the given anchors are kept."
         if self.fitted.get("kept_file"):

@@ -6,7 +6,7 @@ import pytest
 
 from anchorlib import evolve, fit_anchors, fit_curve, kmeans, read_boxes, score, size_ratio
 from anchorlib.errors import ArrayTypeError, BadValueError, ShapeError
-from anchorlib.fitting import METHODS
+from anchorlib.fitting import METHODS, direct
 from anchorlib.metrics import SizeTable
 
 ANCHORS = np.asarray([[10, 20], [30, 30], [80, 60], [200, 150]], np.float32)
@@ -278,3 +278,18 @@ def test_a_zero_side_in_16_bits_is_left_out_of_the_fit(zero):
     """MIN_SIDE is 0 in float16: a side of 0 was kept, and the grid of sizes had negative dimensions."""
     boxes_wh = np.asarray([[zero, 2], [2, 2], [8, 8]], np.float16)
     assert fit_anchors(boxes_wh, 2).anchors.tolist() == [[2, 2], [8, 8]]
+
+
+def test_a_fit_says_whether_its_anchor_is_proven(monkeypatch):
+    boxes = sizes(300)
+    assert fit_anchors(boxes, 1).proven
+    assert fit_anchors(boxes, 1).to_dict()["proven"] is True
+    assert fit_anchors(boxes, 1, min_side=20.0).proven
+    assert fit_anchors(boxes, 1, start=[[30.0, 30.0]]).proven
+    assert fit_anchors(boxes, 1, weights=np.arange(300) % 7).proven
+    for options in ({"objective": "iou"}, {"method": "kmeans"}, {"strides": [8]}, {"time_budget": 0.0}):
+        assert not fit_anchors(boxes, 1, **options).proven, options
+    assert not fit_anchors(boxes, 2, fixed=[[30.0, 30.0]]).proven
+    assert fit_anchors(boxes, 2).to_dict()["proven"] is False
+    monkeypatch.setattr(direct, "_MOST_SIZES", 299)
+    assert not fit_anchors(boxes, 1).proven  # proven for cells only
