@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import replace
 from typing import Union
 
@@ -61,7 +61,11 @@ def select(sizes: BoxSizes, classes: Classes) -> BoxSizes:
     wanted = [classes] if isinstance(classes, (str, int, np.integer)) else list(classes)
     if not wanted:
         raise BadValueError("classes must be at least one name or number, got none.")
-    numbers = [number for item in wanted for number in _numbers(sizes, item)]
+    numbers_of: dict[str, list[int]] = {}
+    for number, name in enumerate(sizes.class_names):
+        numbers_of.setdefault(name, []).append(number)
+    used = set(np.unique(sizes.classes).tolist())
+    numbers = [number for item in wanted for number in _numbers(sizes, item, numbers_of, used)]
     chosen = np.isin(sizes.classes, numbers)
     return replace(
         sizes,
@@ -73,13 +77,15 @@ def select(sizes: BoxSizes, classes: Classes) -> BoxSizes:
     )
 
 
-def _numbers(sizes: BoxSizes, item: Union[str, int]) -> list[int]:
+def _numbers(
+    sizes: BoxSizes, item: Union[str, int], numbers_of: dict[str, list[int]], used: Container[int]
+) -> list[int]:
     """Return the numbers of a class: usually one, but two classes may have one name."""
-    found = [number for number, name in enumerate(sizes.class_names) if name == item]
+    found = numbers_of.get(item, []) if isinstance(item, str) else []
     is_number = is_integer(item, 0) or (isinstance(item, str) and item.isdecimal() and len(item) < 10)
     if not found and is_number:
         number = int(item)
-        found = [number] if number < len(sizes.class_names) or number in sizes.classes else []
+        found = [number] if number < len(sizes.class_names) or number in used else []
     if not found:
         there = list(sizes.class_names) or list(sizes.boxes_per_class())
         more = f" and {len(there) - _SHOWN} others" if len(there) > _SHOWN else ""

@@ -1,6 +1,8 @@
 """Several data sets are read as one, and classes are selected by name or number."""
 
 import json
+import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,7 +10,8 @@ from helpers.data_set_kinds import age, everything
 from helpers.other_formats import TF_HEAD, createml, labelme, shape, write_file
 from helpers.slow_counts import make_yolo
 
-from anchorlib.datasets import read_boxes
+from anchorlib.datasets import BoxSizes, read_boxes
+from anchorlib.datasets.combine import select
 from anchorlib.errors import BadValueError, DatasetError, LabelError
 
 ROW = "{}.jpg,640,480,{},10,20,{},60\n"
@@ -67,6 +70,16 @@ def test_a_class_that_is_named_like_a_number_is_meant_by_its_name(tmp_path):
     (tmp_path / "a.csv").write_text(TF_HEAD + ROW.format("a", "1", 20) + ROW.format("b", "0", 30))
     assert read_boxes(tmp_path / "a.csv", classes=["1"]).wh[:, 0].tolist() == [10]
     assert read_boxes(tmp_path / "a.csv", classes=[1]).wh[:, 0].tolist() == [10]  # "0" is class 0, "1" is class 1
+
+
+def test_many_classes_are_selected_at_once():
+    """Each of 20 000 names was looked for among all: that took 51 s on a busy machine."""
+    n = 20_000
+    boxes = BoxSizes.from_boxes([[[0, 0, 10, 10]] * 3], [(100, 100)], classes=[[0, 1, n - 1]])
+    boxes = replace(boxes, class_names=tuple(f"class{number}" for number in range(n)))
+    started = time.process_time()
+    assert select(boxes, [f"class{number}" for number in range(1, n)]).classes.tolist() == [1, n - 1]
+    assert time.process_time() - started < 2
 
 
 def test_a_class_without_boxes_is_an_error_only_if_no_box_is_left(tmp_path):
