@@ -256,7 +256,11 @@ def test_functions_on_arrays_say_how_to_take_the_array_out_of_box_sizes():
 # --- checks apart from work ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("options", [{}, {"start": ANCHORS}, {"method": "kmeans"}, {"method": "evolve"}], ids=str)
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"start": ANCHORS}, {"method": "kmeans"}, {"method": "evolve"}],
+    ids=["default", "start", "kmeans", "evolve"],
+)
 def test_a_fit_checks_its_limit_and_its_weights_once_and_builds_one_table(monkeypatch, options):
     calls = Counter()
 
