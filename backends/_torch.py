@@ -71,11 +71,13 @@ def iinfo(dtype, /):
 
 
 def take(x, indices, /, *, axis=None):
-    """Old versions of torch refuse negative indices. The CPU says so; other devices would have to be waited for."""
-    length = x.shape[axis or 0]
+    """Read negative indices, which index_select refuses. The CPU says so; other devices would have to be waited for."""
+    if not x.is_cpu and not x.requires_grad:
+        return x[(slice(None),) * range(x.ndim)[axis or 0] + (indices,)]  # one kernel, but a gradient would be sorted
     if x.is_cpu:
         with contextlib.suppress(IndexError, RuntimeError):
             return _compat.take(x, indices, axis=axis)
+    length = x.shape[axis or 0]
     from_end = (indices < 0) & (indices >= -length)
     return _compat.take(x, torch.where(from_end, indices + length, indices), axis=axis)
 
