@@ -131,6 +131,8 @@ def test_wrong_arguments_are_errors_that_say_what_there_is():
     for n in (0, 2.5, float("nan"), None, True, [3]):
         with pytest.raises(BadValueError, match=re.escape(f"n must be an integer >= 1, got {n!r}.")):
             kmeans(sizes(9), n)
+    with pytest.raises(BadValueError, match="seed must be an integer >= 0, got -1"):
+        kmeans(sizes(9), 3, seed=-1)
     with pytest.raises(ShapeError, match=r"\(N, 2\)"):
         kmeans(np.ones((3, 4)), 3)
 
