@@ -49,6 +49,15 @@ def test_no_length_in_a_header_is_believed(tmp_path, kind):
     assert peak < 4e6
 
 
+@pytest.mark.parametrize("kind", ["TGA", "TIFF"])
+def test_an_aerial_image_has_a_size(tmp_path, kind):
+    """Pillow opens no image of over 179 million pixels, for somebody might decode it."""
+    path = tmp_path / "image"
+    options = {"compression": {"TGA": "tga_rle", "TIFF": "packbits"}[kind]}
+    Image.new("L", (15000, 14000)).save(path, kind, **options)
+    assert image_size(str(path)) == (15000, 14000, False)
+
+
 def test_a_read_ends_at_the_limit_with_advice(tmp_path):
     """Also a sound file: a TIFF of which a tag is as large as a file of layers."""
     path = tmp_path / "a.tif"

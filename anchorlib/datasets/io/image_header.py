@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import struct
@@ -198,12 +199,28 @@ def _pillow_size(file: BinaryIO) -> tuple[int, int, bool]:
     file.seek(0)
     if file.read(4) == ICON:
         raise RefusedFileError("it is an icon, which would have to be decoded; save it as PNG or JPEG")
-    with Image.open(file) as image:
+    with _open(file) as image:
         width, height = image.size
         if image.format == "TIFF":  # Pillow 11.2 and newer have swapped these sides already
             width, height = image.getexif()[WIDTH], image.getexif()[HEIGHT]
         rotated = _is_rotated(image)
     return (height, width, True) if rotated else (width, height, False)
+
+
+def _open(file: BinaryIO) -> Image.Image:
+    """Open an image of any size: Pillow's limit of pixels is for those who decode them, and aerial images have more."""
+    file.seek(0)
+    try:
+        return Image.open(file)
+    except Image.DecompressionBombError:
+        for factory, accepts in list(Image.OPEN.values()):
+            file.seek(0)
+            head = file.read(16)
+            file.seek(0)
+            if not accepts or accepts(head) is True:
+                with contextlib.suppress(SyntaxError, IndexError, TypeError, struct.error):
+                    return factory(file, "")
+        raise
 
 
 def _is_rotated(image: Image.Image) -> bool:
