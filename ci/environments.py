@@ -248,8 +248,12 @@ def output(command: list[str]) -> str:
 
 
 def clean_env() -> dict[str, str]:
-    """Return the environment variables without those that add packages of another environment."""
-    return {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")}
+    """Return the environment variables without those that add packages of another environment, or keep Python slow.
+
+    Without its cache of compiled modules, `import torch` takes twice as long, and so does anchorlib's command.
+    """
+    left_out = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "PYTHONDONTWRITEBYTECODE")
+    return {key: value for key, value in os.environ.items() if key not in left_out}
 
 
 def title(text: str) -> None:
