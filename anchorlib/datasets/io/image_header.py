@@ -160,7 +160,7 @@ def _webp_size(file: BinaryIO) -> tuple[int, int, bool] | None:
         return None
     image = Image.Image()
     image.info = {"exif": more.get(b"EXIF"), "XML:com.adobe.xmp": more.get(b"XMP ", b"").decode("latin-1")}
-    return (height, width, True) if _is_rotated(image) else (width, height, False)
+    return _as_shown(image, width, height)
 
 
 def _webp_chunks(file: BinaryIO, names: Sequence[bytes]) -> dict[bytes, bytes]:
@@ -203,8 +203,7 @@ def _pillow_size(file: BinaryIO) -> tuple[int, int, bool]:
         width, height = image.size
         if image.format == "TIFF":  # Pillow 11.2 and newer have swapped these sides already
             width, height = image.getexif()[WIDTH], image.getexif()[HEIGHT]
-        rotated = _is_rotated(image)
-    return (height, width, True) if rotated else (width, height, False)
+        return _as_shown(image, width, height)
 
 
 def _open(file: BinaryIO) -> Image.Image:
@@ -223,10 +222,11 @@ def _open(file: BinaryIO) -> Image.Image:
         raise
 
 
-def _is_rotated(image: Image.Image) -> bool:
-    """Return True if EXIF or XMP swaps the sides."""
+def _as_shown(image: Image.Image, width: int, height: int) -> tuple[int, int, bool]:
+    """Return the size and True with the sides swapped if EXIF or XMP says so, else as it is and False."""
     # Not image.getexif(): for a PNG that decodes the pixels, to look for EXIF behind them.
-    return Image.Image.getexif(image).get(ORIENTATION) in (5, 6, 7, 8)
+    rotated = Image.Image.getexif(image).get(ORIENTATION) in (5, 6, 7, 8)
+    return (height, width, True) if rotated else (width, height, False)
 
 
 class _BoundedReader(io.BufferedReader):
