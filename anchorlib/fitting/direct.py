@@ -20,7 +20,7 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Optional
+from typing import NamedTuple, Optional
 
 import numpy as np
 
@@ -81,19 +81,7 @@ class Found(NamedTuple):
     proven: bool
 
 
-def search(boxes_wh: HostArray, n: int, **options: Any) -> HostArray:
-    """Return the anchors of `find`, which has the options.
-
-    Examples
-    --------
-    >>> search(np.array([[10, 20], [10, 20], [80, 60]], dtype=np.float32), 2)
-    array([[10., 20.],
-           [80., 60.]], dtype=float32)
-    """
-    return find(boxes_wh, n, **options).anchors
-
-
-def find(
+def search(
     boxes_wh: HostArray,
     n: int,
     *,
@@ -142,7 +130,7 @@ def find(
 
     Examples
     --------
-    >>> find(np.array([[10, 20], [10, 20], [80, 60]], dtype=np.float32), 1)
+    >>> search(np.array([[10, 20], [10, 20], [80, 60]], dtype=np.float32), 1)
     Found(anchors=array([[10., 20.]], dtype=float32), proven=True)
     """
     deadline = math.inf if time_budget is None else time.monotonic() + time_budget

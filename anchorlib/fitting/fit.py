@@ -170,7 +170,7 @@ def _direct_options(given: FitArguments) -> dict[str, Any]:
 
 def _search_directly(given: FitArguments) -> LayeredFit:
     table = None if given.start is None else given.boxes.usable_table
-    found = direct.find(_usable_sizes(given), given.n, table=table, **_direct_options(given))
+    found = direct.search(_usable_sizes(given), given.n, table=table, **_direct_options(given))
     return LayeredFit(found.anchors, proven=found.proven)
 
 

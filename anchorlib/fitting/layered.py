@@ -116,7 +116,7 @@ def search_in_layers(
         min_side=min_side,
         time_budget=None if time_budget is None else time_budget / 2,
         grid=grid,
-    )
+    ).anchors
     are_large = boxes_wh.min() >= RESOLVED * max(strides) and boxes_wh.max(axis=1).min() >= SMALL * max(strides)
     if overwritten is None and are_large:
         return LayeredFit(by_area)

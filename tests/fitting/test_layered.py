@@ -200,7 +200,7 @@ def test_the_layered_search_is_better_than_a_cut_by_area_where_layers_are_too_co
     boxes = np.stack([np.exp(rng.uniform(2, 5, 300)), rng.uniform(2, 9, 300)], axis=1).astype(np.float32)
     strides = [8, 32, 128]
     found = layered.search_in_layers(boxes, [3, 3, 3], strides)
-    plain = direct.search(boxes, 9).reshape(3, 3, 2)
+    plain = direct.search(boxes, 9).anchors.reshape(3, 3, 2)
     assert worth(boxes, found.anchors.reshape(3, 3, 2), strides) > worth(boxes, plain, strides) + 0.05
 
 

@@ -205,40 +205,40 @@ def test_the_order_of_the_boxes_and_repeated_boxes_do_not_matter():
 
 def test_a_start_that_is_as_good_is_kept():
     boxes_wh = coco_like(2000, seed=6)
-    best = direct.search(boxes_wh, 1)
-    assert np.array_equal(direct.search(boxes_wh, 1, start=best), best)
-    assert np.array_equal(direct.search(boxes_wh, 1, start=best * np.float32(1.01)), best)
+    best = direct.search(boxes_wh, 1).anchors
+    assert np.array_equal(direct.search(boxes_wh, 1, start=best).anchors, best)
+    assert np.array_equal(direct.search(boxes_wh, 1, start=best * np.float32(1.01)).anchors, best)
 
 
 @pytest.mark.parametrize("work", [0, 2**18])
 def test_without_a_proof_the_direct_search_goes_on(monkeypatch, work):
     boxes_wh = coco_like(2000, seed=7)
-    best = fitness(boxes_wh, direct.search(boxes_wh, 1)[0])
+    best = fitness(boxes_wh, direct.search(boxes_wh, 1).anchors[0])
     monkeypatch.setattr(single, "_MOST_WORK", work)
     first = find(boxes_wh)
     assert not first.proven
-    found = fitness(boxes_wh, direct.search(boxes_wh, 1)[0])
+    found = fitness(boxes_wh, direct.search(boxes_wh, 1).anchors[0])
     assert max(fitness(boxes_wh, first.anchor), best - 1e-4) <= found <= best + PRECISION
 
 
 def test_a_budget_of_time_is_kept():
     boxes_wh = coco_like(20_000, seed=7)
     assert not find(boxes_wh, deadline=time.monotonic()).proven
-    assert np.isfinite(direct.search(boxes_wh, 1, time_budget=0.0)).all()
+    assert np.isfinite(direct.search(boxes_wh, 1, time_budget=0.0).anchors).all()
 
 
 def test_very_many_sizes_are_counted_in_cells(monkeypatch):
     boxes_wh = coco_like(6000, seed=8)
     counts = np.random.default_rng(8).integers(1, 4, len(boxes_wh))
-    best = direct.search(boxes_wh, 1, weights=counts)
+    best = direct.search(boxes_wh, 1, weights=counts).anchors
     monkeypatch.setattr(direct, "_MOST_SIZES", 2000)
-    on_cells = direct.search(boxes_wh, 1, weights=counts)
+    on_cells = direct.search(boxes_wh, 1, weights=counts).anchors
     assert not np.array_equal(on_cells, best)
     assert fitness(boxes_wh, on_cells[0], counts=counts) == pytest.approx(
         fitness(boxes_wh, best[0], counts=counts), abs=1e-3
     )
     repeated = np.random.default_rng(9).permutation(np.repeat(boxes_wh, counts, axis=0))
-    assert np.array_equal(direct.search(repeated, 1), on_cells)
+    assert np.array_equal(direct.search(repeated, 1).anchors, on_cells)
 
 
 # --- the tree ---------------------------------------------------------------------------------------------------
