@@ -40,7 +40,19 @@ class Environment:
     unsupported: str = ""  # why the last backend does not load; ci/matrix checks that it fails
 
 
+#: In the order in which ci/test starts them: the first is soon made, and runs while the next two are made; the shortest
+#: come last, so that both cores have work to the end.
 ENVIRONMENTS = {
+    "numpy-oldest": Environment(  # the oldest versions that pyproject.toml allows
+        pythons=("3.9",),
+        requirements=("numpy==1.22.*", "array-api-compat==1.11.*", "pillow==9.4.*", "tqdm==4.60.*"),
+        extras="test",
+        install="wheel",
+        backends=("numpy",),
+        pytest=("pytest",),
+        where="versions",
+        locked=True,
+    ),
     "current": Environment(
         pythons=("3.11", "3.12", "3.13"),
         requirements=("numpy>=2", "torch==2.13.0", "ruff==0.17.5", "mypy==2.4.1"),
@@ -62,16 +74,6 @@ ENVIRONMENTS = {
         pytest=("python", "-m", "pytest"),
         where="frameworks",
         coverage=("backends",),
-        locked=True,
-    ),
-    "numpy-oldest": Environment(  # the oldest versions that pyproject.toml allows
-        pythons=("3.9",),
-        requirements=("numpy==1.22.*", "array-api-compat==1.11.*", "pillow==9.4.*", "tqdm==4.60.*"),
-        extras="test",
-        install="wheel",
-        backends=("numpy",),
-        pytest=("pytest",),
-        where="versions",
         locked=True,
     ),
     "numpy-newest": Environment(  # the versions that a user gets today, so not locked
@@ -235,8 +237,7 @@ def find_python(versions: tuple[str, ...]) -> str:
 
 
 def pip(python: str, *arguments: str) -> None:
-    """Install; Python compiles the few modules that are imported sooner than pip compiles all of them."""
-    call([python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-compile", *arguments])
+    call([python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *arguments])
 
 
 def call(command: list[str], cwd: str | Path = ROOT, quiet: bool = False) -> None:
@@ -250,10 +251,12 @@ def output(command: list[str]) -> str:
 def clean_env() -> dict[str, str]:
     """Return the environment variables without those that add packages of another environment, or keep Python slow.
 
-    Without its cache of compiled modules, `import torch` takes twice as long, and so does anchorlib's command.
+    Python keeps the modules that it compiles on import: without them, `import torch` takes twice as long, and so does
+    anchorlib's command. pip leaves compiling to it, for few modules are ever imported.
     """
     left_out = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "PYTHONDONTWRITEBYTECODE")
-    return {key: value for key, value in os.environ.items() if key not in left_out}
+    kept = {key: value for key, value in os.environ.items() if key not in left_out}
+    return {**kept, "PIP_NO_COMPILE": "0"}  # as for pip install --no-compile: pip turns such a variable round
 
 
 def title(text: str) -> None:

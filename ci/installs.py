@@ -25,8 +25,6 @@ from helpers.pages import INSTALLS, PAGES, blocks, page_commands
 FORK = ROOT / "tests" / "verify" / "fork"
 MODULES = {"torch": "torch", "oneflow": "oneflow", "plots": "matplotlib", "test": "pytest", "dask": "dask"}
 
-NO_COMPILE = {"PIP_NO_COMPILE": "0"}  # as for pip install --no-compile: pip turns such a variable round
-
 
 def run_installs() -> None:
     with tempfile.TemporaryDirectory() as folder:
@@ -63,7 +61,7 @@ def commit_working_tree(origin: Path) -> None:
 def new_environment(folder: Path, name: str) -> dict[str, str]:
     """Make an empty virtual environment with the Python of another; return the variables with which commands use it."""
     subprocess.run([find_python(ENVIRONMENTS[name].pythons), "-m", "venv", str(folder)], check=True)
-    return {**clean_env(), "PATH": f"{folder / BIN}{os.pathsep}{os.environ['PATH']}", "PIP_QUIET": "1", **NO_COMPILE}
+    return {**clean_env(), "PATH": f"{folder / BIN}{os.pathsep}{os.environ['PATH']}", "PIP_QUIET": "1"}
 
 
 def borrow_packages(folder: Path, name: str) -> None:
